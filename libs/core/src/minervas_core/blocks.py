@@ -1,0 +1,150 @@
+"""Blocks: header, hash, signature, content (paper, block and chain; design section 5)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import msgspec
+
+from minervas_core.encoding import Count, Hash, NetworkId, Record, Signature, TimeMs, decode, encode
+from minervas_core.errors import Code, InvalidEncoding
+from minervas_core.genesis import Positive
+from minervas_core.identifiers import MemberId
+from minervas_core.keys import SigningKey, verify
+from minervas_core.merkle import merkle_root
+from minervas_core.proof_of_work import attempt
+from minervas_core.transactions import Transaction, decode_transaction
+
+VERSION = 1
+"""Rule version of the headers that this code makes and accepts."""
+
+MAX_HEADER_BYTES = 1_024
+"""A header has about 450 bytes."""
+
+MAX_BLOCK_BYTES = 1_000_000
+"""Hard limit of a block on the wire; genesis may set a lower one."""
+
+PURPOSE = "block"
+
+Nonce = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{16}\Z")]
+
+
+class Draft(Record):
+    """A header without its nonce: what a miner searches for."""
+
+    version: Count
+    network: NetworkId
+    height: Positive
+    prev: Hash
+    """Hash of the predecessor; of the genesis for block 1."""
+    tx_root: Hash
+    """Merkle root over the transactions' canonical bytes, signatures included."""
+    votes_root: Hash
+    """Merkle root over the carried votes' canonical bytes."""
+    time_ms: TimeMs
+    difficulty: Positive
+    miner: MemberId
+
+    def seal(self) -> bytes:
+        """SHA-256 over the canonical header without nonce."""
+        return hashlib.sha256(encode(self)).digest()
+
+    def with_nonce(self, nonce: int) -> Header:
+        """The header that a search with this nonce yields."""
+        return Header(nonce=f"{nonce:016x}", **{name: getattr(self, name) for name in Draft.__struct_fields__})
+
+
+class Header(Draft):
+    """A complete header."""
+
+    nonce: Nonce
+
+    def draft(self) -> Draft:
+        """The header without its nonce."""
+        return Draft(**{name: getattr(self, name) for name in Draft.__struct_fields__})
+
+    def seal(self) -> bytes:
+        """SHA-256 over the canonical header without nonce."""
+        return self.draft().seal()
+
+    def hash(self) -> Hash:
+        """The block's hash."""
+        return attempt(self.seal(), int(self.nonce, 16)).hex()
+
+
+class BlockForm(Record):
+    """A block on the wire; transactions and votes keep their bytes."""
+
+    header: Header
+    signature: Signature
+    """The miner's block key over the block hash."""
+    transactions: list[msgspec.Raw]
+    votes: list[msgspec.Raw]
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A decoded block with its hash and the bytes as they were received."""
+
+    hash: Hash
+    header: Header
+    signature: Signature
+    transactions: tuple[Transaction, ...]
+    raw: bytes
+
+
+def transactions_root(transactions: Sequence[Transaction]) -> Hash:
+    """Merkle root over the transactions' bytes."""
+    return merkle_root([transaction.raw for transaction in transactions])
+
+
+def block_signing_body(block_hash: Hash) -> bytes:
+    """Canonical body that the miner signs: the block hash as a JSON string."""
+    return f'"{block_hash}"'.encode("ascii")
+
+
+def sign_block_hash(block_hash: Hash, network: str, key: SigningKey) -> Signature:
+    """The miner's signature on a found block."""
+    return key.sign(PURPOSE, network, block_signing_body(block_hash))
+
+
+def block_signature_is_valid(header: Header, block_hash: Hash, signature: str, block_key: str) -> bool:
+    """Whether the holder of `block_key` signed the block."""
+    return verify(block_key, PURPOSE, header.network, block_signing_body(block_hash), signature)
+
+
+def assemble_block(header: Header, signature: Signature, transactions: Sequence[Transaction]) -> Block:
+    """Put a block together from its parts."""
+    form = BlockForm(
+        header=header,
+        signature=signature,
+        transactions=[msgspec.Raw(transaction.raw) for transaction in transactions],
+        votes=[],
+    )
+    return Block(header.hash(), header, signature, tuple(transactions), encode(form))
+
+
+def decode_block(raw: bytes) -> Block:
+    """Decode canonical bytes of a block and of all its transactions.
+
+    Raises:
+        InvalidEncoding: if the block or one of its transactions is malformed, or if it carries votes, which rule
+            version 1 does not have.
+    """
+    form = decode(raw, BlockForm, max_bytes=MAX_BLOCK_BYTES)
+    if form.votes:
+        raise InvalidEncoding(Code.WRONG_SHAPE, "Rule version 1 has no votes", votes=len(form.votes))
+    transactions = tuple(decode_transaction(bytes(item)) for item in form.transactions)
+    return Block(form.header.hash(), form.header, form.signature, transactions, raw)
+
+
+def decode_header(raw: bytes) -> Header:
+    """Decode one canonical header.
+
+    Raises:
+        InvalidEncoding: if it is malformed.
+    """
+    return decode(raw, Header, max_bytes=MAX_HEADER_BYTES)

@@ -1,0 +1,172 @@
+"""Applying for membership: what services hand in, what admission answers (design section 7)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from minervas_core.encoding import Count, Hash, PublicKey, Record, Salt, Signature, TimeMs, encode, sha256_hex
+from minervas_core.errors import Code, InvalidEnrolment
+from minervas_core.identifiers import MemberId, check_member_id
+from minervas_core.keys import SigningKey, check_public_key, verify
+from minervas_core.transactions import BoxPublic, ServiceKeys
+
+PURPOSE = "enrolment"
+NO_NETWORK = "0" * 32
+"""Enrolments are signed before the applicant knows the network."""
+
+MAX_APPLICATION_BYTES = 65_536
+"""An application of three services has about 6 kB."""
+
+MEMBER_SERVICES = ("ledger", "miner", "peer")
+"""Services that every application must bring, in order."""
+
+Pem = Annotated[str, msgspec.Meta(min_length=1, max_length=8_192)]
+Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+
+
+class ServiceClaim(Record):
+    """What one service says of itself; the private keys never leave it."""
+
+    member: MemberId
+    service: Literal["peer", "miner", "ledger"]
+    csr: Pem
+    """Certificate signing request; only its public key is used."""
+    signing_key: PublicKey
+    """Wallet (peer), block key (miner) or vote key (ledger)."""
+    box: BoxPublic | msgspec.UnsetType = msgspec.UNSET
+    """Box key, peer only."""
+
+
+class ServiceEnrolment(Record):
+    """A claim, signed by the key that it names, which proves that the service holds it."""
+
+    claim: ServiceClaim
+    signature: Signature
+
+
+class Application(Record):
+    """An application for membership. Names and contacts stay in admission's database, never on the chain."""
+
+    member: MemberId
+    name: Text
+    contact: Text
+    salt: Salt
+    """Makes every application distinct; repeating one with the same salt is the same application."""
+    sent_at_ms: TimeMs
+    services: list[ServiceEnrolment]
+
+
+class ApplicationReceipt(Record):
+    """Admission's answer to a new (or repeated) application."""
+
+    application_id: Salt
+    token: Hash
+    """Secret with which the applicant asks for the state."""
+    fingerprint: str
+
+
+class BrokerAddress(Record):
+    """Where members reach the broker."""
+
+    host: Text
+    port: Annotated[int, msgspec.Meta(ge=1, le=65_535)]
+
+
+class Grant(Record):
+    """What an approved applicant installs."""
+
+    ca_pem: Pem
+    certificates: dict[str, Pem]
+    """By service."""
+    genesis: msgspec.Raw
+    """The genesis file."""
+    membership: list[msgspec.Raw]
+    """The member's own authority-signed membership transactions."""
+    broker: BrokerAddress
+
+
+class ApplicationState(Record):
+    """Where an application stands."""
+
+    application_id: Salt
+    member: MemberId
+    state: Literal["pending", "approving", "approved", "rejected"]
+    fingerprint: str
+    reason: str | msgspec.UnsetType = msgspec.UNSET
+    grant: Grant | msgspec.UnsetType = msgspec.UNSET
+
+
+class ConsortiumInfo(Record):
+    """What anybody may know of a consortium before joining."""
+
+    name: Text
+    network: Salt
+    genesis_hash: Hash
+    time_ms: TimeMs
+    protocol_version: Count
+
+
+def sign_claim(claim: ServiceClaim, key: SigningKey) -> ServiceEnrolment:
+    """Prove possession of the claimed signing key."""
+    return ServiceEnrolment(claim=claim, signature=key.sign(PURPOSE, NO_NETWORK, encode(claim)))
+
+
+def check_enrolment(enrolment: ServiceEnrolment) -> None:
+    """Check one service's claim.
+
+    Raises:
+        InvalidEnrolment: ``bad_signature`` or ``bad_enrolment``.
+        PeerFault: ``bad_key``.
+    """
+    claim = enrolment.claim
+    check_public_key(claim.signing_key)
+    if not verify(claim.signing_key, PURPOSE, NO_NETWORK, encode(claim), enrolment.signature):
+        raise InvalidEnrolment(
+            Code.BAD_SIGNATURE, "The claim is not signed by the key that it names", service=claim.service
+        )
+    if (claim.service == "peer") == isinstance(claim.box, msgspec.UnsetType):
+        raise InvalidEnrolment(Code.BAD_ENROLMENT, "The peer, and only it, brings a box key", service=claim.service)
+
+
+def check_application(application: Application) -> ServiceKeys:
+    """Check an application as far as it can be judged by itself.
+
+    Returns:
+        The keys to register on chain.
+
+    Raises:
+        InvalidEnrolment: ``bad_enrolment`` if a service is missing, doubled, or of another member.
+        PeerFault: ``bad_member_id`` or ``bad_key``.
+    """
+    check_member_id(application.member)
+    claims = {enrolment.claim.service: enrolment.claim for enrolment in application.services}
+    if tuple(sorted(claims)) != MEMBER_SERVICES or len(application.services) != len(MEMBER_SERVICES):
+        raise InvalidEnrolment(
+            Code.BAD_ENROLMENT, "An application brings peer, miner and ledger once each", services=",".join(claims)
+        )
+    for enrolment in application.services:
+        check_enrolment(enrolment)
+        if enrolment.claim.member != application.member:
+            raise InvalidEnrolment(
+                Code.BAD_ENROLMENT, "A service enrolled for another member", service=enrolment.claim.service
+            )
+    keys = [claims[service].signing_key for service in MEMBER_SERVICES]
+    if len(set(keys)) != len(keys):
+        raise InvalidEnrolment(Code.KEY_REUSED, "Every service needs a key of its own", member=application.member)
+    box = claims["peer"].box
+    if isinstance(box, msgspec.UnsetType):
+        raise InvalidEnrolment(Code.BAD_ENROLMENT, "The peer's box key is missing", member=application.member)
+    return ServiceKeys(
+        wallet=claims["peer"].signing_key,
+        box=box,
+        block=claims["miner"].signing_key,
+        vote=claims["ledger"].signing_key,
+    )
+
+
+def application_fingerprint(application: Application) -> str:
+    """Short fingerprint of everything in an application, to compare by phone: six groups of four hex digits."""
+    digits = sha256_hex(encode(application))[:24]
+    return " ".join(digits[start : start + 4] for start in range(0, len(digits), 4))

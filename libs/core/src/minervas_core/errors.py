@@ -1,0 +1,148 @@
+"""Every refusal of the protocol: whose fault it is, a stable code, and the offending values.
+
+A code never changes its meaning and is never reused: peers, logs, counters, vectors and people rely on it.
+Three families say whose fault an error is:
+
+* `PeerFault`: somebody else sent something that no honest node sends. Refuse it, count it, go on.
+* `LocalFault`: our own configuration, key, disk or code is wrong. Say what to do; a retry does not help.
+* `TransientFault`: nobody's fault that lasts (broker away, block from slightly ahead of our clock). Retry.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+Value = str | int | bool
+"""What may be attached to an error: plain values that go into logs and replies as they are."""
+
+
+class Code(StrEnum):
+    """Stable error codes of the protocol, grouped by what was refused."""
+
+    # encoding
+    NOT_JSON = "not_json"
+    NOT_CANONICAL = "not_canonical"
+    WRONG_SHAPE = "wrong_shape"
+    TOO_LARGE = "too_large"
+    # keys and signatures
+    BAD_KEY = "bad_key"
+    BAD_SIGNATURE = "bad_signature"
+    # frames and topics
+    BAD_TOPIC = "bad_topic"
+    BAD_FRAME = "bad_frame"
+    FRAME_FOREIGN_SENDER = "frame_foreign_sender"
+    FRAME_UNKNOWN_SENDER = "frame_unknown_sender"
+    FRAME_UNKNOWN_KEY = "frame_unknown_key"
+    FRAME_UNSEALABLE = "frame_unsealable"
+    SENDER_KEY_STALE = "sender_key_stale"
+    UNKNOWN_TYPE = "unknown_type"
+    RATE_LIMITED = "rate_limited"
+    # identifiers, genesis, enrolment
+    BAD_MEMBER_ID = "bad_member_id"
+    BAD_GENESIS = "bad_genesis"
+    BAD_ENROLMENT = "bad_enrolment"
+    WRONG_NETWORK = "wrong_network"
+    # transactions
+    TX_DUPLICATE = "tx_duplicate"
+    TX_EXPIRED = "tx_expired"
+    TX_EXPIRY_TOO_FAR = "tx_expiry_too_far"
+    TX_WRONG_SENDER = "tx_wrong_sender"
+    MEMBER_EXISTS = "member_exists"
+    MEMBER_UNKNOWN = "member_unknown"
+    MEMBER_REVOKED = "member_revoked"
+    KEY_REUSED = "key_reused"
+    # mempool
+    POOL_FULL = "pool_full"
+    POOL_SHARE = "pool_share"
+    POOL_CONFLICT = "pool_conflict"
+    # blocks
+    BLOCK_VERSION = "block_version"
+    BLOCK_HEIGHT = "block_height"
+    BLOCK_UNKNOWN_PARENT = "block_unknown_parent"
+    BLOCK_INVALID_PARENT = "block_invalid_parent"
+    BLOCK_TIME_TOO_OLD = "block_time_too_old"
+    BLOCK_TIME_TOO_NEW = "block_time_too_new"
+    BLOCK_DIFFICULTY = "block_difficulty"
+    BLOCK_WORK = "block_work"
+    BLOCK_TX_ROOT = "block_tx_root"
+    BLOCK_VOTES_ROOT = "block_votes_root"
+    BLOCK_TX_ORDER = "block_tx_order"
+    BLOCK_TX_COUNT = "block_tx_count"
+    BLOCK_MINER_UNKNOWN = "block_miner_unknown"
+    BLOCK_MINER_TOO_SOON = "block_miner_too_soon"
+    BLOCK_SIGNATURE = "block_signature"
+    # work in progress
+    TEMPLATE_STALE = "template_stale"
+    ABANDONED_CLAIM = "abandoned_claim"
+    NOT_FOUND = "not_found"
+    # our own side
+    BAD_SETTINGS = "bad_settings"
+    BAD_KEY_FILE = "bad_key_file"
+    BUS_REFUSED = "bus_refused"
+    BUS_DENIED = "bus_denied"
+    PAYLOAD_TOO_LARGE = "payload_too_large"
+    SCHEMA_VERSION = "schema_version"
+    AUDIT_MISMATCH = "audit_mismatch"
+    INTERNAL = "internal"
+    # passing trouble
+    BUS_OFFLINE = "bus_offline"
+    TIMEOUT = "timeout"
+    DATABASE_AWAY = "database_away"
+    NOT_READY = "not_ready"
+    PEER_UNREACHABLE = "peer_unreachable"
+
+
+class MinervasError(Exception):
+    """Base of all expected errors.
+
+    Attributes:
+        code: stable machine-readable reason.
+        message: one sentence for a person, without the values.
+        values: the offending values, by name.
+    """
+
+    def __init__(self, code: Code, message: str, **values: Value) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.values = values
+
+    def __str__(self) -> str:
+        shown = ", ".join(f"{name}={value!r}" for name, value in self.values.items())
+        return f"{self.code}: {self.message}" + (f" ({shown})" if shown else "")
+
+
+class PeerFault(MinervasError):
+    """The other side sent something that no honest participant sends."""
+
+
+class LocalFault(MinervasError):
+    """Our own settings, keys, storage or code are wrong; a retry does not help."""
+
+
+class TransientFault(MinervasError):
+    """Passing trouble; the same thing may work later."""
+
+
+class InvalidEncoding(PeerFault):
+    """Bytes that are not canonical, not of the expected shape, or too many."""
+
+
+class InvalidFrame(PeerFault):
+    """A bus frame that must not be opened or acted on."""
+
+
+class InvalidTransaction(PeerFault):
+    """A transaction that no block may contain, or not at this point of the chain."""
+
+
+class InvalidBlock(PeerFault):
+    """A block that can never be part of the chain."""
+
+
+class InvalidEnrolment(PeerFault):
+    """An application for membership that must be refused."""
+
+
+class BlockFromTheFuture(TransientFault):
+    """A block whose time is too far ahead of our clock: kept aside, not refused for ever (design section 5)."""

@@ -1,0 +1,128 @@
+"""Genesis: the signed file from which a consortium starts (design section 5). Everything after it is a transaction."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from minervas_core.encoding import (
+    Hash,
+    NetworkId,
+    PublicKey,
+    Record,
+    Signature,
+    TimeMs,
+    decode,
+    encode,
+    sha256_hex,
+)
+from minervas_core.errors import Code, InvalidEncoding, LocalFault
+from minervas_core.keys import SigningKey, check_public_key, signing_bytes, verify
+
+MAX_GENESIS_BYTES = 16_384
+"""A genesis of today has about 1 kB."""
+
+PURPOSE = "genesis"
+
+Positive = Annotated[int, msgspec.Meta(ge=1, le=2**53 - 1)]
+PerMille = Annotated[int, msgspec.Meta(ge=0, le=1000)]
+
+
+class Parameters(Record):
+    """Numbers that every node must share. Times in ms, ratios in per mille."""
+
+    block_interval_ms: Positive = 15_000
+    """T, the time that a block should take."""
+    initial_difficulty: Positive = 20_000_000
+    """Expected tries per block while there is no history to retarget from."""
+    min_difficulty: Positive = 1_000
+    """Floor of the retargeted difficulty."""
+    lwma_window: Annotated[int, msgspec.Meta(ge=2, le=1_000)] = 20
+    """Solve times over which difficulty is retargeted, and number of first blocks at the initial difficulty."""
+    give_up_intervals: Positive = 4
+    """A search is abandoned after this many T."""
+    diversity_per_mille: PerMille = 300
+    """Share of the miners that must mine between two blocks of one miner."""
+    idle_intervals: Positive = 10
+    """A block this many T after its predecessor may come from any miner."""
+    max_ahead_intervals: Positive = 2
+    """A block's time may be this many T ahead of the checking node's clock."""
+    max_block_bytes: Annotated[int, msgspec.Meta(ge=10_000, le=1_000_000)] = 1_000_000
+    """Largest block; with its frame it stays below the broker's packet limit of 2,000,000."""
+    max_block_transactions: Annotated[int, msgspec.Meta(ge=1, le=1_500)] = 1_500
+    max_expiry_blocks: Positive = 5_760
+    """How far above the including block a transaction's expiry height may lie (a day of 15 s blocks)."""
+
+    @property
+    def give_up_ms(self) -> int:
+        """Milliseconds after which a search is abandoned."""
+        return self.give_up_intervals * self.block_interval_ms
+
+
+class GenesisBody(Record):
+    """What the authority signs."""
+
+    format: Annotated[int, msgspec.Meta(ge=1, le=1)]
+    network: NetworkId
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+    """The consortium's name, for people."""
+    authority: PublicKey
+    currency: Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}\Z")]
+    """ISO 4217 code; prices are in millionths of it per Wh."""
+    time_zone: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_+\-/0-9]{1,64}\Z")]
+    """IANA name of the zone in which months begin and end."""
+    created_ms: TimeMs
+    parameters: Parameters
+
+
+class GenesisFile(Record):
+    """The file's content."""
+
+    body: GenesisBody
+    signature: Signature
+
+
+class Genesis(msgspec.Struct, frozen=True):
+    """A checked genesis."""
+
+    body: GenesisBody
+    hash: Hash
+    """Hash that block 1 names as its predecessor: SHA-256 of the signed bytes."""
+    raw: bytes
+    """The file as it is."""
+
+    @property
+    def network(self) -> str:
+        """The network id."""
+        return self.body.network
+
+    @property
+    def parameters(self) -> Parameters:
+        """The consortium's shared numbers."""
+        return self.body.parameters
+
+
+def sign_genesis(body: GenesisBody, authority: SigningKey) -> Genesis:
+    """Sign a new genesis."""
+    signature = authority.sign(PURPOSE, body.network, encode(body))
+    return load_genesis(encode(GenesisFile(body=body, signature=signature)))
+
+
+def load_genesis(raw: bytes) -> Genesis:
+    """Read and check a genesis file.
+
+    Raises:
+        LocalFault: ``bad_genesis`` if it is malformed or not signed by the authority key that it names.
+    """
+    try:
+        file = decode(raw, GenesisFile, max_bytes=MAX_GENESIS_BYTES)
+    except InvalidEncoding as error:
+        raise LocalFault(Code.BAD_GENESIS, "The genesis file is damaged", reason=str(error)) from error
+    body = encode(file.body)
+    check_public_key(file.body.authority)
+    if not verify(file.body.authority, PURPOSE, file.body.network, body, file.signature):
+        raise LocalFault(Code.BAD_GENESIS, "The genesis file is not signed by its authority")
+    return Genesis(file.body, sha256_hex(signing_bytes(PURPOSE, file.body.network, body)), raw)
+
+

@@ -1,0 +1,72 @@
+"""Merkle trees after RFC 6962 section 2.1: leaves and inner nodes are hashed under different prefixes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+EMPTY_ROOT = hashlib.sha256(b"").hexdigest()
+"""Root of the tree without leaves (RFC 6962)."""
+
+
+def leaf_hash(data: bytes) -> bytes:
+    """Hash of one leaf."""
+    return hashlib.sha256(b"\x00" + data).digest()
+
+
+def merkle_root(leaves: Sequence[bytes]) -> str:
+    """Root in hex over the leaves' bytes, in order."""
+    if not leaves:
+        return EMPTY_ROOT
+    return _root([leaf_hash(leaf) for leaf in leaves]).hex()
+
+
+def merkle_path(leaves: Sequence[bytes], index: int) -> list[str]:
+    """Audit path of leaf `index`, from the bottom up, as hex digests (RFC 6962 section 2.1.1)."""
+    hashes = [leaf_hash(leaf) for leaf in leaves]
+    path: list[str] = []
+    low, high = 0, len(hashes)
+    while high - low > 1:
+        middle = low + _split(high - low)
+        if index < middle:
+            path.append(_root(hashes[middle:high]).hex())
+            high = middle
+        else:
+            path.append(_root(hashes[low:middle]).hex())
+            low = middle
+    return path[::-1]
+
+
+def path_leads_to(leaf: bytes, index: int, count: int, path: Sequence[str], root: str) -> bool:
+    """Whether `path` proves that `leaf` is number `index` of `count` under `root` (RFC 9162 section 2.1.3.2)."""
+    if not 0 <= index < count:
+        return False
+    node, last, digest = index, count - 1, leaf_hash(leaf)
+    for step in path:
+        sibling = bytes.fromhex(step)
+        if last == 0:
+            return False
+        if node % 2 == 1 or node == last:
+            digest = _node(sibling, digest)
+            while node % 2 == 0 and node != 0:
+                node, last = node >> 1, last >> 1
+        else:
+            digest = _node(digest, sibling)
+        node, last = node >> 1, last >> 1
+    return last == 0 and digest.hex() == root
+
+
+def _node(left: bytes, right: bytes) -> bytes:
+    return hashlib.sha256(b"\x01" + left + right).digest()
+
+
+def _split(count: int) -> int:
+    """The largest power of two below `count`."""
+    return 1 << (count - 1).bit_length() - 1
+
+
+def _root(hashes: Sequence[bytes]) -> bytes:
+    if len(hashes) == 1:
+        return hashes[0]
+    middle = _split(len(hashes))
+    return _node(_root(hashes[:middle]), _root(hashes[middle:]))

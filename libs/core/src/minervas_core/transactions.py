@@ -1,0 +1,142 @@
+"""Transactions: their forms, ids and signatures (design section 5).
+
+A transaction is ``{"body": {...}, "signature": "..."}``. Its id is the SHA-256 of the bytes that were signed, so a
+signature can not be exchanged to make a second id. What a transaction may do is judged in `minervas_core.state`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import msgspec
+
+from minervas_core.encoding import (
+    Count,
+    Hash,
+    NetworkId,
+    PublicKey,
+    Record,
+    Salt,
+    Signature,
+    decode,
+    encode,
+    sha256_hex,
+)
+from minervas_core.errors import Code, InvalidTransaction
+from minervas_core.identifiers import MemberId
+from minervas_core.keys import SigningKey, signing_bytes, verify
+
+MAX_TRANSACTION_BYTES = 32_768
+"""An admission has about 3 kB, an offer of 100 lots about 7 kB."""
+
+PURPOSE = "transaction"
+
+BoxPublic = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{2432}\Z")]
+"""A public box key in hex (see `minervas_core.box`)."""
+
+
+class ServiceKeys(Record):
+    """The public keys of a member's services; each private half stays in its service."""
+
+    wallet: PublicKey
+    """Peer: signs transactions, Hellos and frames. Its SHA-256 is the node id."""
+    box: BoxPublic
+    """Peer: other peers seal their sender keys to it."""
+    block: PublicKey
+    """Miner: signs found blocks."""
+    vote: PublicKey
+    """Ledger: signs finality votes."""
+
+
+class Admit(Record, tag_field="action", tag="admit"):
+    """Admit a member under an id that was never used."""
+
+    member: MemberId
+    keys: ServiceKeys
+
+
+class Revoke(Record, tag_field="action", tag="revoke"):
+    """End a membership for ever."""
+
+    member: MemberId
+
+
+class Membership(Record, tag_field="type", tag="membership"):
+    """A change of the roster, signed by the authority."""
+
+    network: NetworkId
+    sender: PublicKey
+    salt: Salt
+    expires_height: Count
+    """Last height whose block may carry it."""
+    change: Admit | Revoke
+
+
+TransactionBody = Membership
+"""Every kind of body; a tagged union once there are several."""
+
+
+class TransactionForm(Record):
+    """The signed form on the wire."""
+
+    body: TransactionBody
+    signature: Signature
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """A decoded transaction with its id and the bytes as they were received."""
+
+    id: Hash
+    body: TransactionBody
+    signature: Signature
+    raw: bytes
+
+    @property
+    def kind(self) -> str:
+        """The body's type name."""
+        return str(self.body.__struct_config__.tag)
+
+
+ORDER_GROUPS = {"membership": 0, "authority": 0, "generation": 1, "cancel": 2, "offer": 3, "bid": 4}
+"""Transactions of a block stand in the order of these groups, within a group by id; unlisted kinds are group 5."""
+
+
+def block_order(transaction: Transaction) -> tuple[int, str]:
+    """Sort key of a transaction within its block."""
+    return ORDER_GROUPS.get(transaction.kind, 5), transaction.id
+
+
+def sign_transaction(body: TransactionBody, key: SigningKey) -> Transaction:
+    """Sign a body. The caller sets ``sender`` to the key's public half."""
+    signature = key.sign(PURPOSE, body.network, encode(body))
+    return decode_transaction(encode(TransactionForm(body=body, signature=signature)))
+
+
+def decode_transaction(raw: bytes) -> Transaction:
+    """Decode canonical bytes and compute the id. The signature is not checked here.
+
+    Raises:
+        InvalidEncoding: if the bytes are not a transaction.
+    """
+    form = decode(raw, TransactionForm, max_bytes=MAX_TRANSACTION_BYTES)
+    signed = signing_bytes(PURPOSE, form.body.network, encode(form.body))
+    return Transaction(sha256_hex(signed), form.body, form.signature, raw)
+
+
+def check_signature(transaction: Transaction, network: str) -> None:
+    """Check that the named sender signed it for this network.
+
+    Raises:
+        InvalidTransaction: ``wrong_network`` or ``bad_signature``.
+    """
+    body = transaction.body
+    if body.network != network:
+        raise InvalidTransaction(
+            Code.WRONG_NETWORK, "Made for another network", tx=transaction.id, network=body.network
+        )
+    if not verify(body.sender, PURPOSE, network, encode(body), transaction.signature):
+        raise InvalidTransaction(
+            Code.BAD_SIGNATURE, "Not signed by its sender", tx=transaction.id, sender=body.sender
+        )
