@@ -54,7 +54,9 @@ class Draft(Record):
 
     def with_nonce(self, nonce: int) -> Header:
         """The header that a search with this nonce yields."""
-        return Header(nonce=f"{nonce:016x}", **{name: getattr(self, name) for name in Draft.__struct_fields__})
+        return Header(
+            nonce=f"{nonce:016x}", **{name: getattr(self, name) for name in Draft.__struct_fields__}
+        )
 
 
 class Header(Draft):

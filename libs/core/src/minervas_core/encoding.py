@@ -79,7 +79,10 @@ def decode(data: bytes, kind: type[T], *, max_bytes: int) -> T:
         value = msgspec.json.decode(data, type=kind)
     except msgspec.ValidationError as error:
         raise InvalidEncoding(
-            Code.WRONG_SHAPE, "The content does not have the expected shape", reason=str(error), kind=kind.__name__
+            Code.WRONG_SHAPE,
+            "The content does not have the expected shape",
+            reason=str(error),
+            kind=kind.__name__,
         ) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidEncoding(Code.NOT_JSON, "The bytes are not JSON", reason=str(error)) from error
@@ -132,4 +135,6 @@ def _check_plain(value: object, depth: int) -> None:
                     raise InvalidEncoding(Code.WRONG_SHAPE, "Bad object key", key=str(key))
                 _check_plain(item, depth + 1)
         case _:
-            raise InvalidEncoding(Code.WRONG_SHAPE, "Neither float, null nor other types", type=type(value).__name__)
+            raise InvalidEncoding(
+                Code.WRONG_SHAPE, "Neither float, null nor other types", type=type(value).__name__
+            )

@@ -127,7 +127,9 @@ def check_enrolment(enrolment: ServiceEnrolment) -> None:
             Code.BAD_SIGNATURE, "The claim is not signed by the key that it names", service=claim.service
         )
     if (claim.service == "peer") == isinstance(claim.box, msgspec.UnsetType):
-        raise InvalidEnrolment(Code.BAD_ENROLMENT, "The peer, and only it, brings a box key", service=claim.service)
+        raise InvalidEnrolment(
+            Code.BAD_ENROLMENT, "The peer, and only it, brings a box key", service=claim.service
+        )
 
 
 def check_application(application: Application) -> ServiceKeys:
@@ -144,7 +146,9 @@ def check_application(application: Application) -> ServiceKeys:
     claims = {enrolment.claim.service: enrolment.claim for enrolment in application.services}
     if tuple(sorted(claims)) != MEMBER_SERVICES or len(application.services) != len(MEMBER_SERVICES):
         raise InvalidEnrolment(
-            Code.BAD_ENROLMENT, "An application brings peer, miner and ledger once each", services=",".join(claims)
+            Code.BAD_ENROLMENT,
+            "An application brings peer, miner and ledger once each",
+            services=",".join(claims),
         )
     for enrolment in application.services:
         check_enrolment(enrolment)
@@ -154,7 +158,9 @@ def check_application(application: Application) -> ServiceKeys:
             )
     keys = [claims[service].signing_key for service in MEMBER_SERVICES]
     if len(set(keys)) != len(keys):
-        raise InvalidEnrolment(Code.KEY_REUSED, "Every service needs a key of its own", member=application.member)
+        raise InvalidEnrolment(
+            Code.KEY_REUSED, "Every service needs a key of its own", member=application.member
+        )
     box = claims["peer"].box
     if isinstance(box, msgspec.UnsetType):
         raise InvalidEnrolment(Code.BAD_ENROLMENT, "The peer's box key is missing", member=application.member)

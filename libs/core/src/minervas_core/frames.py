@@ -152,7 +152,12 @@ def seal_node(
 ) -> bytes:
     """Seal a frame for the other services of our node."""
     header = FrameHeader(
-        version=1, network=network, sender=member, key_id=NODE_KEY_ID, nonce=nonce.hex(), sent_at_ms=sent_at_ms
+        version=1,
+        network=network,
+        sender=member,
+        key_id=NODE_KEY_ID,
+        nonce=nonce.hex(),
+        sent_at_ms=sent_at_ms,
     )
     return _join(header, _encrypt(plaintext, node_key, nonce, _bound(topic, NODE_KEY_ID, correlation)))
 
@@ -164,9 +169,7 @@ def parse_frame(data: bytes, network: str) -> Frame:
         InvalidFrame: ``too_large``, ``bad_frame`` or ``wrong_network``.
     """
     if len(data) > MAX_FRAME_BYTES:
-        raise InvalidFrame(
-            Code.TOO_LARGE, "Frame too large", size_bytes=len(data), max_bytes=MAX_FRAME_BYTES
-        )
+        raise InvalidFrame(Code.TOO_LARGE, "Frame too large", size_bytes=len(data), max_bytes=MAX_FRAME_BYTES)
     end = 2 + int.from_bytes(data[:2], "big")
     if len(data) < end + TAG_BYTES:
         raise InvalidFrame(Code.BAD_FRAME, "Frame is cut short", size_bytes=len(data))

@@ -124,5 +124,3 @@ def load_genesis(raw: bytes) -> Genesis:
     if not verify(file.body.authority, PURPOSE, file.body.network, body, file.signature):
         raise LocalFault(Code.BAD_GENESIS, "The genesis file is not signed by its authority")
     return Genesis(file.body, sha256_hex(signing_bytes(PURPOSE, file.body.network, body)), raw)
-
-

@@ -26,7 +26,7 @@ _SMALL_ORDER_Y = frozenset(
         0,
         1,
         _FIELD_PRIME - 1,
-        2707385501144840649318225287225658788936804267575313519463743609750303021398,
+        2707385501144840649318225287225658788936804267575313519463743609750303402022,
         55188659117513257062467267217118295137698188065244968500265048394206261417927,
     }
 )
@@ -77,7 +77,13 @@ def check_public_key(public: str) -> str:
     except ValueError:
         raw = b""
     y = int.from_bytes(raw, "little") & (2**255 - 1)
-    if len(raw) != 32 or public != raw.hex() or y >= _FIELD_PRIME or y in _SMALL_ORDER_Y or not _on_curve(public):
+    if (
+        len(raw) != 32
+        or public != raw.hex()
+        or y >= _FIELD_PRIME
+        or y in _SMALL_ORDER_Y
+        or not _on_curve(public)
+    ):
         raise PeerFault(Code.BAD_KEY, "Not a usable Ed25519 public key", key=public[:80])
     return public
 

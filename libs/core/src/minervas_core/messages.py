@@ -1,0 +1,274 @@
+"""What travels between peers and between members and admission (catalogue: spec/asyncapi.yaml).
+
+Messages inside one node are in `minervas_core.node_messages`. Every kind has one payload type here; `GOSSIP_TYPES` and
+`PEER_REQUEST_TYPES` tie kinds to types.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from minervas_core.encoding import Count, Hash, NetworkId, Record, Salt, Signature, TimeMs, WorkSum, encode
+from minervas_core.errors import Code, InvalidFrame
+from minervas_core.identifiers import MemberId
+from minervas_core.keys import SigningKey, verify
+
+MAX_HELLO_BYTES = 65_536
+"""A Hello has about 4 kB: one admission and, later, key rotations."""
+MAX_PLAIN_BYTES = 1_500_000
+"""Largest plain message (a batch of membership transactions)."""
+MAX_CONTENT_BYTES = 1_850_000
+"""Largest content of a sealed frame."""
+MAX_REPLY_BODIES_BYTES = 1_500_000
+"""A reply with block bodies is cut at this many bytes (design section 5, sync)."""
+MAX_HEADERS_PER_REPLY = 500
+"""Headers in one reply: about 250 kB."""
+MAX_BODIES_PER_REQUEST = 128
+MAX_LOCATOR = 64
+"""A locator thins out exponentially: 64 hashes span any chain that can exist."""
+MAX_TRANSACTIONS_PER_FRAME = 200
+
+HELLO_PURPOSE = "hello"
+SENDER_KEY_PURPOSE = "sender_key"
+KEY_REQUEST_PURPOSE = "key_request"
+
+
+class HelloBody(Record):
+    """A peer introduces itself (paper: the Hello packet that a new Peer object sends to all nodes)."""
+
+    network: NetworkId
+    member: MemberId
+    epoch: Count
+    """Epoch of the current sender key."""
+    key_id: Salt
+    """Id of the current sender key."""
+    sent_at_ms: TimeMs
+    membership: list[msgspec.Raw]
+    """Authority-signed membership transactions of the member, so that a newcomer can check it against genesis."""
+
+
+class Hello(Record):
+    """Broadcast on ``mesh/.../hello`` at start, on a timer, and after a change of sender key; plain."""
+
+    body: HelloBody
+    signature: Signature
+    """By the member's wallet."""
+
+
+class SenderKeyBody(Record):
+    """A sender key for one recipient."""
+
+    network: NetworkId
+    sender: MemberId
+    recipient: MemberId
+    epoch: Count
+    key_id: Salt
+    sealed: Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{2}){1,4096}\Z")]
+    """The 32-byte key, HPKE-sealed to the recipient's box key under `sender_key_info`, in hex."""
+
+
+class SenderKeyMessage(Record):
+    """Inbox kind ``sender_key``: hand over a sender key; carries the sender's Hello so that a newcomer can check it."""
+
+    body: SenderKeyBody
+    signature: Signature
+    hello: Hello
+
+
+class KeyRequestBody(Record):
+    """A peer holds a frame that it can not open."""
+
+    network: NetworkId
+    sender: MemberId
+    """Who asks."""
+    recipient: MemberId
+    """Whose key is missing."""
+    key_id: Salt
+    sent_at_ms: TimeMs
+
+
+class KeyRequest(Record):
+    """Inbox kind ``key_request``: asks the owner of a sender key for it; carries the asker's Hello."""
+
+    body: KeyRequestBody
+    signature: Signature
+    hello: Hello
+
+
+class SenderKeyInfo(Record):
+    """What a sealed sender key is bound to (HPKE info)."""
+
+    network: NetworkId
+    sender: MemberId
+    recipient: MemberId
+    epoch: Count
+    key_id: Salt
+
+
+def sender_key_info(body: SenderKeyBody | SenderKeyInfo) -> bytes:
+    """HPKE info of a sender key."""
+    return b"minervas/v1/sender_key\0" + encode(
+        SenderKeyInfo(
+            network=body.network,
+            sender=body.sender,
+            recipient=body.recipient,
+            epoch=body.epoch,
+            key_id=body.key_id,
+        )
+    )
+
+
+def sign_hello(body: HelloBody, wallet: SigningKey) -> Hello:
+    """Sign a Hello."""
+    return Hello(body=body, signature=wallet.sign(HELLO_PURPOSE, body.network, encode(body)))
+
+
+def check_signed(
+    body: HelloBody | SenderKeyBody | KeyRequestBody, signature: str, *, network: str, wallet: str
+) -> None:
+    """Check the wallet signature of a Hello, a sender key or a key request.
+
+    Raises:
+        InvalidFrame: ``wrong_network`` or ``bad_signature``.
+    """
+    purposes = {
+        HelloBody: HELLO_PURPOSE,
+        SenderKeyBody: SENDER_KEY_PURPOSE,
+        KeyRequestBody: KEY_REQUEST_PURPOSE,
+    }
+    if body.network != network:
+        raise InvalidFrame(Code.WRONG_NETWORK, "Message of another network", network=body.network)
+    if not verify(wallet, purposes[type(body)], network, encode(body), signature):
+        raise InvalidFrame(Code.BAD_SIGNATURE, "Message not signed by its sender", kind=type(body).__name__)
+
+
+class TransactionBatch(Record):
+    """Gossip kind ``tx`` (sealed): 1 to N transactions."""
+
+    transactions: Annotated[
+        list[msgspec.Raw], msgspec.Meta(min_length=1, max_length=MAX_TRANSACTIONS_PER_FRAME)
+    ]
+
+
+class BlockAnnouncement(Record):
+    """Gossip kind ``block`` (sealed): a new block in full."""
+
+    block: msgspec.Raw
+
+
+class GetHeaders(Record):
+    """Ask for the headers that follow the newest block of `locator` on the answerer's best chain."""
+
+    locator: Annotated[list[Hash], msgspec.Meta(max_length=MAX_LOCATOR)]
+    """Hashes of own blocks from the tip down, thinning out; genesis is implied."""
+    limit: Annotated[int, msgspec.Meta(ge=1, le=MAX_HEADERS_PER_REPLY)]
+
+
+class Headers(Record):
+    """Answer to `GetHeaders`: consecutive headers, oldest first; empty if the asker has them all."""
+
+    headers: Annotated[list[msgspec.Raw], msgspec.Meta(max_length=MAX_HEADERS_PER_REPLY)]
+
+
+class GetBodies(Record):
+    """Ask for blocks by hash."""
+
+    hashes: Annotated[list[Hash], msgspec.Meta(min_length=1, max_length=MAX_BODIES_PER_REQUEST)]
+
+
+class Bodies(Record):
+    """Answer to `GetBodies`: blocks in the order asked, as many as fit, at least one if any is known."""
+
+    blocks: Annotated[list[msgspec.Raw], msgspec.Meta(max_length=MAX_BODIES_PER_REQUEST)]
+
+
+class Failure(Record):
+    """Why a request was refused."""
+
+    code: str
+    message: str
+
+
+class Reply(Record):
+    """Every answer to a request: a body of the type that the request's kind implies, or a failure."""
+
+    body: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    failure: Failure | msgspec.UnsetType = msgspec.UNSET
+
+
+class GetMembership(Record):
+    """Plain request of a peer to admission: all membership transactions after number `after`."""
+
+    after: Count
+
+
+class MembershipBatch(Record):
+    """Authority-signed membership transactions, plain (nothing in them is secret): admission's ``mesh tx`` and answer."""
+
+    transactions: Annotated[list[msgspec.Raw], msgspec.Meta(max_length=400)]
+    first: Count
+    """Number of the first one in admission's order, from 0."""
+    total: Count
+    """How many admission has in all."""
+
+
+class GetTransactionStatus(Record):
+    """Plain request of admission to the operator's peer, kind ``tx_status``."""
+
+    ids: Annotated[list[Hash], msgspec.Meta(min_length=1, max_length=200)]
+
+
+class TransactionStatus(Record):
+    """Where a transaction stands on the answerer's best chain."""
+
+    id: Hash
+    state: Literal["unknown", "queued", "in_block"]
+    height: Count = 0
+    """Block that carries it, if it is in one."""
+    depth: Count = 0
+    """Blocks from there to the tip, both counted."""
+
+
+class TransactionStatuses(Record):
+    """Answer to `GetTransactionStatus`, in the order asked."""
+
+    statuses: list[TransactionStatus]
+    tip_height: Count
+
+
+class ChainTip(Record):
+    """The head of somebody's best chain."""
+
+    height: Count
+    hash: Hash
+    work: WorkSum
+
+
+class Presence(Record):
+    """Retained on ``mesh/.../presence``, with a will that says offline; plain and unsigned: a hint, never a proof."""
+
+    state: Literal["online", "offline"]
+    version: str
+    sent_at_ms: TimeMs
+    certificate_expires_ms: TimeMs = 0
+    tip: ChainTip | msgspec.UnsetType = msgspec.UNSET
+
+
+MAX_PRESENCE_BYTES = 4_096
+
+GOSSIP_TYPES: dict[str, type[Record]] = {"tx": TransactionBatch, "block": BlockAnnouncement}
+"""Content of sealed gossip, by kind."""
+
+PEER_REQUEST_TYPES: dict[str, tuple[type[Record], type[Record]]] = {
+    "get_headers": (GetHeaders, Headers),
+    "get_bodies": (GetBodies, Bodies),
+}
+"""Request and answer between peers (sealed), by kind."""
+
+ADMISSION_REQUEST_TYPES: dict[str, tuple[type[Record], type[Record]]] = {
+    "get_membership": (GetMembership, MembershipBatch),
+    "tx_status": (GetTransactionStatus, TransactionStatuses),
+}
+"""Plain requests between a peer and admission, by kind."""
