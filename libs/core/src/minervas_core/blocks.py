@@ -32,7 +32,7 @@ PURPOSE = "block"
 Nonce = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{16}\Z")]
 
 
-class Draft(Record):
+class Draft(Record, frozen=True, kw_only=True):
     """A header without its nonce: what a miner searches for."""
 
     version: Count
@@ -54,12 +54,10 @@ class Draft(Record):
 
     def with_nonce(self, nonce: int) -> Header:
         """The header that a search with this nonce yields."""
-        return Header(
-            nonce=f"{nonce:016x}", **{name: getattr(self, name) for name in Draft.__struct_fields__}
-        )
+        return Header(nonce=f"{nonce:016x}", **{name: getattr(self, name) for name in Draft.__struct_fields__})
 
 
-class Header(Draft):
+class Header(Draft, frozen=True, kw_only=True):
     """A complete header."""
 
     nonce: Nonce
@@ -77,7 +75,7 @@ class Header(Draft):
         return attempt(self.seal(), int(self.nonce, 16)).hex()
 
 
-class BlockForm(Record):
+class BlockForm(Record, frozen=True, kw_only=True):
     """A block on the wire; transactions and votes keep their bytes."""
 
     header: Header

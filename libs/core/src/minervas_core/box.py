@@ -54,9 +54,7 @@ class BoxKey:
         try:
             return SUITE.decrypt(sealed, self._private, info=info)
         except (InvalidTag, ValueError) as error:
-            raise InvalidFrame(
-                Code.FRAME_UNSEALABLE, "Not sealed to our box key, or changed on the way"
-            ) from error
+            raise InvalidFrame(Code.FRAME_UNSEALABLE, "Not sealed to our box key, or changed on the way") from error
 
     def __repr__(self) -> str:
         return f"BoxKey(public={self.public[:16]}...)"

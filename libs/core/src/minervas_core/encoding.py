@@ -135,6 +135,4 @@ def _check_plain(value: object, depth: int) -> None:
                     raise InvalidEncoding(Code.WRONG_SHAPE, "Bad object key", key=str(key))
                 _check_plain(item, depth + 1)
         case _:
-            raise InvalidEncoding(
-                Code.WRONG_SHAPE, "Neither float, null nor other types", type=type(value).__name__
-            )
+            raise InvalidEncoding(Code.WRONG_SHAPE, "Neither float, null nor other types", type=type(value).__name__)

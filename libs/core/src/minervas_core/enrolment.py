@@ -26,7 +26,7 @@ Pem = Annotated[str, msgspec.Meta(min_length=1, max_length=8_192)]
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 
 
-class ServiceClaim(Record):
+class ServiceClaim(Record, frozen=True, kw_only=True):
     """What one service says of itself; the private keys never leave it."""
 
     member: MemberId
@@ -39,14 +39,14 @@ class ServiceClaim(Record):
     """Box key, peer only."""
 
 
-class ServiceEnrolment(Record):
+class ServiceEnrolment(Record, frozen=True, kw_only=True):
     """A claim, signed by the key that it names, which proves that the service holds it."""
 
     claim: ServiceClaim
     signature: Signature
 
 
-class Application(Record):
+class Application(Record, frozen=True, kw_only=True):
     """An application for membership. Names and contacts stay in admission's database, never on the chain."""
 
     member: MemberId
@@ -58,7 +58,7 @@ class Application(Record):
     services: list[ServiceEnrolment]
 
 
-class ApplicationReceipt(Record):
+class ApplicationReceipt(Record, frozen=True, kw_only=True):
     """Admission's answer to a new (or repeated) application."""
 
     application_id: Salt
@@ -67,14 +67,14 @@ class ApplicationReceipt(Record):
     fingerprint: str
 
 
-class BrokerAddress(Record):
+class BrokerAddress(Record, frozen=True, kw_only=True):
     """Where members reach the broker."""
 
     host: Text
     port: Annotated[int, msgspec.Meta(ge=1, le=65_535)]
 
 
-class Grant(Record):
+class Grant(Record, frozen=True, kw_only=True):
     """What an approved applicant installs."""
 
     ca_pem: Pem
@@ -87,7 +87,7 @@ class Grant(Record):
     broker: BrokerAddress
 
 
-class ApplicationState(Record):
+class ApplicationState(Record, frozen=True, kw_only=True):
     """Where an application stands."""
 
     application_id: Salt
@@ -98,7 +98,7 @@ class ApplicationState(Record):
     grant: Grant | msgspec.UnsetType = msgspec.UNSET
 
 
-class ConsortiumInfo(Record):
+class ConsortiumInfo(Record, frozen=True, kw_only=True):
     """What anybody may know of a consortium before joining."""
 
     name: Text
@@ -127,9 +127,7 @@ def check_enrolment(enrolment: ServiceEnrolment) -> None:
             Code.BAD_SIGNATURE, "The claim is not signed by the key that it names", service=claim.service
         )
     if (claim.service == "peer") == isinstance(claim.box, msgspec.UnsetType):
-        raise InvalidEnrolment(
-            Code.BAD_ENROLMENT, "The peer, and only it, brings a box key", service=claim.service
-        )
+        raise InvalidEnrolment(Code.BAD_ENROLMENT, "The peer, and only it, brings a box key", service=claim.service)
 
 
 def check_application(application: Application) -> ServiceKeys:
@@ -143,7 +141,7 @@ def check_application(application: Application) -> ServiceKeys:
         PeerFault: ``bad_member_id`` or ``bad_key``.
     """
     check_member_id(application.member)
-    claims = {enrolment.claim.service: enrolment.claim for enrolment in application.services}
+    claims: dict[str, ServiceClaim] = {item.claim.service: item.claim for item in application.services}
     if tuple(sorted(claims)) != MEMBER_SERVICES or len(application.services) != len(MEMBER_SERVICES):
         raise InvalidEnrolment(
             Code.BAD_ENROLMENT,
@@ -158,9 +156,7 @@ def check_application(application: Application) -> ServiceKeys:
             )
     keys = [claims[service].signing_key for service in MEMBER_SERVICES]
     if len(set(keys)) != len(keys):
-        raise InvalidEnrolment(
-            Code.KEY_REUSED, "Every service needs a key of its own", member=application.member
-        )
+        raise InvalidEnrolment(Code.KEY_REUSED, "Every service needs a key of its own", member=application.member)
     box = claims["peer"].box
     if isinstance(box, msgspec.UnsetType):
         raise InvalidEnrolment(Code.BAD_ENROLMENT, "The peer's box key is missing", member=application.member)

@@ -46,7 +46,7 @@ NODE_KEY_ID = "0" * 32
 """Key id of frames that are sealed under the node key."""
 
 
-class FrameHeader(Record):
+class FrameHeader(Record, frozen=True, kw_only=True):
     """Plain head of a frame."""
 
     version: Annotated[int, msgspec.Meta(ge=1, le=1)]
@@ -59,7 +59,7 @@ class FrameHeader(Record):
     """Wallet signature over a `FrameSignature`; absent in node frames."""
 
 
-class FrameSignature(Record):
+class FrameSignature(Record, frozen=True, kw_only=True):
     """What a sender signs of a gossip frame."""
 
     topic: str

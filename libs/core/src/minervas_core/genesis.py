@@ -29,7 +29,7 @@ Positive = Annotated[int, msgspec.Meta(ge=1, le=2**53 - 1)]
 PerMille = Annotated[int, msgspec.Meta(ge=0, le=1000)]
 
 
-class Parameters(Record):
+class Parameters(Record, frozen=True, kw_only=True):
     """Numbers that every node must share. Times in ms, ratios in per mille."""
 
     block_interval_ms: Positive = 15_000
@@ -60,7 +60,7 @@ class Parameters(Record):
         return self.give_up_intervals * self.block_interval_ms
 
 
-class GenesisBody(Record):
+class GenesisBody(Record, frozen=True, kw_only=True):
     """What the authority signs."""
 
     format: Annotated[int, msgspec.Meta(ge=1, le=1)]
@@ -76,7 +76,7 @@ class GenesisBody(Record):
     parameters: Parameters
 
 
-class GenesisFile(Record):
+class GenesisFile(Record, frozen=True, kw_only=True):
     """The file's content."""
 
     body: GenesisBody

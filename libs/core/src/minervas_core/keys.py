@@ -77,13 +77,7 @@ def check_public_key(public: str) -> str:
     except ValueError:
         raw = b""
     y = int.from_bytes(raw, "little") & (2**255 - 1)
-    if (
-        len(raw) != 32
-        or public != raw.hex()
-        or y >= _FIELD_PRIME
-        or y in _SMALL_ORDER_Y
-        or not _on_curve(public)
-    ):
+    if len(raw) != 32 or public != raw.hex() or y >= _FIELD_PRIME or y in _SMALL_ORDER_Y or not _on_curve(public):
         raise PeerFault(Code.BAD_KEY, "Not a usable Ed25519 public key", key=public[:80])
     return public
 

@@ -35,7 +35,7 @@ SENDER_KEY_PURPOSE = "sender_key"
 KEY_REQUEST_PURPOSE = "key_request"
 
 
-class HelloBody(Record):
+class HelloBody(Record, frozen=True, kw_only=True):
     """A peer introduces itself (paper: the Hello packet that a new Peer object sends to all nodes)."""
 
     network: NetworkId
@@ -49,7 +49,7 @@ class HelloBody(Record):
     """Authority-signed membership transactions of the member, so that a newcomer can check it against genesis."""
 
 
-class Hello(Record):
+class Hello(Record, frozen=True, kw_only=True):
     """Broadcast on ``mesh/.../hello`` at start, on a timer, and after a change of sender key; plain."""
 
     body: HelloBody
@@ -57,7 +57,7 @@ class Hello(Record):
     """By the member's wallet."""
 
 
-class SenderKeyBody(Record):
+class SenderKeyBody(Record, frozen=True, kw_only=True):
     """A sender key for one recipient."""
 
     network: NetworkId
@@ -69,7 +69,7 @@ class SenderKeyBody(Record):
     """The 32-byte key, HPKE-sealed to the recipient's box key under `sender_key_info`, in hex."""
 
 
-class SenderKeyMessage(Record):
+class SenderKeyMessage(Record, frozen=True, kw_only=True):
     """Inbox kind ``sender_key``: hand over a sender key; carries the sender's Hello so that a newcomer can check it."""
 
     body: SenderKeyBody
@@ -77,7 +77,7 @@ class SenderKeyMessage(Record):
     hello: Hello
 
 
-class KeyRequestBody(Record):
+class KeyRequestBody(Record, frozen=True, kw_only=True):
     """A peer holds a frame that it can not open."""
 
     network: NetworkId
@@ -89,7 +89,7 @@ class KeyRequestBody(Record):
     sent_at_ms: TimeMs
 
 
-class KeyRequest(Record):
+class KeyRequest(Record, frozen=True, kw_only=True):
     """Inbox kind ``key_request``: asks the owner of a sender key for it; carries the asker's Hello."""
 
     body: KeyRequestBody
@@ -97,7 +97,7 @@ class KeyRequest(Record):
     hello: Hello
 
 
-class SenderKeyInfo(Record):
+class SenderKeyInfo(Record, frozen=True, kw_only=True):
     """What a sealed sender key is bound to (HPKE info)."""
 
     network: NetworkId
@@ -144,21 +144,19 @@ def check_signed(
         raise InvalidFrame(Code.BAD_SIGNATURE, "Message not signed by its sender", kind=type(body).__name__)
 
 
-class TransactionBatch(Record):
+class TransactionBatch(Record, frozen=True, kw_only=True):
     """Gossip kind ``tx`` (sealed): 1 to N transactions."""
 
-    transactions: Annotated[
-        list[msgspec.Raw], msgspec.Meta(min_length=1, max_length=MAX_TRANSACTIONS_PER_FRAME)
-    ]
+    transactions: Annotated[list[msgspec.Raw], msgspec.Meta(min_length=1, max_length=MAX_TRANSACTIONS_PER_FRAME)]
 
 
-class BlockAnnouncement(Record):
+class BlockAnnouncement(Record, frozen=True, kw_only=True):
     """Gossip kind ``block`` (sealed): a new block in full."""
 
     block: msgspec.Raw
 
 
-class GetHeaders(Record):
+class GetHeaders(Record, frozen=True, kw_only=True):
     """Ask for the headers that follow the newest block of `locator` on the answerer's best chain."""
 
     locator: Annotated[list[Hash], msgspec.Meta(max_length=MAX_LOCATOR)]
@@ -166,46 +164,46 @@ class GetHeaders(Record):
     limit: Annotated[int, msgspec.Meta(ge=1, le=MAX_HEADERS_PER_REPLY)]
 
 
-class Headers(Record):
+class Headers(Record, frozen=True, kw_only=True):
     """Answer to `GetHeaders`: consecutive headers, oldest first; empty if the asker has them all."""
 
     headers: Annotated[list[msgspec.Raw], msgspec.Meta(max_length=MAX_HEADERS_PER_REPLY)]
 
 
-class GetBodies(Record):
+class GetBodies(Record, frozen=True, kw_only=True):
     """Ask for blocks by hash."""
 
     hashes: Annotated[list[Hash], msgspec.Meta(min_length=1, max_length=MAX_BODIES_PER_REQUEST)]
 
 
-class Bodies(Record):
+class Bodies(Record, frozen=True, kw_only=True):
     """Answer to `GetBodies`: blocks in the order asked, as many as fit, at least one if any is known."""
 
     blocks: Annotated[list[msgspec.Raw], msgspec.Meta(max_length=MAX_BODIES_PER_REQUEST)]
 
 
-class Failure(Record):
+class Failure(Record, frozen=True, kw_only=True):
     """Why a request was refused."""
 
     code: str
     message: str
 
 
-class Reply(Record):
+class Reply(Record, frozen=True, kw_only=True):
     """Every answer to a request: a body of the type that the request's kind implies, or a failure."""
 
     body: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     failure: Failure | msgspec.UnsetType = msgspec.UNSET
 
 
-class GetMembership(Record):
+class GetMembership(Record, frozen=True, kw_only=True):
     """Plain request of a peer to admission: all membership transactions after number `after`."""
 
     after: Count
 
 
-class MembershipBatch(Record):
-    """Authority-signed membership transactions, plain (nothing in them is secret): admission's ``mesh tx`` and answer."""
+class MembershipBatch(Record, frozen=True, kw_only=True):
+    """Authority-signed membership transactions; plain, for nothing in them is secret. Admission's ``mesh tx`` and answer."""
 
     transactions: Annotated[list[msgspec.Raw], msgspec.Meta(max_length=400)]
     first: Count
@@ -214,13 +212,13 @@ class MembershipBatch(Record):
     """How many admission has in all."""
 
 
-class GetTransactionStatus(Record):
+class GetTransactionStatus(Record, frozen=True, kw_only=True):
     """Plain request of admission to the operator's peer, kind ``tx_status``."""
 
     ids: Annotated[list[Hash], msgspec.Meta(min_length=1, max_length=200)]
 
 
-class TransactionStatus(Record):
+class TransactionStatus(Record, frozen=True, kw_only=True):
     """Where a transaction stands on the answerer's best chain."""
 
     id: Hash
@@ -231,14 +229,14 @@ class TransactionStatus(Record):
     """Blocks from there to the tip, both counted."""
 
 
-class TransactionStatuses(Record):
+class TransactionStatuses(Record, frozen=True, kw_only=True):
     """Answer to `GetTransactionStatus`, in the order asked."""
 
     statuses: list[TransactionStatus]
     tip_height: Count
 
 
-class ChainTip(Record):
+class ChainTip(Record, frozen=True, kw_only=True):
     """The head of somebody's best chain."""
 
     height: Count
@@ -246,7 +244,7 @@ class ChainTip(Record):
     work: WorkSum
 
 
-class Presence(Record):
+class Presence(Record, frozen=True, kw_only=True):
     """Retained on ``mesh/.../presence``, with a will that says offline; plain and unsigned: a hint, never a proof."""
 
     state: Literal["online", "offline"]

@@ -34,7 +34,7 @@ PageSize = Annotated[int, msgspec.Meta(ge=1, le=200)]
 # peer -> ledger
 
 
-class Submit(Record):
+class Submit(Record, frozen=True, kw_only=True):
     """Transactions for the queue, from gossip, admission or our own member."""
 
     transactions: Annotated[list[msgspec.Raw], msgspec.Meta(min_length=1, max_length=400)]
@@ -42,7 +42,7 @@ class Submit(Record):
     """Member that sent them, or ``consortium``, or ``local``."""
 
 
-class SubmitResult(Record):
+class SubmitResult(Record, frozen=True, kw_only=True):
     """What became of one transaction."""
 
     status: Literal["accepted", "known", "refused"]
@@ -53,20 +53,20 @@ class SubmitResult(Record):
     message: str = ""
 
 
-class SubmitResults(Record):
+class SubmitResults(Record, frozen=True, kw_only=True):
     """Answer to `Submit`, in order."""
 
     results: list[SubmitResult]
 
 
-class DeliverBlock(Record):
+class DeliverBlock(Record, frozen=True, kw_only=True):
     """A block that another member announced."""
 
     block: msgspec.Raw
     origin: MemberId
 
 
-class BlockResult(Record):
+class BlockResult(Record, frozen=True, kw_only=True):
     """What became of a block."""
 
     status: Literal["connected", "side_branch", "known", "orphan", "postponed", "refused"]
@@ -77,18 +77,18 @@ class BlockResult(Record):
     message: str = ""
 
 
-class PeerTip(Record):
+class PeerTip(Record, frozen=True, kw_only=True):
     """Event: another member claims this tip (from its presence)."""
 
     member: MemberId
     tip: ChainTip
 
 
-class GetRoster(Record):
+class GetRoster(Record, frozen=True, kw_only=True):
     """Ask for the roster on the ledger's tip."""
 
 
-class RosterEntry(Record):
+class RosterEntry(Record, frozen=True, kw_only=True):
     """One member as the chain knows it."""
 
     member: MemberId
@@ -99,7 +99,7 @@ class RosterEntry(Record):
     """0 while active."""
 
 
-class Roster(Record):
+class Roster(Record, frozen=True, kw_only=True):
     """Answer to `GetRoster`."""
 
     members: list[RosterEntry]
@@ -107,11 +107,11 @@ class Roster(Record):
     roster_hash: Hash
 
 
-class GetStatus(Record):
+class GetStatus(Record, frozen=True, kw_only=True):
     """Ask for the node's state."""
 
 
-class SearchProgress(Record):
+class SearchProgress(Record, frozen=True, kw_only=True):
     """Event of the miner, every second: how the running search goes."""
 
     height: Count
@@ -123,7 +123,7 @@ class SearchProgress(Record):
     nonce: str
 
 
-class LedgerStatus(Record):
+class LedgerStatus(Record, frozen=True, kw_only=True):
     """Answer to `GetStatus`."""
 
     member: MemberId
@@ -144,7 +144,7 @@ class LedgerStatus(Record):
     search: SearchProgress | msgspec.UnsetType = msgspec.UNSET
 
 
-class GetBlocks(Record):
+class GetBlocks(Record, frozen=True, kw_only=True):
     """Ask for the best chain's newest blocks, or those below a height."""
 
     below_height: Count = 0
@@ -152,7 +152,7 @@ class GetBlocks(Record):
     limit: PageSize = 20
 
 
-class BlockSummary(Record):
+class BlockSummary(Record, frozen=True, kw_only=True):
     """One block in a list."""
 
     header: Header
@@ -162,19 +162,19 @@ class BlockSummary(Record):
     best_chain: bool
 
 
-class BlockSummaries(Record):
+class BlockSummaries(Record, frozen=True, kw_only=True):
     """Answer to `GetBlocks`, newest first."""
 
     blocks: list[BlockSummary]
 
 
-class GetBlock(Record):
+class GetBlock(Record, frozen=True, kw_only=True):
     """Ask for one block, by hash or by height on the best chain."""
 
     block: Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{64}|0|[1-9][0-9]{0,14})\Z")]
 
 
-class BlockDetail(Record):
+class BlockDetail(Record, frozen=True, kw_only=True):
     """Answer to `GetBlock`: the canonical bytes and where the block stands."""
 
     block: msgspec.Raw
@@ -184,13 +184,13 @@ class BlockDetail(Record):
     work: WorkSum
 
 
-class GetTransaction(Record):
+class GetTransaction(Record, frozen=True, kw_only=True):
     """Ask for one transaction by id."""
 
     id: Hash
 
 
-class TransactionDetail(Record):
+class TransactionDetail(Record, frozen=True, kw_only=True):
     """Answer to `GetTransaction`."""
 
     transaction: msgspec.Raw
@@ -201,13 +201,13 @@ class TransactionDetail(Record):
     block: str = ""
 
 
-class GetAbandoned(Record):
+class GetAbandoned(Record, frozen=True, kw_only=True):
     """Ask for the newest abandoned searches of this node."""
 
     limit: PageSize = 20
 
 
-class AbandonedSearch(Record):
+class AbandonedSearch(Record, frozen=True, kw_only=True):
     """A search that found nothing in time (paper: the block is thrown away and that information stored)."""
 
     header: Header
@@ -218,7 +218,7 @@ class AbandonedSearch(Record):
     stored_at_ms: TimeMs = 0
 
 
-class AbandonedSearches(Record):
+class AbandonedSearches(Record, frozen=True, kw_only=True):
     """Answer to `GetAbandoned`, newest first."""
 
     searches: list[AbandonedSearch]
@@ -227,7 +227,7 @@ class AbandonedSearches(Record):
 # ledger -> peer
 
 
-class TipChanged(Record):
+class TipChanged(Record, frozen=True, kw_only=True):
     """Event: the ledger's best chain has a new head."""
 
     tip: ChainTip
@@ -235,13 +235,13 @@ class TipChanged(Record):
     syncing: bool
 
 
-class Announce(Record):
+class Announce(Record, frozen=True, kw_only=True):
     """Event: our miner found this block; tell everybody."""
 
     block: msgspec.Raw
 
 
-class FetchHeaders(Record):
+class FetchHeaders(Record, frozen=True, kw_only=True):
     """Ask our peer to get headers from one member."""
 
     member: MemberId
@@ -249,7 +249,7 @@ class FetchHeaders(Record):
     limit: Annotated[int, msgspec.Meta(ge=1, le=MAX_HEADERS_PER_REPLY)]
 
 
-class FetchBodies(Record):
+class FetchBodies(Record, frozen=True, kw_only=True):
     """Ask our peer to get blocks from one member."""
 
     member: MemberId
@@ -259,11 +259,11 @@ class FetchBodies(Record):
 # ledger <-> miner
 
 
-class GetTemplate(Record):
+class GetTemplate(Record, frozen=True, kw_only=True):
     """Event of the miner at start: send me the current template."""
 
 
-class Template(Record):
+class Template(Record, frozen=True, kw_only=True):
     """Event: search for this block. Replaces any earlier template."""
 
     template_id: Salt
@@ -274,13 +274,13 @@ class Template(Record):
     """How often the miner renews ``time_ms``."""
 
 
-class Pause(Record):
+class Pause(Record, frozen=True, kw_only=True):
     """Event: nothing to search for (not admitted, not our turn, or syncing)."""
 
     reason: str
 
 
-class Found(Record):
+class Found(Record, frozen=True, kw_only=True):
     """Request of the miner: a good hash for a template, signed with the block key."""
 
     template_id: Salt
@@ -288,14 +288,14 @@ class Found(Record):
     signature: Signature
 
 
-class Abandoned(Record):
+class Abandoned(Record, frozen=True, kw_only=True):
     """Request of the miner: a search that reached its time limit, to be stored."""
 
     template_id: Salt
     search: AbandonedSearch
 
 
-class Stored(Record):
+class Stored(Record, frozen=True, kw_only=True):
     """Answer that something is on disk."""
 
 

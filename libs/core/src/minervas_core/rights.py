@@ -52,9 +52,7 @@ def rights_for(principal: Principal, *, operator_member: str) -> Rights:
         case "admission" if principal == ADMISSION:
             return _admission()
         case _:
-            raise LocalFault(
-                Code.INTERNAL, "No rights are defined for this service", principal=str(principal)
-            )
+            raise LocalFault(Code.INTERNAL, "No rights are defined for this service", principal=str(principal))
 
 
 def _to(member: str, service: str, sender: Principal) -> str:

@@ -40,7 +40,7 @@ class InboxTopic:
 
     def __str__(self) -> str:
         to, by = self.recipient, self.sender
-        return "/".join(("inbox", "v1", to.member, to.service, by.member, by.service, self.kind))
+        return f"inbox/v1/{to.member}/{to.service}/{by.member}/{by.service}/{self.kind}"
 
     def reply(self) -> InboxTopic:
         """Where the answer to this message goes."""

@@ -36,7 +36,7 @@ BoxPublic = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{2432}\Z")]
 """A public box key in hex (see `minervas_core.box`)."""
 
 
-class ServiceKeys(Record):
+class ServiceKeys(Record, frozen=True, kw_only=True):
     """The public keys of a member's services; each private half stays in its service."""
 
     wallet: PublicKey
@@ -49,20 +49,20 @@ class ServiceKeys(Record):
     """Ledger: signs finality votes."""
 
 
-class Admit(Record, tag_field="action", tag="admit"):
+class Admit(Record, frozen=True, kw_only=True, tag_field="action", tag="admit"):
     """Admit a member under an id that was never used."""
 
     member: MemberId
     keys: ServiceKeys
 
 
-class Revoke(Record, tag_field="action", tag="revoke"):
+class Revoke(Record, frozen=True, kw_only=True, tag_field="action", tag="revoke"):
     """End a membership for ever."""
 
     member: MemberId
 
 
-class Membership(Record, tag_field="type", tag="membership"):
+class Membership(Record, frozen=True, kw_only=True, tag_field="type", tag="membership"):
     """A change of the roster, signed by the authority."""
 
     network: NetworkId
@@ -77,7 +77,7 @@ TransactionBody = Membership
 """Every kind of body; a tagged union once there are several."""
 
 
-class TransactionForm(Record):
+class TransactionForm(Record, frozen=True, kw_only=True):
     """The signed form on the wire."""
 
     body: TransactionBody
@@ -137,6 +137,4 @@ def check_signature(transaction: Transaction, network: str) -> None:
             Code.WRONG_NETWORK, "Made for another network", tx=transaction.id, network=body.network
         )
     if not verify(body.sender, PURPOSE, network, encode(body), transaction.signature):
-        raise InvalidTransaction(
-            Code.BAD_SIGNATURE, "Not signed by its sender", tx=transaction.id, sender=body.sender
-        )
+        raise InvalidTransaction(Code.BAD_SIGNATURE, "Not signed by its sender", tx=transaction.id, sender=body.sender)
