@@ -203,7 +203,7 @@ class GetMembership(Record, frozen=True, kw_only=True):
 
 
 class MembershipBatch(Record, frozen=True, kw_only=True):
-    """Authority-signed membership transactions; plain, for nothing in them is secret. Admission's ``mesh tx`` and answer."""
+    """Authority-signed membership transactions: admission's ``mesh tx`` and answer; plain, none of it is secret."""
 
     transactions: Annotated[list[msgspec.Raw], msgspec.Meta(max_length=400)]
     first: Count
