@@ -1,0 +1,58 @@
+# Every target does its own set-up (tools/setup.sh: idempotent, under a second when nothing changed).
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-core test-tools test-adapters test-network lint format types bench vectors lock soak clean
+
+PYTHON := .venv/bin/python
+PYTEST := $(PYTHON) -m pytest
+ARGS ?=
+MINUTES ?= 30
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup:  ## Install everything that demo and test need (.venv, and mosquitto if it is missing)
+	@sh tools/setup.sh
+
+demo: setup  ## Three members mine one chain on this machine; ONCE=1 ends by itself after the checks
+	@.venv/bin/minervas-devnet demo $(if $(filter 1 yes true,$(ONCE)),--once) $(ARGS)
+
+test: setup  ## Run all tests (ARGS="-k word" for some of them)
+	@$(PYTEST) $(ARGS)
+
+test-core: setup  ## Only the protocol rules: no process, no socket, no file
+	@$(PYTEST) tests/core $(ARGS)
+
+test-tools: setup  ## Only the tests of the tools in tools/
+	@$(PYTEST) tests/tools $(ARGS)
+
+test-adapters: setup  ## Only the adapters, against a real Mosquitto and a real PostgreSQL
+	@$(PYTEST) tests/adapters $(ARGS)
+
+test-network: setup  ## Only whole networks of real service processes
+	@$(PYTEST) tests/network $(ARGS)
+
+lint: setup  ## Style, spelling, import contracts, purity of core, requirement sets
+	@sh tools/lint.sh
+
+format: setup  ## Format the code and sort the imports
+	@.venv/bin/ruff check --quiet --fix --select I . && .venv/bin/ruff format .
+
+types: setup  ## Check the types (mypy --strict)
+	@sh tools/types.sh
+
+bench: setup  ## Measure what the design promises (tests/bench)
+	@$(PYTEST) -s tests/bench $(ARGS)
+
+vectors: setup  ## Write spec/vectors again from the code
+	@$(PYTHON) tools/make_vectors.py
+
+lock: setup  ## Pin the dependencies again; UPGRADE=1 takes the newest versions
+	@$(PYTHON) -m pip install --quiet --require-hashes -r requirements/lock.txt
+	@$(PYTHON) tools/lock.py $(if $(filter 1 yes true,$(UPGRADE)),--upgrade)
+
+soak: setup  ## Repeat the network tests with new seeds for MINUTES=30; stops at the first failure
+	@sh tools/soak.sh $(MINUTES)
+
+clean:  ## Remove the virtual environment, caches and build output
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,16 @@
+#!/bin/sh
+# All static checks except the types, each named before it runs; stops at the first that fails.
+set -eu
+cd "$(dirname "$0")/.."
+check() {
+    printf -- '--> %s\n' "$1"
+    shift
+    "$@"
+}
+check "ruff: style" .venv/bin/ruff check --quiet .
+check "ruff: format" .venv/bin/ruff format --quiet --check .
+check "codespell: spelling" .venv/bin/codespell $(git ls-files | grep -v '^LICENSE$')
+check "import-linter: who may import whom" .venv/bin/lint-imports --no-cache
+check "core: no floats, no true division" .venv/bin/python tools/check_core.py
+check "requirement sets: pinned, hashed, no addresses" .venv/bin/python tools/check_requirements.py
+check "dependencies: declared where they are imported" .venv/bin/python tools/check_dependencies.py
