@@ -166,3 +166,17 @@ def check_size(
         raise PayloadTooLarge(
             Code.PAYLOAD_TOO_LARGE, "Topic or correlation data are too long", topic=topic[:MAX_TOPIC_LENGTH]
         )
+
+
+def revoked_refusal(principal: str) -> BusRevoked:
+    """What a client is told whose session the operator has ended."""
+    return BusRevoked(
+        Code.BUS_REFUSED, "The operator has ended our session with the broker; ask the operator", principal=principal
+    )
+
+
+def taken_over_refusal(principal: str) -> BusRefused:
+    """What a client is told after another process connected under its certificate."""
+    return BusRefused(
+        Code.BUS_REFUSED, "Another process has connected with our certificate; stop one of the two", principal=principal
+    )
