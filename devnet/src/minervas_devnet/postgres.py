@@ -75,7 +75,7 @@ class PostgresServer:
     """One PostgreSQL cluster below a directory. Also a context manager: started inside, stopped at the end.
 
     Args:
-        directory: where the cluster goes: its `data`, `run` (socket), `log` and password files; made if missing.
+        directory: where the cluster goes: data, socket, log and password files, nothing else; made if missing.
             Short enough for a Unix socket (107 bytes with the socket's name).
         port: TCP port on loopback; a free one if not given.
         binaries: the installation to use; what `find_binaries` finds if not given.
@@ -115,7 +115,12 @@ class PostgresServer:
         if self.pid is not None:
             return
         if not self._data.exists():
-            self._make_cluster()
+            self.directory.mkdir(mode=0o711, parents=True, exist_ok=True)
+            try:
+                self._make_cluster()
+            except BaseException:
+                shutil.rmtree(self.directory)  # half a cluster could not be started, now or later
+                raise
         deadline = time.monotonic() + stretched(START_TIMEOUT_S)
         while not self._start_once(deadline):
             time.sleep(POLL_S)
@@ -169,7 +174,6 @@ class PostgresServer:
             yield connection
 
     def _make_cluster(self) -> None:
-        self.directory.mkdir(mode=0o711, parents=True, exist_ok=True)
         self._account.check_can_reach(self.directory)
         self._binaries = self._reachable_binaries()
         self._account.make_dir(self.socket_dir, 0o755)
@@ -202,7 +206,6 @@ class PostgresServer:
             **self._account.run_as(),
         )
         if done.returncode != 0:
-            shutil.rmtree(self._data, ignore_errors=True)
             said = (done.stderr or done.stdout).strip()
             raise PostgresError(f"initdb failed with exit status {done.returncode}: {said}")
 

@@ -1,0 +1,50 @@
+"""What all layers of the tests share: the plugins in tests/support, the seed, and the rule that nothing is skipped.
+
+Every file tests/support/fix_*.py is a plugin with the fixtures of one resource. There is no fixture here.
+A test that was skipped makes the run fail: a missing broker or database must not look like a passed layer.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.support.seed import SEED
+
+pytest_plugins = [f"tests.support.{file.stem}" for file in sorted(Path(__file__).parent.glob("support/fix_*.py"))]
+
+settings.register_profile("default", deadline=None, print_blob=True)
+settings.register_profile("ci", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("ci" if os.environ.get("MINERVAS_CI") else "default")
+
+_skipped: list[str] = []
+
+
+def pytest_report_header() -> str:
+    """Name the seed, so that any run can be repeated."""
+    return f"minervas: repeat this run with MINERVAS_SEED={SEED}"
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Remember a test that was skipped."""
+    if report.skipped and not hasattr(report, "wasxfail"):
+        _skipped.append(report.nodeid)
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Fail a run in which a test was skipped."""
+    if _skipped and exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say why a run with skipped tests failed, and with which seed."""
+    if _skipped:
+        terminalreporter.write_line(
+            f"FAILED: {len(_skipped)} skipped; a missing broker or database is a failure", red=True
+        )
+    if terminalreporter.stats.get("failed"):
+        terminalreporter.write_line(f"repeat this run with MINERVAS_SEED={SEED}")
