@@ -1,0 +1,1 @@
+"""The node's PostgreSQL database: everything that is written or read there goes through this package."""
