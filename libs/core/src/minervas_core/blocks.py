@@ -10,8 +10,7 @@ from typing import Annotated
 import msgspec
 
 from minervas_core.encoding import Count, Hash, NetworkId, Record, Signature, TimeMs, decode, encode
-from minervas_core.errors import Code, InvalidEncoding
-from minervas_core.genesis import Positive
+from minervas_core.genesis import MAX_BLOCK_TRANSACTIONS, Positive
 from minervas_core.identifiers import MemberId
 from minervas_core.keys import SigningKey, verify
 from minervas_core.merkle import merkle_root
@@ -81,8 +80,9 @@ class BlockForm(Record, frozen=True, kw_only=True):
     header: Header
     signature: Signature
     """The miner's block key over the block hash."""
-    transactions: list[msgspec.Raw]
-    votes: list[msgspec.Raw]
+    transactions: Annotated[list[msgspec.Raw], msgspec.Meta(max_length=MAX_BLOCK_TRANSACTIONS)]
+    votes: Annotated[list[msgspec.Raw], msgspec.Meta(max_length=0)]
+    """Rule version 1 has no votes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +131,10 @@ def decode_block(raw: bytes) -> Block:
     """Decode canonical bytes of a block and of all its transactions.
 
     Raises:
-        InvalidEncoding: if the block or one of its transactions is malformed, or if it carries votes, which rule
-            version 1 does not have.
+        InvalidEncoding: if the block or one of its transactions is malformed, if it carries more transactions than
+            any genesis allows, or votes, which rule version 1 does not have.
     """
     form = decode(raw, BlockForm, max_bytes=MAX_BLOCK_BYTES)
-    if form.votes:
-        raise InvalidEncoding(Code.WRONG_SHAPE, "Rule version 1 has no votes", votes=len(form.votes))
     transactions = tuple(decode_transaction(bytes(item)) for item in form.transactions)
     return Block(form.header.hash(), form.header, form.signature, transactions, raw)
 

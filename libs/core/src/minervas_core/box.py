@@ -28,6 +28,9 @@ PUBLIC_BYTES = 1184 + 32
 
 _MLKEM_PUBLIC_BYTES = 1184
 _MLKEM_SEED_BYTES = 64
+_CURVE_PRIME = 2**255 - 19
+_PROBE = X25519PrivateKey.from_private_bytes(bytes(32))
+"""Any private key: its exchange with a point of small order yields zero, which the library refuses."""
 
 SUITE = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 """The one HPKE suite of the protocol."""
@@ -64,13 +67,22 @@ def load_box_public(public: str) -> MLKEM768X25519PublicKey:
     """Read a public box key from hex.
 
     Raises:
-        PeerFault: ``bad_key`` if it is not one.
+        PeerFault: ``bad_key`` for a wrong length, an ML-KEM key that fails the modulus check of FIPS 203 section 7.2,
+            or an X25519 point that is not canonical or of small order (nobody could seal to it).
     """
     try:
         raw = bytes.fromhex(public)
         if len(raw) != PUBLIC_BYTES or raw.hex() != public:
             raise ValueError("wrong length or not lower-case hex")
         kem = MLKEM768PublicKey.from_public_bytes(raw[:_MLKEM_PUBLIC_BYTES])
-        return MLKEM768X25519PublicKey(kem, X25519PublicKey.from_public_bytes(raw[_MLKEM_PUBLIC_BYTES:]))
+        return MLKEM768X25519PublicKey(kem, _load_curve_public(raw[_MLKEM_PUBLIC_BYTES:]))
     except ValueError as error:
         raise PeerFault(Code.BAD_KEY, "Not a usable box key", key=public[:80]) from error
+
+
+def _load_curve_public(raw: bytes) -> X25519PublicKey:
+    if int.from_bytes(raw, "little") >= _CURVE_PRIME:
+        raise ValueError("second encoding of an X25519 point")
+    key = X25519PublicKey.from_public_bytes(raw)
+    _PROBE.exchange(key)
+    return key

@@ -5,7 +5,8 @@ Objects, arrays, strings, booleans and integers of magnitude below 2^53; no floa
 ``order="sorted"`` yields; tests compare every output with the `rfc8785` package.
 
 A decoder accepts only bytes that re-encode to themselves: that rejects duplicate keys, blanks, other escapes, floats
-and any other second spelling of the same value.
+and any other second spelling of the same value. A `msgspec.Raw` field carries an embedded document byte for byte; it
+is judged by the decoder of that document, whose bytes are hashed or signed on their own.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ KEY_PATTERN = re.compile(r"[a-z][a-z0-9_]*\Z")
 MAX_DEPTH = 16
 """Nesting limit of untyped values; the deepest message type has 6 levels."""
 
+MAX_REASON_LENGTH = 200
+"""A decoder's explanation quotes what it read; this is how much of it goes into an error."""
+
 Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_INTEGER)]
 """A non-negative integer that fits every reader."""
 TimeMs = Annotated[int, msgspec.Meta(ge=0, le=MAX_INTEGER)]
@@ -41,6 +45,8 @@ Salt = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}\Z")]
 """16 random bytes in hex."""
 NetworkId = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}\Z")]
 """The consortium's random 16 bytes in hex; its fixed length keeps signed bytes unambiguous."""
+FieldName = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]*\Z", max_length=64)]
+"""An object key where the keys are data (a table of counters)."""
 WorkSum = Annotated[str, msgspec.Meta(pattern=r"^(0|[1-9a-f][0-9a-f]{0,63})\Z")]
 """Cumulative work as a hex number without leading zeros: it may pass 2^53."""
 
@@ -62,7 +68,8 @@ def encode_untyped(value: object) -> bytes:
     """Canonical bytes of plain dicts, lists, strings, booleans and integers.
 
     Raises:
-        InvalidEncoding: ``wrong_shape`` for a float, null, a big integer, a bad key or too deep nesting.
+        InvalidEncoding: ``wrong_shape`` for a float, null, a big integer, a bad key, a lone surrogate or too deep
+            nesting.
     """
     _check_plain(value, 0)
     return _encoder.encode(value)
@@ -81,11 +88,11 @@ def decode(data: bytes, kind: type[T], *, max_bytes: int) -> T:
         raise InvalidEncoding(
             Code.WRONG_SHAPE,
             "The content does not have the expected shape",
-            reason=str(error),
+            reason=str(error)[:MAX_REASON_LENGTH],
             kind=kind.__name__,
         ) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidEncoding(Code.NOT_JSON, "The bytes are not JSON", reason=str(error)) from error
+        raise InvalidEncoding(Code.NOT_JSON, "The bytes are not JSON", reason=str(error)[:MAX_REASON_LENGTH]) from error
     if _encoder.encode(value) != data:
         raise InvalidEncoding(
             Code.NOT_CANONICAL, "The bytes are not the canonical form of their content", kind=kind.__name__
@@ -116,23 +123,37 @@ def _check_size(data: bytes, max_bytes: int) -> None:
         )
 
 
+def _check_text(value: str) -> None:
+    """Refuse what UTF-8 can not carry: halves of surrogate pairs."""
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidEncoding(Code.WRONG_SHAPE, "Lone surrogate in a string", value=ascii(value)[:80]) from error
+
+
+def _check_key(key: object) -> None:
+    if not isinstance(key, str) or not KEY_PATTERN.match(key):
+        raise InvalidEncoding(Code.WRONG_SHAPE, "Bad object key", key=ascii(key)[:80])
+
+
 def _check_plain(value: object, depth: int) -> None:
     """Refuse what the restricted JSON does not have."""
     if depth > MAX_DEPTH:
         raise InvalidEncoding(Code.WRONG_SHAPE, "Nested too deeply", max_depth=MAX_DEPTH)
     match value:
-        case bool() | str():
+        case bool():
             return
+        case str():
+            _check_text(value)
         case int():
             if abs(value) > MAX_INTEGER:
-                raise InvalidEncoding(Code.WRONG_SHAPE, "Integer of 2^53 or more", value=str(value))
+                raise InvalidEncoding(Code.WRONG_SHAPE, "Integer of 2^53 or more", bits=value.bit_length())
         case list() | tuple():
             for item in value:
                 _check_plain(item, depth + 1)
         case dict():
             for key, item in value.items():
-                if not isinstance(key, str) or not KEY_PATTERN.match(key):
-                    raise InvalidEncoding(Code.WRONG_SHAPE, "Bad object key", key=str(key))
+                _check_key(key)
                 _check_plain(item, depth + 1)
         case _:
             raise InvalidEncoding(Code.WRONG_SHAPE, "Neither float, null nor other types", type=type(value).__name__)

@@ -6,9 +6,21 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from minervas_core.encoding import Count, Hash, PublicKey, Record, Salt, Signature, TimeMs, encode, sha256_hex
+from minervas_core.box import load_box_public
+from minervas_core.encoding import (
+    Count,
+    Hash,
+    NetworkId,
+    PublicKey,
+    Record,
+    Salt,
+    Signature,
+    TimeMs,
+    encode,
+    sha256_hex,
+)
 from minervas_core.errors import Code, InvalidEnrolment
-from minervas_core.identifiers import MemberId, check_member_id
+from minervas_core.identifiers import PRINTABLE, MemberId, ServiceName, check_member_id
 from minervas_core.keys import SigningKey, check_public_key, verify
 from minervas_core.transactions import BoxPublic, ServiceKeys
 
@@ -23,7 +35,7 @@ MEMBER_SERVICES = ("ledger", "miner", "peer")
 """Services that every application must bring, in order."""
 
 Pem = Annotated[str, msgspec.Meta(min_length=1, max_length=8_192)]
-Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=PRINTABLE)]
 
 
 class ServiceClaim(Record, frozen=True, kw_only=True):
@@ -78,7 +90,7 @@ class Grant(Record, frozen=True, kw_only=True):
     """What an approved applicant installs."""
 
     ca_pem: Pem
-    certificates: dict[str, Pem]
+    certificates: dict[ServiceName, Pem]
     """By service."""
     genesis: msgspec.Raw
     """The genesis file."""
@@ -102,7 +114,7 @@ class ConsortiumInfo(Record, frozen=True, kw_only=True):
     """What anybody may know of a consortium before joining."""
 
     name: Text
-    network: Salt
+    network: NetworkId
     genesis_hash: Hash
     time_ms: TimeMs
     protocol_version: Count
@@ -118,7 +130,7 @@ def check_enrolment(enrolment: ServiceEnrolment) -> None:
 
     Raises:
         InvalidEnrolment: ``bad_signature`` or ``bad_enrolment``.
-        PeerFault: ``bad_key``.
+        PeerFault: ``bad_key`` for a signing or box key that nobody could use.
     """
     claim = enrolment.claim
     check_public_key(claim.signing_key)
@@ -128,6 +140,8 @@ def check_enrolment(enrolment: ServiceEnrolment) -> None:
         )
     if (claim.service == "peer") == isinstance(claim.box, msgspec.UnsetType):
         raise InvalidEnrolment(Code.BAD_ENROLMENT, "The peer, and only it, brings a box key", service=claim.service)
+    if isinstance(claim.box, str):
+        load_box_public(claim.box)
 
 
 def check_application(application: Application) -> ServiceKeys:

@@ -1,8 +1,9 @@
 """Sealed frames: what travels on the bus between peers and inside a node (design section 4).
 
 A frame is ``length of header (2 bytes, big-endian) || header (canonical JSON) || ciphertext``. The ciphertext is
-XChaCha20-Poly1305 under a random 24-byte nonce; the additional data bind the topic (and with it sender, recipient and
-kind), the key id and, for requests and replies, the correlation data, so a broker can not move a frame elsewhere.
+XChaCha20-Poly1305 under a random 24-byte nonce; the additional data bind the whole header, the topic (and with it
+recipient and kind) and, for requests and replies, the correlation data, so a broker can neither change a frame nor
+move it elsewhere.
 
 * Gossip frames are sealed under the sender's *sender key* and signed by its wallet.
 * Node frames are sealed under the node key, which only the services of one node hold; they carry no signature.
@@ -26,7 +27,6 @@ from minervas_core.encoding import (
     TimeMs,
     decode,
     encode,
-    encode_untyped,
     sha256_hex,
 )
 from minervas_core.errors import Code, InvalidEncoding, InvalidFrame
@@ -56,7 +56,20 @@ class FrameHeader(Record, frozen=True, kw_only=True):
     nonce: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{48}\Z")]
     sent_at_ms: TimeMs
     signature: Signature | msgspec.UnsetType = msgspec.UNSET
-    """Wallet signature over a `FrameSignature`; absent in node frames."""
+    """Wallet signature over a `FrameSignature`; absent in node frames, and only there."""
+
+
+class FrameBinding(Record, frozen=True, kw_only=True):
+    """Additional data: what a ciphertext is bound to. The nonce is bound by the cipher itself."""
+
+    version: int
+    network: NetworkId
+    topic: str
+    correlation: str
+    """Correlation data of the request or reply in hex, or empty."""
+    key_id: Salt
+    sender: MemberId
+    sent_at_ms: TimeMs
 
 
 class FrameSignature(Record, frozen=True, kw_only=True):
@@ -117,26 +130,11 @@ def seal_gossip(
         nonce: 24 random bytes, never used before.
         sent_at_ms: our clock.
     """
-    ciphertext = _encrypt(plaintext, key.secret, nonce, _bound(topic, key.key_id, correlation))
-    claim = FrameSignature(
-        topic=topic,
-        correlation=correlation.hex(),
-        key_id=key.key_id,
-        nonce=nonce.hex(),
-        sender=key.member,
-        sent_at_ms=sent_at_ms,
-        digest=sha256_hex(ciphertext),
-    )
-    header = FrameHeader(
-        version=1,
-        network=network,
-        sender=key.member,
-        key_id=key.key_id,
-        nonce=nonce.hex(),
-        sent_at_ms=sent_at_ms,
-        signature=wallet.sign(PURPOSE, network, encode(claim)),
-    )
-    return _join(header, ciphertext)
+    header = _header(network, key.member, key.key_id, nonce, sent_at_ms)
+    ciphertext = _encrypt(plaintext, key.secret, nonce, _bound(header, topic, correlation))
+    claim = _claim(header, ciphertext, topic, correlation)
+    signed = msgspec.structs.replace(header, signature=wallet.sign(PURPOSE, network, encode(claim)))
+    return _join(signed, ciphertext)
 
 
 def seal_node(
@@ -151,15 +149,8 @@ def seal_node(
     sent_at_ms: int,
 ) -> bytes:
     """Seal a frame for the other services of our node."""
-    header = FrameHeader(
-        version=1,
-        network=network,
-        sender=member,
-        key_id=NODE_KEY_ID,
-        nonce=nonce.hex(),
-        sent_at_ms=sent_at_ms,
-    )
-    return _join(header, _encrypt(plaintext, node_key, nonce, _bound(topic, NODE_KEY_ID, correlation)))
+    header = _header(network, member, NODE_KEY_ID, nonce, sent_at_ms)
+    return _join(header, _encrypt(plaintext, node_key, nonce, _bound(header, topic, correlation)))
 
 
 def parse_frame(data: bytes, network: str) -> Frame:
@@ -179,6 +170,10 @@ def parse_frame(data: bytes, network: str) -> Frame:
         raise InvalidFrame(Code.BAD_FRAME, "Frame has a malformed header", reason=str(error)) from error
     if header.network != network:
         raise InvalidFrame(Code.WRONG_NETWORK, "Frame of another network", network=header.network)
+    if isinstance(header.signature, msgspec.UnsetType) != (header.key_id == NODE_KEY_ID):
+        raise InvalidFrame(
+            Code.BAD_FRAME, "Gossip frames are signed, node frames are not", sender=header.sender, key_id=header.key_id
+        )
     return Frame(header, data[end:])
 
 
@@ -189,15 +184,7 @@ def check_frame_signature(frame: Frame, *, topic: str, correlation: bytes, walle
         InvalidFrame: ``bad_signature``.
     """
     header = frame.header
-    claim = FrameSignature(
-        topic=topic,
-        correlation=correlation.hex(),
-        key_id=header.key_id,
-        nonce=header.nonce,
-        sender=header.sender,
-        sent_at_ms=header.sent_at_ms,
-        digest=sha256_hex(frame.ciphertext),
-    )
+    claim = _claim(header, frame.ciphertext, topic, correlation)
     signature = header.signature
     if isinstance(signature, msgspec.UnsetType) or not verify(
         wallet, PURPOSE, header.network, encode(claim), signature
@@ -213,7 +200,7 @@ def open_frame(frame: Frame, *, topic: str, correlation: bytes, secret: bytes) -
     """
     header = frame.header
     cipher = ChaCha20_Poly1305.new(key=secret, nonce=bytes.fromhex(header.nonce))
-    cipher.update(_bound(topic, header.key_id, correlation))
+    cipher.update(_bound(header, topic, correlation))
     try:
         return cipher.decrypt_and_verify(frame.ciphertext[:-TAG_BYTES], frame.ciphertext[-TAG_BYTES:])
     except ValueError as error:
@@ -222,9 +209,39 @@ def open_frame(frame: Frame, *, topic: str, correlation: bytes, secret: bytes) -
         ) from error
 
 
-def _bound(topic: str, key_id: str, correlation: bytes) -> bytes:
-    """Additional data: what the ciphertext is bound to."""
-    return encode_untyped({"correlation": correlation.hex(), "key_id": key_id, "topic": topic})
+def _header(network: str, sender: str, key_id: str, nonce: bytes, sent_at_ms: int) -> FrameHeader:
+    """A header that is not signed (yet)."""
+    return FrameHeader(
+        version=1, network=network, sender=sender, key_id=key_id, nonce=nonce.hex(), sent_at_ms=sent_at_ms
+    )
+
+
+def _bound(header: FrameHeader, topic: str, correlation: bytes) -> bytes:
+    """Additional data of the ciphertext under this header."""
+    return encode(
+        FrameBinding(
+            version=header.version,
+            network=header.network,
+            topic=topic,
+            correlation=correlation.hex(),
+            key_id=header.key_id,
+            sender=header.sender,
+            sent_at_ms=header.sent_at_ms,
+        )
+    )
+
+
+def _claim(header: FrameHeader, ciphertext: bytes, topic: str, correlation: bytes) -> FrameSignature:
+    """What the sender of this frame signs."""
+    return FrameSignature(
+        topic=topic,
+        correlation=correlation.hex(),
+        key_id=header.key_id,
+        nonce=header.nonce,
+        sender=header.sender,
+        sent_at_ms=header.sent_at_ms,
+        digest=sha256_hex(ciphertext),
+    )
 
 
 def _encrypt(plaintext: bytes, secret: bytes, nonce: bytes, bound: bytes) -> bytes:

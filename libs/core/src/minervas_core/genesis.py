@@ -17,13 +17,17 @@ from minervas_core.encoding import (
     encode,
     sha256_hex,
 )
-from minervas_core.errors import Code, InvalidEncoding, LocalFault
+from minervas_core.errors import Code, InvalidEncoding, LocalFault, PeerFault
+from minervas_core.identifiers import PRINTABLE
 from minervas_core.keys import SigningKey, check_public_key, signing_bytes, verify
 
 MAX_GENESIS_BYTES = 16_384
 """A genesis of today has about 1 kB."""
 
 PURPOSE = "genesis"
+
+MAX_BLOCK_TRANSACTIONS = 1_500
+"""Hard limit of transactions in a block; a genesis may set a lower one."""
 
 Positive = Annotated[int, msgspec.Meta(ge=1, le=2**53 - 1)]
 PerMille = Annotated[int, msgspec.Meta(ge=0, le=1000)]
@@ -50,7 +54,7 @@ class Parameters(Record, frozen=True, kw_only=True):
     """A block's time may be this many T ahead of the checking node's clock."""
     max_block_bytes: Annotated[int, msgspec.Meta(ge=10_000, le=1_000_000)] = 1_000_000
     """Largest block; with its frame it stays below the broker's packet limit of 2,000,000."""
-    max_block_transactions: Annotated[int, msgspec.Meta(ge=1, le=1_500)] = 1_500
+    max_block_transactions: Annotated[int, msgspec.Meta(ge=1, le=MAX_BLOCK_TRANSACTIONS)] = MAX_BLOCK_TRANSACTIONS
     max_expiry_blocks: Positive = 5_760
     """How far above the including block a transaction's expiry height may lie (a day of 15 s blocks)."""
 
@@ -65,12 +69,12 @@ class GenesisBody(Record, frozen=True, kw_only=True):
 
     format: Annotated[int, msgspec.Meta(ge=1, le=1)]
     network: NetworkId
-    name: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=PRINTABLE)]
     """The consortium's name, for people."""
     authority: PublicKey
     currency: Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}\Z")]
     """ISO 4217 code; prices are in millionths of it per Wh."""
-    time_zone: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_+\-/0-9]{1,64}\Z")]
+    time_zone: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*\Z", max_length=64)]
     """IANA name of the zone in which months begin and end."""
     created_ms: TimeMs
     parameters: Parameters
@@ -120,7 +124,10 @@ def load_genesis(raw: bytes) -> Genesis:
     except InvalidEncoding as error:
         raise LocalFault(Code.BAD_GENESIS, "The genesis file is damaged", reason=str(error)) from error
     body = encode(file.body)
-    check_public_key(file.body.authority)
+    try:
+        check_public_key(file.body.authority)
+    except PeerFault as error:
+        raise LocalFault(Code.BAD_GENESIS, "The authority key is unusable", key=file.body.authority) from error
     if not verify(file.body.authority, PURPOSE, file.body.network, body, file.signature):
         raise LocalFault(Code.BAD_GENESIS, "The genesis file is not signed by its authority")
     return Genesis(file.body, sha256_hex(signing_bytes(PURPOSE, file.body.network, body)), raw)

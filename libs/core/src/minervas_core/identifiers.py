@@ -24,6 +24,9 @@ CONSORTIUM_SERVICES = ("admission", "broker", "monitor")
 MemberId = Annotated[str, msgspec.Meta(pattern=MEMBER_PATTERN)]
 ServiceName = Annotated[str, msgspec.Meta(pattern=r"^[a-z]+(-[a-z]+)*(-[1-9][0-9]{0,2})?\Z")]
 
+PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]*\Z"
+"""Text for people: no control characters, line separators or direction overrides, which could fake a terminal line."""
+
 _MEMBER = re.compile(MEMBER_PATTERN)
 _NUMBER_SUFFIX = re.compile(r"-[1-9][0-9]{0,2}\Z")
 

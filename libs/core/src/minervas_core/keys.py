@@ -58,9 +58,15 @@ class SigningKey:
 
 
 def verify(public: str, purpose: str, network: str, body: bytes, signature: str) -> bool:
-    """Whether `signature` (hex) by `public` (hex) over these bytes is valid. Never raises for bad input."""
+    """Whether `signature` (lower-case hex) by `public` over these bytes is valid. Never raises for bad input.
+
+    Whether `public` may be trusted at all is not asked here: `check_public_key` judged it when it was registered.
+    """
     try:
-        _load(public).verify(bytes.fromhex(signature), signing_bytes(purpose, network, body))
+        raw = bytes.fromhex(signature)
+        if raw.hex() != signature:
+            return False
+        _load(public).verify(raw, signing_bytes(purpose, network, body))
     except (InvalidSignature, ValueError):
         return False
     return True

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
+
+_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 
 EMPTY_ROOT = hashlib.sha256(b"").hexdigest()
 """Root of the tree without leaves (RFC 6962)."""
@@ -22,7 +25,13 @@ def merkle_root(leaves: Sequence[bytes]) -> str:
 
 
 def merkle_path(leaves: Sequence[bytes], index: int) -> list[str]:
-    """Audit path of leaf `index`, from the bottom up, as hex digests (RFC 6962 section 2.1.1)."""
+    """Audit path of leaf `index`, from the bottom up, as hex digests (RFC 6962 section 2.1.1).
+
+    Raises:
+        IndexError: if there is no such leaf.
+    """
+    if not 0 <= index < len(leaves):
+        raise IndexError(f"leaf {index} of {len(leaves)}")
     hashes = [leaf_hash(leaf) for leaf in leaves]
     path: list[str] = []
     low, high = 0, len(hashes)
@@ -38,8 +47,11 @@ def merkle_path(leaves: Sequence[bytes], index: int) -> list[str]:
 
 
 def path_leads_to(leaf: bytes, index: int, count: int, path: Sequence[str], root: str) -> bool:
-    """Whether `path` proves that `leaf` is number `index` of `count` under `root` (RFC 9162 section 2.1.3.2)."""
-    if not 0 <= index < count:
+    """Whether `path` proves that `leaf` is number `index` of `count` under `root` (RFC 9162 section 2.1.3.2).
+
+    Never raises for a bad path: a step that is not 32 bytes in lower-case hex proves nothing.
+    """
+    if not 0 <= index < count or not all(_DIGEST.match(step) for step in path):
         return False
     node, last, digest = index, count - 1, leaf_hash(leaf)
     for step in path:

@@ -29,6 +29,10 @@ MAX_BODIES_PER_REQUEST = 128
 MAX_LOCATOR = 64
 """A locator thins out exponentially: 64 hashes span any chain that can exist."""
 MAX_TRANSACTIONS_PER_FRAME = 200
+MAX_HELLO_TRANSACTIONS = 16
+"""Membership transactions in one Hello: each costs its receiver a signature check."""
+SEALED_KEY_BYTES = 1_168
+"""A sealed sender key: X-Wing's encapsulation (1,120 bytes), 32 bytes and the tag."""
 
 HELLO_PURPOSE = "hello"
 SENDER_KEY_PURPOSE = "sender_key"
@@ -45,7 +49,7 @@ class HelloBody(Record, frozen=True, kw_only=True):
     key_id: Salt
     """Id of the current sender key."""
     sent_at_ms: TimeMs
-    membership: list[msgspec.Raw]
+    membership: Annotated[list[msgspec.Raw], msgspec.Meta(max_length=MAX_HELLO_TRANSACTIONS)]
     """Authority-signed membership transactions of the member, so that a newcomer can check it against genesis."""
 
 
@@ -65,7 +69,7 @@ class SenderKeyBody(Record, frozen=True, kw_only=True):
     recipient: MemberId
     epoch: Count
     key_id: Salt
-    sealed: Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{2}){1,4096}\Z")]
+    sealed: Annotated[str, msgspec.Meta(pattern=rf"^[0-9a-f]{{{2 * SEALED_KEY_BYTES}}}\Z")]
     """The 32-byte key, HPKE-sealed to the recipient's box key under `sender_key_info`, in hex."""
 
 
@@ -194,6 +198,11 @@ class Reply(Record, frozen=True, kw_only=True):
 
     body: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     failure: Failure | msgspec.UnsetType = msgspec.UNSET
+
+    def __post_init__(self) -> None:
+        """Refuse an answer that is both or neither; a decoder reports ``wrong_shape``."""
+        if isinstance(self.body, msgspec.UnsetType) == isinstance(self.failure, msgspec.UnsetType):
+            raise ValueError("a reply has either a body or a failure")
 
 
 class GetMembership(Record, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from minervas_core.blocks import Draft, Header
-from minervas_core.encoding import Count, Hash, Record, Salt, Signature, TimeMs, WorkSum
+from minervas_core.encoding import Count, FieldName, Hash, Record, Salt, Signature, TimeMs, WorkSum
 from minervas_core.identifiers import MemberId
 from minervas_core.messages import (
     MAX_BODIES_PER_REQUEST,
@@ -139,7 +139,7 @@ class LedgerStatus(Record, frozen=True, kw_only=True):
     reorganisations: Count
     side_branches: Count
     syncing: bool
-    refusals: dict[str, int]
+    refusals: dict[FieldName, Count]
     """Refused inputs by code since start."""
     search: SearchProgress | msgspec.UnsetType = msgspec.UNSET
 

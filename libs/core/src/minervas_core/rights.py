@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from minervas_core.errors import Code, LocalFault
-from minervas_core.identifiers import RESERVED_MEMBER, Principal
+from minervas_core.errors import Code, LocalFault, PeerFault
+from minervas_core.identifiers import RESERVED_MEMBER, Principal, parse_principal
 from minervas_core.topics import inbox_filter, mesh
 
 PEER_GOSSIP = ("hello", "tx", "block", "vote")
@@ -38,8 +38,13 @@ def rights_for(principal: Principal, *, operator_member: str) -> Rights:
         operator_member: the member whose ledger collects everybody's readings.
 
     Raises:
-        LocalFault: ``internal`` for a service without a row in the table.
+        LocalFault: ``internal`` for a service without a row in the table, or a name that no principal can have: its
+            parts become literal levels of topic filters, where a ``+`` would open everything.
     """
+    try:
+        parse_principal(str(principal))
+    except PeerFault as error:
+        raise LocalFault(Code.INTERNAL, "Not the name of a principal", principal=str(principal)) from error
     match principal.role:
         case "peer":
             return _peer(principal)

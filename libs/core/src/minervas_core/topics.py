@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from minervas_core.errors import Code, InvalidFrame, PeerFault
@@ -13,6 +14,9 @@ from minervas_core.identifiers import Principal, parse_principal
 
 MAX_TOPIC_LENGTH = 256
 """Longest topic accepted; the longest that the grammar yields has about 150 characters."""
+
+_KIND = re.compile(r"[a-z][a-z0-9_]{0,31}\Z")
+_DETAIL = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
 
 REPLY = "reply"
 """Kind of every answer to a request."""
@@ -71,9 +75,9 @@ def parse_topic(topic: str) -> MeshTopic | InboxTopic:
     levels = topic.split("/") if len(topic) <= MAX_TOPIC_LENGTH else []
     try:
         match levels:
-            case ["mesh", "v1", member, service, kind, *rest] if kind:
+            case ["mesh", "v1", member, service, kind, *rest] if _KIND.match(kind) and all(map(_DETAIL.match, rest)):
                 return MeshTopic(parse_principal(f"{member}.{service}"), kind, tuple(rest))
-            case ["inbox", "v1", to_member, to_service, from_member, from_service, kind] if kind:
+            case ["inbox", "v1", to_member, to_service, from_member, from_service, kind] if _KIND.match(kind):
                 recipient = parse_principal(f"{to_member}.{to_service}")
                 return InboxTopic(recipient, parse_principal(f"{from_member}.{from_service}"), kind)
     except PeerFault as error:
@@ -82,13 +86,16 @@ def parse_topic(topic: str) -> MeshTopic | InboxTopic:
 
 
 def matches(topic_filter: str, topic: str) -> bool:
-    """Whether a subscription filter covers a concrete topic (MQTT 5 section 4.7)."""
+    """Whether a subscription filter covers a concrete topic (MQTT 5 section 4.7).
+
+    A topic with a wildcard in it is no concrete topic, and ``#`` above the last level is no filter: neither matches.
+    """
     wanted, given = topic_filter.split("/"), topic.split("/")
-    if given[0].startswith("$") and wanted[0] in ("+", "#"):
+    if "+" in topic or "#" in topic or (given[0].startswith("$") and wanted[0] in ("+", "#")):
         return False
     for position, level in enumerate(wanted):
         if level == "#":
-            return True
+            return position == len(wanted) - 1
         if position >= len(given) or level not in ("+", given[position]):
             return False
     return len(wanted) == len(given)

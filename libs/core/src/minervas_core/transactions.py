@@ -23,7 +23,7 @@ from minervas_core.encoding import (
     encode,
     sha256_hex,
 )
-from minervas_core.errors import Code, InvalidTransaction
+from minervas_core.errors import Code, InvalidEncoding, InvalidTransaction
 from minervas_core.identifiers import MemberId
 from minervas_core.keys import SigningKey, signing_bytes, verify
 
@@ -77,6 +77,10 @@ TransactionBody = Membership
 """Every kind of body; a tagged union once there are several."""
 
 
+KNOWN_TYPES = frozenset({"membership"})
+"""Types that `TransactionBody` can decode."""
+
+
 class TransactionForm(Record, frozen=True, kw_only=True):
     """The signed form on the wire."""
 
@@ -118,11 +122,38 @@ def decode_transaction(raw: bytes) -> Transaction:
     """Decode canonical bytes and compute the id. The signature is not checked here.
 
     Raises:
-        InvalidEncoding: if the bytes are not a transaction.
+        InvalidEncoding: if the bytes are not a transaction; ``unknown_type`` if they are one of a type that this
+            version does not have.
     """
-    form = decode(raw, TransactionForm, max_bytes=MAX_TRANSACTION_BYTES)
+    try:
+        form = decode(raw, TransactionForm, max_bytes=MAX_TRANSACTION_BYTES)
+    except InvalidEncoding as error:
+        _refuse_unknown_type(raw, error)
+        raise
     signed = signing_bytes(PURPOSE, form.body.network, encode(form.body))
     return Transaction(sha256_hex(signed), form.body, form.signature, raw)
+
+
+class _TypeOfBody(msgspec.Struct):
+    type: str
+
+
+class _TypeOnly(msgspec.Struct):
+    body: _TypeOfBody
+
+
+def _refuse_unknown_type(raw: bytes, error: InvalidEncoding) -> None:
+    """Raise ``unknown_type`` if that is why `raw` has the wrong shape: it may tell that we are too old."""
+    if error.code != Code.WRONG_SHAPE:
+        return
+    try:
+        kind = msgspec.json.decode(raw, type=_TypeOnly).body.type
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return
+    if kind not in KNOWN_TYPES:
+        raise InvalidEncoding(
+            Code.UNKNOWN_TYPE, "No such type of transaction in this version", type=kind[:64]
+        ) from error
 
 
 def check_signature(transaction: Transaction, network: str) -> None:
