@@ -44,11 +44,11 @@ bench: setup  ## Measure what the design promises (tests/bench)
 	@$(PYTEST) -s tests/bench $(ARGS)
 
 vectors: setup  ## Write spec/vectors again from the code
-	@$(PYTHON) tools/make_vectors.py
+	@$(PYTHON) -m tools.make_vectors
 
 lock: setup  ## Pin the dependencies again; UPGRADE=1 takes the newest versions
 	@$(PYTHON) -m pip install --quiet --require-hashes -r requirements/lock.txt
-	@$(PYTHON) tools/lock.py $(if $(filter 1 yes true,$(UPGRADE)),--upgrade)
+	@$(PYTHON) -m tools.lock $(if $(filter 1 yes true,$(UPGRADE)),--upgrade)
 
 soak: setup  ## Repeat the network tests with new seeds for MINUTES=30; stops at the first failure
 	@sh tools/soak.sh $(MINUTES)

@@ -11,6 +11,6 @@ check "ruff: style" .venv/bin/ruff check --quiet .
 check "ruff: format" .venv/bin/ruff format --quiet --check .
 check "codespell: spelling" .venv/bin/codespell $(git ls-files | grep -v '^LICENSE$')
 check "import-linter: who may import whom" .venv/bin/lint-imports --no-cache
-check "core: no floats, no true division" .venv/bin/python tools/check_core.py
-check "requirement sets: pinned, hashed, no addresses" .venv/bin/python tools/check_requirements.py
-check "dependencies: declared where they are imported" .venv/bin/python tools/check_dependencies.py
+check "core: no floats, no true division" .venv/bin/python -m tools.check_core
+check "requirement sets: pinned, hashed, no addresses" .venv/bin/python -m tools.check_requirements
+check "dependencies: declared where they are imported" .venv/bin/python -m tools.check_dependencies
