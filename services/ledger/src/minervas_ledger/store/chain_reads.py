@@ -96,10 +96,12 @@ def newest_blocks(connection: Connection, below_height: int, limit: int) -> list
 def block_detail(connection: Connection, which: str) -> StoredBlockDetail | None:
     """One block, by hash or by its height on the best chain."""
     by_hash = len(which) == 64
-    condition = "hash = %s" if by_hash else "best_chain AND height = %s"
     row = connection.execute(
-        "SELECT raw, hash, best_chain, tip_height - height + 1, work::text FROM blocks, node_state WHERE " + condition,
-        (bytes.fromhex(which) if by_hash else int(which),),
+        """
+        SELECT raw, hash, best_chain, tip_height - height + 1, work::text FROM blocks, node_state
+        WHERE hash = %s OR (best_chain AND height = %s)
+        """,
+        (bytes.fromhex(which) if by_hash else None, None if by_hash else int(which)),
         binary=True,
     ).fetchone()
     if row is None:

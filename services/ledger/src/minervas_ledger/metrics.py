@@ -1,0 +1,31 @@
+"""Prometheus metrics of the ledger (those that every service has are in `minervas_runtime.metrics`)."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+HEIGHT = Gauge("minervas_chain_height", "Height of the best chain's tip.")
+WORK = Gauge("minervas_chain_work", "Cumulative work of the best chain, in expected tries.")
+DIFFICULTY = Gauge("minervas_chain_difficulty", "Difficulty of the next block, in expected tries.")
+ACTIVE_MEMBERS = Gauge("minervas_chain_active_members", "Members that are active on the tip.")
+SIDE_BRANCHES = Gauge("minervas_chain_side_branches", "Ends of branches beside the best chain.")
+BLOCKS_CONNECTED = Counter("minervas_chain_blocks_connected", "Blocks connected to the best chain since start.")
+REORGANISATIONS = Counter("minervas_chain_reorganisations", "Reorganisations since start.")
+REORGANISATION_DEPTH = Histogram(
+    "minervas_chain_reorganisation_depth",
+    "Blocks taken back by a reorganisation.",
+    buckets=(1, 2, 3, 5, 8, 13, 21, 34, 55, 100),
+)
+COMMIT_SECONDS = Histogram(
+    "minervas_database_commit_seconds",
+    "Time to write one batch of blocks in one transaction.",
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10),
+)
+DATABASE_UP = Gauge("minervas_database_up", "1 while the chain is loaded from the database and can be written.")
+DATABASE_LOSSES = Counter("minervas_database_losses", "How often the chain was dropped and loaded again.")
+MEMPOOL_TRANSACTIONS = Gauge("minervas_mempool_transactions", "Transactions waiting for a block.")
+MEMPOOL_BYTES = Gauge("minervas_mempool_bytes", "Bytes of the transactions waiting for a block.")
+SYNCING = Gauge("minervas_sync_active", "1 while the node is behind headers that it has verified.")
+SYNC_BLOCKS = Counter("minervas_sync_blocks", "Blocks that came by sync since start.")
+SYNC_DROPS = Counter("minervas_sync_drops", "Peers dropped for a while during sync, by the stable code.", ["code"])
+ABANDONED_SEARCHES = Counter("minervas_abandoned_searches", "Abandoned searches stored since start.")

@@ -1,0 +1,51 @@
+"""Reading the database beside the chain's own thread, so that questions are answered while a long block is checked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from minervas_ledger.settings import DatabaseSettings
+from minervas_ledger.store.connection import Connection, as_transient, connect
+
+T = TypeVar("T")
+
+APPLICATION = "minervas-ledger reader"
+
+
+class DatabaseReader:
+    """A connection of its own with a thread of its own; connects again after a loss, at the next question."""
+
+    def __init__(self, database: DatabaseSettings) -> None:
+        self._database = database
+        self._connection: Connection | None = None
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="database-reader")
+
+    async def ask(self, question: Callable[[Connection], T]) -> T:
+        """Run a question; it must not write.
+
+        Raises:
+            TransientFault: ``database_away``.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._ask, question)
+
+    def _ask(self, question: Callable[[Connection], T]) -> T:
+        with as_transient(self._database):
+            if self._connection is not None and (self._connection.closed or self._connection.broken):
+                self._connection = None
+            if self._connection is None:
+                self._connection = connect(self._database, application=APPLICATION)
+                self._connection.execute("SET default_transaction_read_only = on")
+            return question(self._connection)
+
+    async def close(self) -> None:
+        """Close the connection and end the thread."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
+        self._thread.shutdown(wait=False)
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
