@@ -34,6 +34,7 @@ class Code(StrEnum):
     FRAME_UNKNOWN_SENDER = "frame_unknown_sender"
     FRAME_UNKNOWN_KEY = "frame_unknown_key"
     FRAME_UNSEALABLE = "frame_unsealable"
+    FRAME_REPLAYED = "frame_replayed"
     SENDER_KEY_STALE = "sender_key_stale"
     UNKNOWN_TYPE = "unknown_type"
     RATE_LIMITED = "rate_limited"
