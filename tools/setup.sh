@@ -115,7 +115,7 @@ if ! { [ -x "$VENV/bin/python" ] && new_enough "$VENV/bin/python" && "$VENV/bin/
     make_venv
 fi
 rm -f "$STAMP"
-run "Installing $(grep -c '^[a-z].*==' requirements/dev.txt) pinned packages, each checked against its hash" \
+run "Installing $(grep -c '^[A-Za-z0-9]' requirements/dev.txt) pinned packages, each checked against its hash" \
     pip_install --require-hashes -r requirements/dev.txt
 run "Installing Minervas itself (editable)" install_own
 
