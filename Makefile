@@ -40,8 +40,8 @@ format: setup  ## Format the code and sort the imports
 types: setup  ## Check the types (mypy --strict)
 	@sh tools/types.sh
 
-bench: setup  ## Measure what the design promises (tests/bench)
-	@$(PYTEST) -s tests/bench $(ARGS)
+bench: setup  ## Measure what the design promises (table, and build/benchmarks.json)
+	@$(PYTHON) -m benchmarks $(ARGS)
 
 vectors: setup  ## Write spec/vectors again from the code
 	@$(PYTHON) -m tools.make_vectors
