@@ -1,0 +1,109 @@
+"""Builders for tests of the peer: a consortium, its members' keys, rosters."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from minervas_core import box
+from minervas_core.box import BoxKey, load_box_public
+from minervas_core.encoding import sha256_hex
+from minervas_core.frames import SenderKey
+from minervas_core.genesis import Genesis, GenesisBody, Parameters, sign_genesis
+from minervas_core.keys import SigningKey
+from minervas_core.node_messages import Roster, RosterEntry
+from minervas_core.transactions import Admit, Membership, Revoke, ServiceKeys, Transaction, sign_transaction
+from minervas_peer.key_exchange import Identity
+
+NETWORK = "5a" * 16
+NOW_MS = 1_800_000_000_000
+
+
+def seed(name: str, size_bytes: int = 32) -> bytes:
+    """Bytes that depend only on the name."""
+    return hashlib.shake_256(name.encode()).digest(size_bytes)
+
+
+def seal_to_box(public: str, plaintext: bytes, info: bytes) -> bytes:
+    """Seal to a box key, as the runtime does."""
+    return box.SUITE.encrypt(plaintext, load_box_public(public), info=info)
+
+
+@dataclass(frozen=True)
+class Member:
+    """A member with its keys and its admission."""
+
+    name: str
+    wallet: SigningKey
+    box: BoxKey
+    keys: ServiceKeys
+    admit: Transaction
+
+    @property
+    def identity(self) -> Identity:
+        """What its peer needs to know of itself."""
+        return Identity(self.name, self.wallet, self.box, (self.admit.raw,))
+
+    def sender_key(self, epoch: int) -> SenderKey:
+        """The sender key of an epoch."""
+        name = f"{self.name}/{epoch}"
+        return SenderKey(self.name, epoch, seed(f"id/{name}", 16).hex(), seed(f"secret/{name}"))
+
+
+class Consortium:
+    """A genesis and the authority that signs memberships."""
+
+    def __init__(self, network: str = NETWORK) -> None:
+        self.authority = SigningKey(seed(f"authority/{network}"))
+        body = GenesisBody(
+            format=1,
+            network=network,
+            name="Test consortium",
+            authority=self.authority.public,
+            currency="KRW",
+            time_zone="Asia/Seoul",
+            created_ms=NOW_MS,
+            parameters=Parameters(),
+        )
+        self.genesis: Genesis = sign_genesis(body, self.authority)
+
+    def member(self, name: str, *, authority: SigningKey | None = None) -> Member:
+        """Make a member and its admission, signed by our authority unless another is given."""
+        wallet, box_key = SigningKey(seed(f"wallet/{name}")), BoxKey(seed(f"box/{name}", box.SEED_BYTES))
+        keys = ServiceKeys(
+            wallet=wallet.public,
+            box=box_key.public,
+            block=SigningKey(seed(f"block/{name}")).public,
+            vote=SigningKey(seed(f"vote/{name}")).public,
+        )
+        return Member(name, wallet, box_key, keys, self.sign(Admit(member=name, keys=keys), authority))
+
+    def revoke(self, name: str) -> Transaction:
+        """Sign a revocation."""
+        return self.sign(Revoke(member=name))
+
+    def sign(self, change: Admit | Revoke, authority: SigningKey | None = None) -> Transaction:
+        """Sign a change of the roster."""
+        key = authority or self.authority
+        body = Membership(
+            network=self.genesis.network,
+            sender=key.public,
+            salt=seed(f"salt/{type(change).__name__}/{change.member}", 16).hex(),
+            expires_height=5_000,
+            change=change,
+        )
+        return sign_transaction(body, key)
+
+
+def roster(active: Iterable[Member] = (), revoked: Iterable[Member] = (), *, height: int = 1) -> Roster:
+    """The roster of some tip."""
+    entries = [
+        RosterEntry(member=member.name, keys=member.keys, status="active", admitted_height=1) for member in active
+    ]
+    entries += [
+        RosterEntry(member=member.name, keys=member.keys, status="revoked", admitted_height=1, revoked_height=height)
+        for member in revoked
+    ]
+    digest = sha256_hex(",".join(f"{entry.member}:{entry.status}" for entry in entries).encode())
+    return Roster(members=entries, height=height, roster_hash=digest)
