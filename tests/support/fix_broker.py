@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from minervas_core.identifiers import Principal
 from minervas_core.rights import ADMISSION, Rights, rights_for
+from minervas_devnet.broker import BrokerServer
 from minervas_runtime.bus import Message, Will
 from minervas_runtime.mqtt_bus import BusSettings, MqttBus
-
-from minervas_devnet.broker import BrokerServer
 from tests.support.pki import Authority, CertFiles, publish_crl
 
 CONTROL_TOPIC = "$CONTROL/dynamic-security/v1"

@@ -25,6 +25,9 @@ from minervas_devnet.waiting import stretched, wait_until
 INFRASTRUCTURE = Path(__file__).parents[3] / "infra" / "mosquitto"
 """The script and its templates in the repository."""
 
+PASSED_ON = ("MOSQUITTO_BIN", "MINERVAS_DYNSEC_PLUGIN")
+"""Environment variables with which a user names another Mosquitto."""
+
 START_TIMEOUT_S = 15.0
 STOP_TIMEOUT_S = 10.0
 
@@ -90,8 +93,8 @@ class BrokerServer:
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
         self._account.write_file(self.directory / "pki" / "server.key", pem.decode())
-        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "consortium.broker")])
-        request = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
+        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "consortium.broker")])
+        request = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
         self.csr_file.write_bytes(request.public_bytes(serialization.Encoding.PEM))
         return self.csr_file
 
@@ -182,7 +185,9 @@ class BrokerServer:
     def _environment(self) -> dict[str, str]:
         return {
             "PATH": os.environ.get("PATH", os.defpath),
-            **{name: value for name, value in os.environ.items() if name in ("MOSQUITTO_BIN", "MINERVAS_DYNSEC_PLUGIN")},
+            **{
+                name: value for name, value in os.environ.items() if name in ("MOSQUITTO_BIN", "MINERVAS_DYNSEC_PLUGIN")
+            },
             "MINERVAS_BROKER_LIVE": str(self.directory / "live"),
             "MINERVAS_BROKER_PKI": str(self.directory / "pki"),
             "MINERVAS_BROKER_DATA": str(self.directory / "data"),

@@ -1,0 +1,213 @@
+"""A node service's side of joining: hand in certificate request and public keys, wait for what the consortium issues.
+
+The files of a node directory (all but the private keys are public, and only `minervas join` writes below issued/)::
+
+    enrol/<service>.json    our claim, signed by our own key
+    issued/ca.crt           the consortium's certificate authority
+    issued/genesis.json     the genesis file
+    issued/membership.json  the member's own authority-signed transactions, a JSON array
+    issued/broker.json      {"host": ..., "port": ...}
+    issued/certs/<service>.crt
+    issued/ready            empty, written last
+    secrets/node.key        32 bytes in hex
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import msgspec
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from minervas_core.encoding import encode
+from minervas_core.enrolment import BrokerAddress, ServiceClaim, ServiceEnrolment, sign_claim
+from minervas_core.errors import Code, LocalFault
+from minervas_core.genesis import Genesis, load_genesis
+from minervas_core.identifiers import Principal
+from minervas_core.keys import SigningKey
+from minervas_runtime.key_files import PUBLIC_MODE, load_or_create_tls_key, read_seed, write_atomic
+from minervas_runtime.settings import BrokerSettings, NodePaths
+
+log = logging.getLogger(__name__)
+
+TLS_KEY_FILE = "tls.key"
+"""Name of a service's TLS key in its private directory."""
+NODE_KEY_FILE = "node.key"
+READY_FILE = "ready"
+
+POLL_S = 0.25
+REMIND_S = 30.0
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """What an approved service works with."""
+
+    genesis: Genesis
+    membership: list[bytes]
+    """The member's own authority-signed membership transactions, canonical bytes."""
+    broker: BrokerAddress
+    ca_file: Path
+    cert_file: Path
+    key_file: Path
+    node_key: bytes
+    certificate_expires_ms: int
+
+    @property
+    def genesis_hash(self) -> str:
+        """Hash of the genesis."""
+        return self.genesis.hash
+
+    @property
+    def network(self) -> str:
+        """The network id."""
+        return self.genesis.network
+
+    def __repr__(self) -> str:
+        return f"Issued(network={self.network}, cert_file={self.cert_file})"
+
+
+def write_enrolment(
+    paths: NodePaths,
+    member: str,
+    service: Literal["peer", "miner", "ledger"],
+    signing_key: SigningKey,
+    *,
+    box_public: str | None = None,
+) -> None:
+    """Hand in our claim, unless the very same one lies there already; makes the TLS key if it is missing.
+
+    Args:
+        paths: the node's directories.
+        member: whose service it is.
+        service: which.
+        signing_key: wallet (peer), block key (miner) or vote key (ledger).
+        box_public: public box key, peer only.
+
+    Raises:
+        LocalFault: ``bad_key_file`` if a file cannot be used or written.
+    """
+    tls_key = load_or_create_tls_key(paths.data / TLS_KEY_FILE)
+    target = paths.enrol / f"{service}.json"
+    if _claims(target) == (member, signing_key.public, box_public or "", _spki(tls_key.public_key())):
+        return
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, str(Principal(member, service)))])
+    request = x509.CertificateSigningRequestBuilder().subject_name(name).sign(tls_key, hashes.SHA256())
+    claim = ServiceClaim(
+        member=member,
+        service=service,
+        csr=request.public_bytes(serialization.Encoding.PEM).decode("ascii"),
+        signing_key=signing_key.public,
+        box=msgspec.UNSET if box_public is None else box_public,
+    )
+    write_atomic(target, encode(sign_claim(claim, signing_key)), mode=PUBLIC_MODE)
+    log.info("enrolment_written", extra={"fields": {"file": str(target)}})
+
+
+async def wait_for_issue(
+    paths: NodePaths, service: str, member: str, *, broker: BrokerSettings | None = None
+) -> Issued:
+    """Wait until `minervas join` has installed what the consortium issued, and check it.
+
+    Args:
+        paths: the node's directories.
+        service: which service we are.
+        member: whose.
+        broker: overrides the address that was issued.
+
+    Raises:
+        LocalFault: naming the file that is unusable and what to do.
+    """
+    waited_s = 0.0
+    while not (paths.issued / READY_FILE).exists():
+        if waited_s % REMIND_S == 0:
+            log.info("waiting for approval", extra={"fields": {"directory": str(paths.issued)}})
+        await asyncio.sleep(POLL_S)
+        waited_s += POLL_S
+    return load_issued(paths, service, member, broker=broker)
+
+
+def load_issued(paths: NodePaths, service: str, member: str, *, broker: BrokerSettings | None = None) -> Issued:
+    """Read and check what the consortium issued.
+
+    Raises:
+        LocalFault: ``bad_enrolment``, ``bad_genesis`` or ``bad_key_file``, naming the file.
+    """
+    cert_file = paths.issued / "certs" / f"{service}.crt"
+    key_file = paths.data / TLS_KEY_FILE
+    certificate = _read(cert_file, x509.load_pem_x509_certificate)
+    _check_certificate(certificate, cert_file, str(Principal(member, service)), load_or_create_tls_key(key_file))
+    address = (
+        BrokerAddress(host=broker.host, port=broker.port)
+        if broker
+        else _read(paths.issued / "broker.json", lambda data: msgspec.json.decode(data, type=BrokerAddress))
+    )
+    transactions = _read(
+        paths.issued / "membership.json", lambda data: msgspec.json.decode(data, type=list[msgspec.Raw])
+    )
+    return Issued(
+        genesis=_read(paths.issued / "genesis.json", load_genesis),
+        membership=[bytes(transaction) for transaction in transactions],
+        broker=address,
+        ca_file=paths.issued / "ca.crt",
+        cert_file=cert_file,
+        key_file=key_file,
+        node_key=read_seed(paths.secrets / NODE_KEY_FILE),
+        certificate_expires_ms=int(certificate.not_valid_after_utc.timestamp()) * 1000,
+    )
+
+
+def _read(path: Path, decode: Callable[[bytes], T]) -> T:
+    try:
+        return decode(path.read_bytes())
+    except (OSError, ValueError, msgspec.MsgspecError) as error:
+        raise LocalFault(
+            Code.BAD_ENROLMENT,
+            "A file that the consortium issued is missing or damaged; run `minervas join` again",
+            file=str(path),
+            reason=str(error),
+        ) from error
+
+
+def _check_certificate(
+    certificate: x509.Certificate, file: Path, principal: str, key: ec.EllipticCurvePrivateKey
+) -> None:
+    """A certificate of another service, member or key would only fail at the broker, without a clear reason."""
+    names = [str(name.value) for name in certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)]
+    certified = certificate.public_key()
+    same_key = isinstance(certified, ec.EllipticCurvePublicKey) and _spki(certified) == _spki(key.public_key())
+    if names != [principal] or not same_key:
+        raise LocalFault(
+            Code.BAD_ENROLMENT,
+            "The issued certificate is for another name or key; run `minervas join` again",
+            file=str(file),
+            certified=",".join(names),
+            expected=principal,
+        )
+
+
+def _claims(path: Path) -> tuple[str, str, str, bytes] | None:
+    """What an existing enrolment file claims, or None if it is missing or unusable."""
+    try:
+        claim = msgspec.json.decode(path.read_bytes(), type=ServiceEnrolment).claim
+        request = x509.load_pem_x509_csr(claim.csr.encode())
+    except (OSError, ValueError, msgspec.MsgspecError):
+        return None
+    box = "" if isinstance(claim.box, msgspec.UnsetType) else claim.box
+    public_key = request.public_key()
+    if not isinstance(public_key, ec.EllipticCurvePublicKey):
+        return None
+    return claim.member, claim.signing_key, box, _spki(public_key)
+
+
+def _spki(key: ec.EllipticCurvePublicKey) -> bytes:
+    return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
