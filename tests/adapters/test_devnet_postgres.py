@@ -16,7 +16,7 @@ from minervas_devnet.ports import free_port
 from minervas_devnet.postgres import PostgresError, PostgresServer
 from minervas_devnet.postgres_binaries import PostgresMissing, find_binaries
 from minervas_devnet.postgres_roles import NodeDatabase, database_name
-from minervas_devnet.server_account import server_account
+from minervas_devnet.server_account import ServerAccount, server_account
 
 
 def owner_makes_table(database: NodeDatabase) -> None:
@@ -192,28 +192,40 @@ def test_server_too_old_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         find_binaries()
 
 
-def test_server_of_the_wheel_is_copied_to_where_its_user_can_run_it(
+def pretend_wheel(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lay out the machine's server as the wheel does, below a directory that only its owner can pass."""
+    found = find_binaries()
+    programs = folder / "package" / "pginstall" / "bin"
+    programs.mkdir(parents=True)
+    (folder / "package.libs").mkdir()
+    for name in ("postgres", "initdb"):
+        (programs / name).write_text(f'#!/bin/sh\nexec {found.bin_dir}/{name} "$@"\n', encoding="ascii")
+        (programs / name).chmod(0o755)
+    folder.chmod(0o700)
+    monkeypatch.setattr("minervas_devnet.postgres_binaries.WHEEL_PACKAGE", "package")
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setenv("MINERVAS_POSTGRES", "wheel")
+
+
+def can_reach(account: ServerAccount, folder: Path) -> bool:
+    try:
+        account.check_can_reach(folder)
+    except LocalFault:
+        return False
+    return True
+
+
+def test_server_of_the_wheel_is_copied_if_its_user_cannot_run_it_where_it_is(
     work_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    account = server_account("postgres")
-    found = find_binaries()
-    private = work_dir / "private"
-    package = private / "package"
-    install = package / "pginstall"
-    (install / "bin").mkdir(parents=True)
-    (private / "package.libs").mkdir()
-    for program in ("postgres", "initdb"):
-        wrapper = install / "bin" / program
-        wrapper.write_text(f'#!/bin/sh\nexec {found.bin_dir}/{program} "$@"\n', encoding="ascii")
-        wrapper.chmod(0o755)
-    private.chmod(0o700)
-    monkeypatch.setattr("minervas_devnet.postgres_binaries.WHEEL_PACKAGE", "package")
-    monkeypatch.syspath_prepend(str(private))
-    monkeypatch.setenv("MINERVAS_POSTGRES", "wheel")
-    assert find_binaries().in_wheel
+    if not find_binaries().in_wheel:
+        pretend_wheel(work_dir / "private", monkeypatch)
+    wheel = find_binaries()
+    assert wheel.in_wheel
     with PostgresServer(work_dir / "pg") as server:
-        assert (work_dir / "pg" / "server").exists() == account.is_other
         assert server.pid is not None
+        reachable = can_reach(server_account("postgres"), wheel.bin_dir)
+        assert (work_dir / "pg" / "server").exists() != reachable
 
 
 @pytest.mark.parametrize("name", ["closed", "open"])

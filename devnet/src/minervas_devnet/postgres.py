@@ -90,7 +90,8 @@ class PostgresServer:
         self.password_file = self.directory / "superuser.password"
         self.name = "postgres"
         self._data = self.directory / "data"
-        self._binaries = binaries or find_binaries()
+        self._installed = binaries or find_binaries()
+        self._binaries = self._installed
         self._account = server_account("postgres")
         self._process: subprocess.Popen[bytes] | None = None
         if len(os.fsencode(self.socket_dir / f".s.PGSQL.{self.port}.lock")) > 107:
@@ -211,20 +212,21 @@ class PostgresServer:
 
     def _reachable_binaries(self) -> PostgresBinaries:
         """Return the installation, copied below our directory if its system user cannot run it where it is."""
+        installed = self._installed
         try:
             subprocess.run(  # noqa: S603 - fixed command
-                [self._binaries.program("postgres"), "--version"],
+                [installed.program("postgres"), "--version"],
                 capture_output=True, check=True, cwd="/", **self._account.run_as(),
             )  # fmt: skip
         except (PermissionError, subprocess.CalledProcessError) as error:
-            if not self._binaries.in_wheel:
-                raise PostgresError(f"{self._account.name} cannot run {self._binaries.bin_dir}: {error}") from error
-            return self._copied_wheel()
-        return self._binaries
+            if not installed.in_wheel:
+                raise PostgresError(f"{self._account.name} cannot run {installed.bin_dir}: {error}") from error
+            return self._copied(installed)
+        return installed
 
-    def _copied_wheel(self) -> PostgresBinaries:
+    def _copied(self, wheel: PostgresBinaries) -> PostgresBinaries:
         """Copy the wheel's server and the libraries it finds by relative path: a virtual environment may be private."""
-        install = self._binaries.bin_dir.parent
+        install = wheel.bin_dir.parent
         package = install.parent
         target = self.directory / "server"
         without = shutil.ignore_patterns("include", "*.a", "pkgconfig", "pgxs")
@@ -232,8 +234,7 @@ class PostgresServer:
         shutil.copytree(package.parent / f"{package.name}.libs", target / f"{package.name}.libs")
         for folder in (target, target / package.name):
             folder.chmod(0o755)
-        bin_dir = target / package.name / install.name / "bin"
-        return PostgresBinaries(bin_dir=bin_dir, major=self._binaries.major, in_wheel=True)
+        return PostgresBinaries(target / package.name / install.name / "bin", major=wheel.major, in_wheel=True)
 
     def _start_once(self, deadline: float) -> bool:
         """Start the server; False if it must be tried again because a killed one is not quite gone."""
