@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -59,8 +60,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Base of every value that has canonical bytes: immutable, by keyword, no unknown fields."""
 
 
-def encode(value: msgspec.Struct) -> bytes:
-    """Canonical bytes of a `Record` (whose types already exclude floats and null)."""
+def encode(value: msgspec.Struct | Sequence[msgspec.Struct]) -> bytes:
+    """Canonical bytes of a `Record` or of a list of them (their types already exclude floats and null)."""
     return _encoder.encode(value)
 
 

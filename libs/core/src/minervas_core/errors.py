@@ -61,6 +61,7 @@ class Code(StrEnum):
     BLOCK_HEIGHT = "block_height"
     BLOCK_UNKNOWN_PARENT = "block_unknown_parent"
     BLOCK_INVALID_PARENT = "block_invalid_parent"
+    BLOCK_KNOWN_INVALID = "block_known_invalid"
     BLOCK_TIME_TOO_OLD = "block_time_too_old"
     BLOCK_TIME_TOO_NEW = "block_time_too_new"
     BLOCK_DIFFICULTY = "block_difficulty"

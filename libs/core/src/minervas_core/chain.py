@@ -1,0 +1,381 @@
+"""A node's view of the chain: takes blocks and headers in any order, keeps the best valid chain as its state.
+
+`Chain` changes its own memory first and says in a `BlockOutcome` what to store. The ledger stores an outcome in one
+transaction; if that fails it throws the `Chain` away and restores one from what is stored.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from minervas_core.blocks import Block, Header, decode_block
+from minervas_core.errors import (
+    BlockFromTheFuture,
+    Code,
+    InvalidBlock,
+    LocalFault,
+    MinervasError,
+    TransientFault,
+)
+from minervas_core.genesis import Genesis
+from minervas_core.holding import orphan_buffer, postponed_buffer
+from minervas_core.reorganisation import BranchRefused, ConnectedBlock, TipChange, move_state
+from minervas_core.signature_cache import SignatureCache
+from minervas_core.state import BlockUndo, ChainState
+from minervas_core.timing import check_not_from_future, earliest_time_ms, is_from_future
+from minervas_core.transactions import Transaction
+from minervas_core.tree import BlockTree, HeaderNode, fork_key, is_better
+from minervas_core.validation import (
+    check_block_body,
+    check_claimed_work,
+    check_header,
+    check_miner,
+    expected_difficulty,
+    follows_from_hash,
+)
+
+__all__ = [
+    "BlockOutcome",
+    "BlockStatus",
+    "Chain",
+    "ConnectedBlock",
+    "LoadBlock",
+    "LoadUndo",
+    "RestoredNode",
+    "StoredBlock",
+    "TipChange",
+]
+
+MAX_HEADERS_AHEAD = 2_000
+"""Headers beyond verified bodies (design section 5, sync): a liar costs us no more than this before bodies tell."""
+
+LoadBlock = Callable[[str], bytes]
+"""Canonical bytes of a stored block by hash."""
+LoadUndo = Callable[[str], BlockUndo]
+"""Undo data of a stored main chain block by hash."""
+
+BlockStatus = Literal["connected", "side_branch", "known", "orphan", "postponed", "refused"]
+"""What became of a block, as `node_messages.BlockResult` tells it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RestoredNode:
+    """A stored block as the tree needs it."""
+
+    header: Header
+    hash: str
+    work: int
+    has_body: bool
+    invalid: bool
+    order: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBlock:
+    """A block whose body is new and valid by itself: to be stored, whether or not it joined the main chain."""
+
+    block: Block
+    work: int
+    order: int
+
+
+@dataclass(frozen=True, slots=True)
+class BlockOutcome:
+    """What became of a delivered block and of the orphans that had waited for it; to be stored as a whole."""
+
+    status: BlockStatus
+    hash: str
+    error: MinervasError | None = None
+    """Why it was refused, postponed or held as an orphan."""
+    stored: tuple[StoredBlock, ...] = ()
+    """New blocks to store, oldest first."""
+    change: TipChange | None = None
+    """How the main chain changed; its connected blocks are stored before or in `stored`."""
+    invalid: tuple[str, ...] = ()
+    """Blocks that turned out invalid for ever; some may be stored as side branches."""
+    discarded: tuple[str, ...] = ()
+    """Stored side branch blocks to delete: their signature is wrong, but a copy with a right one may come."""
+    refused: tuple[tuple[str, MinervasError], ...] = ()
+    """Other blocks refused on the way, with the reason."""
+
+    @property
+    def returned(self) -> tuple[Transaction, ...]:
+        """Transactions that go back into the queue."""
+        return self.change.returned() if self.change else ()
+
+
+@dataclass(slots=True)
+class _Arrival:
+    """What has happened so far while a block is taken in."""
+
+    fresh: dict[str, Block] = field(default_factory=dict)
+    nodes: list[HeaderNode] = field(default_factory=list)
+    invalid: list[str] = field(default_factory=list)
+    discarded: list[str] = field(default_factory=list)
+    faults: dict[str, MinervasError] = field(default_factory=dict)
+
+
+class Chain:
+    """The block tree, the state at its tip, and the blocks that can not be judged yet."""
+
+    def __init__(
+        self, genesis: Genesis, tree: BlockTree, state: ChainState, load_block: LoadBlock, load_undo: LoadUndo
+    ) -> None:
+        self.genesis = genesis
+        self.tree = tree
+        self.state = state
+        self.signatures = SignatureCache(genesis)
+        """Shared with the mempool, so that a transaction's signature is verified once."""
+        self._load_block = load_block
+        self._load_undo = load_undo
+        self._orphans = orphan_buffer()
+        self._postponed = postponed_buffer()
+
+    @classmethod
+    def fresh(cls, genesis: Genesis, load_block: LoadBlock, load_undo: LoadUndo) -> Chain:
+        """A chain that knows only genesis."""
+        return cls(genesis, BlockTree(genesis), ChainState.fresh(genesis), load_block, load_undo)
+
+    @classmethod
+    def restore(
+        cls,
+        genesis: Genesis,
+        nodes: Iterable[RestoredNode],
+        state: ChainState,
+        load_block: LoadBlock,
+        load_undo: LoadUndo,
+    ) -> Chain:
+        """The chain as it was stored, without checking the rules again.
+
+        Args:
+            genesis: the consortium's genesis.
+            nodes: all stored blocks, in any order of equal heights, lower ones first.
+            state: the stored state.
+            load_block: reads a stored block.
+            load_undo: reads a main chain block's undo data.
+
+        Raises:
+            LocalFault: ``audit_mismatch`` if blocks, work and state do not belong together.
+        """
+        tree = BlockTree(genesis)
+        invalid: list[HeaderNode] = []
+        for stored in nodes:
+            parent = tree.get(stored.header.prev)
+            if parent is None or parent.work + stored.header.difficulty != stored.work:
+                raise LocalFault(
+                    Code.AUDIT_MISMATCH, "A stored block does not follow from its predecessor", hash=stored.hash
+                )
+            node = tree.add(stored.header, stored.hash, parent)
+            if stored.has_body:
+                tree.set_body(node, stored.order)
+            if stored.invalid:
+                invalid.append(node)
+        tip = tree.get(state.tip_hash)
+        if tip is None or tip.height != state.height or tip.state != "body":
+            raise LocalFault(Code.AUDIT_MISMATCH, "The stored state is not of a stored block", hash=state.tip_hash)
+        tree.move_tip(tip)
+        for node in invalid:
+            tree.mark_invalid(node)
+        return cls(genesis, tree, state, load_block, load_undo)
+
+    @property
+    def tip(self) -> HeaderNode:
+        """Head of the best valid chain: the block after which `state` is."""
+        return self.tree.tip
+
+    def next_difficulty(self) -> int:
+        """Difficulty of the block that follows the tip."""
+        return expected_difficulty(self.tip, self.genesis.parameters)
+
+    def may_mine(self, member: str, now_ms: int) -> bool:
+        """Whether a block that `member` made now on the tip would be accepted, by the roster at the tip."""
+        time_ms = earliest_time_ms(now_ms, self.tip.time_ms)
+        try:
+            check_miner(self.state.roster, member, time_ms, self.tip, self.genesis.parameters)
+        except InvalidBlock:
+            return False
+        return True
+
+    def receive_block(self, block: Block, now_ms: int) -> BlockOutcome:
+        """Take in a block from anybody, with the orphans that it releases. Never raises for a bad block."""
+        node = self.tree.get(block.hash)
+        if node is not None and node.state == "body":
+            return BlockOutcome("known", block.hash)
+        arrival = _Arrival()
+        status = self._take(block, now_ms, arrival)
+        if status is not None:
+            return BlockOutcome(status, block.hash, arrival.faults.get(block.hash), invalid=tuple(arrival.invalid))
+        self._release_orphans(block, now_ms, arrival)
+        change = self._choose(arrival)
+        return self._outcome(block, arrival, change)
+
+    def receive_headers(self, headers: Sequence[Header], now_ms: int) -> int:
+        """Take in consecutive headers, oldest first, while syncing; returns how many were new.
+
+        Stops without error at a header from the future and at `MAX_HEADERS_AHEAD` beyond verified bodies.
+
+        Raises:
+            InvalidBlock: ``block_unknown_parent``, ``block_invalid_parent``, ``block_known_invalid``, or a code of
+                `check_header`; headers before the bad one stay.
+        """
+        added = 0
+        ahead = -1
+        for header in headers:
+            block_hash = header.hash()
+            node = self.tree.get(block_hash)
+            if node is None:
+                parent = self._valid_parent(header)
+                ahead = self.tree.bodiless_depth(parent) if ahead < 0 else ahead
+                if ahead >= MAX_HEADERS_AHEAD or is_from_future(header, now_ms, self.genesis.parameters):
+                    break
+                check_header(header, block_hash, parent, self.genesis)
+                self.tree.add(header, block_hash, parent)
+                added, ahead = added + 1, ahead + 1
+            elif node.state == "invalid":
+                raise _known_invalid(block_hash)
+        self.tree.limit_bodiless()
+        return added
+
+    def missing_bodies(self, limit: int) -> list[str]:
+        """Hashes of blocks to fetch along the best header chain, oldest first."""
+        missing = (node.hash for node in self.tree.missing_bodies() if node.hash not in self._orphans)
+        return [block_hash for block_hash, _ in zip(missing, range(limit), strict=False)]
+
+    def forget_bodiless(self) -> int:
+        """Give up headers whose bodies nobody delivers; returns how many were dropped."""
+        return self.tree.forget_bodiless()
+
+    def release_postponed(self, now_ms: int) -> list[Block]:
+        """Remove and return the blocks that are no longer from the future; hand them to `receive_block` again."""
+        return self._postponed.take(lambda block: not is_from_future(block.header, now_ms, self.genesis.parameters))
+
+    @property
+    def held_blocks(self) -> tuple[int, int]:
+        """How many orphans and how many postponed blocks wait."""
+        return len(self._orphans), len(self._postponed)
+
+    def _take(self, block: Block, now_ms: int, arrival: _Arrival) -> BlockStatus | None:
+        """Check a block by itself and add it to the tree; None if it is in, otherwise what became of it."""
+        try:
+            self._accept(block, now_ms, arrival)
+        except InvalidBlock as error:
+            arrival.faults[block.hash] = error
+            return "refused"
+        except BlockFromTheFuture as error:
+            arrival.faults[block.hash] = error
+            self._postponed.hold(block)
+            return "postponed"
+        except TransientFault as error:
+            arrival.faults[block.hash] = error
+            self._orphans.hold(block)
+            return "orphan"
+        return None
+
+    def _accept(self, block: Block, now_ms: int, arrival: _Arrival) -> None:
+        header, parameters = block.header, self.genesis.parameters
+        node = self.tree.get(block.hash)
+        if node is not None and node.state == "invalid":
+            raise _known_invalid(block.hash)
+        parent = self.tree.get(header.prev)
+        if parent is None or parent.state == "header":
+            check_claimed_work(header, block.hash, parameters)
+            raise TransientFault(Code.BLOCK_UNKNOWN_PARENT, "Its predecessor is not here yet", prev=header.prev)
+        if node is None:
+            check_header(header, block.hash, self._valid_parent(header), self.genesis)
+        check_not_from_future(header, now_ms, parameters)
+        try:
+            check_block_body(block, self.genesis, self.signatures)
+        except InvalidBlock as error:
+            if follows_from_hash(error):
+                node = node or self.tree.add(header, block.hash, parent)
+                arrival.invalid += [each.hash for each in self.tree.mark_invalid(node)]
+            raise
+        node = node or self.tree.add(header, block.hash, parent)
+        self.tree.set_body(node)
+        arrival.fresh[block.hash] = block
+        arrival.nodes.append(node)
+
+    def _valid_parent(self, header: Header) -> HeaderNode:
+        parent = self.tree.get(header.prev)
+        if parent is None:
+            raise InvalidBlock(Code.BLOCK_UNKNOWN_PARENT, "Its predecessor is unknown", prev=header.prev)
+        if parent.state == "invalid":
+            raise InvalidBlock(Code.BLOCK_INVALID_PARENT, "Built on an invalid block", prev=header.prev)
+        return parent
+
+    def _release_orphans(self, block: Block, now_ms: int, arrival: _Arrival) -> None:
+        """Take in the orphans above a block that is in now."""
+        self._orphans.discard({block.hash})
+        queue = deque([block.hash])
+        while queue:
+            for child in self._orphans.take_children(queue.popleft()):
+                if self._take(child, now_ms, arrival) is None:
+                    queue.append(child.hash)
+
+    def _choose(self, arrival: _Arrival) -> TipChange | None:
+        """Move to the best of the new blocks, if it beats the tip.
+
+        Only new blocks can: the tip was the best of all valid blocks before. If one does not connect, the next best is
+        tried, which may be a valid predecessor of the bad block.
+        """
+        for node in sorted(arrival.nodes, key=fork_key, reverse=True):
+            while self._is_candidate(node):
+                try:
+                    change = move_state(
+                        self.state,
+                        self.tree,
+                        node,
+                        self.genesis,
+                        block_of=lambda wanted: arrival.fresh.get(wanted.hash) or self._stored(wanted),
+                        undo_of=self._load_undo,
+                    )
+                except BranchRefused as refusal:
+                    self._refuse(refusal, arrival)
+                else:
+                    self.tree.move_tip(node)
+                    return change
+        return None
+
+    def _is_candidate(self, node: HeaderNode) -> bool:
+        return self.tree.get(node.hash) is node and node.state == "body" and is_better(node, self.tip)
+
+    def _refuse(self, refusal: BranchRefused, arrival: _Arrival) -> None:
+        """Take a block that does not connect out of the running, with everything above it."""
+        arrival.faults[refusal.node.hash] = refusal.error
+        if follows_from_hash(refusal.error):
+            gone = self.tree.mark_invalid(refusal.node)
+            arrival.invalid += [node.hash for node in gone]
+        else:
+            gone = self.tree.forget(refusal.node)
+            arrival.discarded += [node.hash for node in gone if node.hash not in arrival.fresh]
+        for node in gone:
+            parent_lost = InvalidBlock(Code.BLOCK_INVALID_PARENT, "Built on a refused block", prev=node.header.prev)
+            arrival.faults.setdefault(node.hash, parent_lost)
+
+    def _outcome(self, block: Block, arrival: _Arrival, change: TipChange | None) -> BlockOutcome:
+        kept = [node for node in arrival.nodes if self.tree.get(node.hash) is node and node.state == "body"]
+        own = self.tree.get(block.hash)
+        error = arrival.faults.get(block.hash)
+        status: BlockStatus = "refused"
+        if own is not None and error is None:
+            status = "connected" if self.tree.is_main(own) else "side_branch"
+        return BlockOutcome(
+            status,
+            block.hash,
+            error,
+            stored=tuple(StoredBlock(arrival.fresh[node.hash], node.work, node.order) for node in kept),
+            change=change,
+            invalid=tuple(arrival.invalid),
+            discarded=tuple(arrival.discarded),
+            refused=tuple((each, fault) for each, fault in arrival.faults.items() if each != block.hash),
+        )
+
+    def _stored(self, node: HeaderNode) -> Block:
+        return decode_block(self._load_block(node.hash))
+
+
+def _known_invalid(block_hash: str) -> InvalidBlock:
+    return InvalidBlock(Code.BLOCK_KNOWN_INVALID, "Found invalid before", hash=block_hash)

@@ -1,0 +1,179 @@
+"""The queue: valid transactions that wait for a block (design section 5, mempool).
+
+It is bounded by count, bytes and a share per sender, for its content costs its senders nothing. Of two transactions
+that exclude each other the first seen stays. Nothing is pushed out for something newer: there are no fees to rank by.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from minervas_core.blocks import Block
+from minervas_core.errors import Code, InvalidTransaction
+from minervas_core.genesis import Genesis
+from minervas_core.membership import claims_of
+from minervas_core.signature_cache import SignatureCache
+from minervas_core.state import ChainState, apply_transaction, check_transaction
+from minervas_core.transactions import Transaction, block_order
+
+
+@dataclass(frozen=True, slots=True)
+class MempoolLimits:
+    """Bounds of the queue; each node may choose its own."""
+
+    max_count: int = 20_000
+    """Thirteen full blocks."""
+    max_bytes: int = 32_000_000
+    """Thirty-two full blocks."""
+    share_per_mille: int = 250
+    """Part of both that one sender may fill, so that none locks the others out."""
+
+
+class Mempool:
+    """Transactions by id, in the order in which they came."""
+
+    def __init__(self, genesis: Genesis, signatures: SignatureCache, limits: MempoolLimits | None = None) -> None:
+        self._genesis = genesis
+        self._signatures = signatures
+        self._limits = limits or MempoolLimits()
+        self._transactions: dict[str, Transaction] = {}
+        self._claims: dict[str, str] = {}
+        """Transaction id by what it claims."""
+        self._bytes = 0
+        self._sender_count: Counter[str] = Counter()
+        self._sender_bytes: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._transactions)
+
+    def __contains__(self, tx_id: str) -> bool:
+        return tx_id in self._transactions
+
+    def __iter__(self) -> Iterator[Transaction]:
+        return iter(list(self._transactions.values()))
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all queued transactions."""
+        return self._bytes
+
+    def get(self, tx_id: str) -> Transaction | None:
+        """A queued transaction."""
+        return self._transactions.get(tx_id)
+
+    def add(self, transaction: Transaction, state: ChainState) -> bool:
+        """Queue a transaction if the block after `state` could carry it; False if it is queued already.
+
+        Raises:
+            InvalidTransaction: ``pool_conflict``, ``pool_full``, ``pool_share``, or a code of
+                `SignatureCache.check` or `check_transaction`.
+        """
+        if transaction.id in self._transactions:
+            return False
+        check_transaction(state, transaction, state.height + 1, self._genesis)
+        self._check_room(transaction)
+        self._check_conflict(transaction)
+        self._signatures.check(transaction)
+        self._put(transaction)
+        return True
+
+    def remove_included(self, block: Block) -> None:
+        """Remove what a connected block carries, and what can no longer apply because of it."""
+        for transaction in block.transactions:
+            self._remove(transaction.id)
+            for claim in claims_of(transaction):
+                self._remove(self._claims.get(claim, ""))
+
+    def give_back(
+        self, transactions: Iterable[Transaction], state: ChainState
+    ) -> tuple[tuple[Transaction, InvalidTransaction], ...]:
+        """Queue transactions of a losing branch again, in that branch's order, after the winning one was connected.
+
+        They are tried one upon the other, so that one which needs an earlier one stays with it. They were in a block
+        before, so neither their signature nor the sender's share is judged again.
+
+        Returns:
+            Those that do not apply on the new branch, with the reason.
+        """
+        scratch = state.scratch()
+        dropped: list[tuple[Transaction, InvalidTransaction]] = []
+        for transaction in transactions:
+            if transaction.id in self._transactions:
+                continue
+            # On a lower tip an expiry can be too far for now; that passes with the next blocks.
+            height = max(state.height + 1, transaction.body.expires_height - self._genesis.parameters.max_expiry_blocks)
+            try:
+                check_transaction(scratch, transaction, height, self._genesis)
+                self._check_conflict(transaction)
+                self._check_total(transaction)
+            except InvalidTransaction as error:
+                dropped.append((transaction, error))
+            else:
+                apply_transaction(scratch, transaction, height)
+                self._put(transaction)
+        return tuple(dropped)
+
+    def expire(self, next_height: int) -> tuple[Transaction, ...]:
+        """Remove and return what a block at `next_height` can no longer carry."""
+        gone = [each for each in self._transactions.values() if each.body.expires_height < next_height]
+        for transaction in gone:
+            self._remove(transaction.id)
+        return tuple(gone)
+
+    def select(self, max_bytes: int, max_count: int) -> list[Transaction]:
+        """The longest waiting transactions that fit, in block order."""
+        chosen: list[Transaction] = []
+        room = max_bytes
+        for transaction in self._transactions.values():
+            if len(chosen) == max_count:
+                break
+            if len(transaction.raw) + 1 <= room:
+                chosen.append(transaction)
+                room -= len(transaction.raw) + 1
+        return sorted(chosen, key=block_order)
+
+    def _check_room(self, transaction: Transaction) -> None:
+        self._check_total(transaction)
+        limits, sender = self._limits, transaction.body.sender
+        count = (self._sender_count[sender] + 1) * 1000
+        size = (self._sender_bytes[sender] + len(transaction.raw)) * 1000
+        if count > limits.max_count * limits.share_per_mille or size > limits.max_bytes * limits.share_per_mille:
+            raise InvalidTransaction(
+                Code.POOL_SHARE, "The sender's share of the queue is full", tx=transaction.id, sender=sender
+            )
+
+    def _check_total(self, transaction: Transaction) -> None:
+        limits = self._limits
+        if len(self) >= limits.max_count or self._bytes + len(transaction.raw) > limits.max_bytes:
+            raise InvalidTransaction(
+                Code.POOL_FULL, "The queue is full", tx=transaction.id, count=len(self), size_bytes=self._bytes
+            )
+
+    def _check_conflict(self, transaction: Transaction) -> None:
+        for claim in claims_of(transaction):
+            other = self._claims.get(claim)
+            if other is not None:
+                raise InvalidTransaction(
+                    Code.POOL_CONFLICT, "Excluded by one that came first", tx=transaction.id, other=other
+                )
+
+    def _put(self, transaction: Transaction) -> None:
+        self._transactions[transaction.id] = transaction
+        self._claims.update((claim, transaction.id) for claim in claims_of(transaction))
+        self._count(transaction, 1)
+
+    def _remove(self, tx_id: str) -> None:
+        transaction = self._transactions.pop(tx_id, None)
+        if transaction is None:
+            return
+        for claim in claims_of(transaction):
+            del self._claims[claim]
+        self._count(transaction, -1)
+
+    def _count(self, transaction: Transaction, step: int) -> None:
+        size, sender = len(transaction.raw), transaction.body.sender
+        self._bytes += step * size
+        self._sender_count[sender] += step
+        self._sender_bytes[sender] += step * size

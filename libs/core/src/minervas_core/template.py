@@ -1,0 +1,64 @@
+"""Make the block that a miner searches for (design section 5)."""
+
+from __future__ import annotations
+
+from minervas_core.blocks import VERSION, Draft, transactions_root
+from minervas_core.chain import Chain
+from minervas_core.errors import InvalidBlock, InvalidTransaction, TransientFault
+from minervas_core.genesis import Genesis
+from minervas_core.mempool import Mempool
+from minervas_core.merkle import EMPTY_ROOT
+from minervas_core.state import ChainState, apply_transaction, check_transaction
+from minervas_core.timing import earliest_time_ms
+from minervas_core.transactions import Transaction
+from minervas_core.validation import check_miner
+
+FRAME_BYTES = 1_200
+"""Room for all of a block but its transactions: header (about 450 bytes), signature and field names."""
+
+
+def build_draft(chain: Chain, mempool: Mempool, miner: str, now_ms: int) -> tuple[Draft, tuple[Transaction, ...]]:
+    """The block that `miner` should search for on the tip, with its transactions.
+
+    Transactions that do not apply (yet) are left in the queue. A miner may be admitted by the block itself.
+
+    Raises:
+        TransientFault: ``block_miner_unknown`` (not admitted, or revoked) or ``block_miner_too_soon`` (others are
+            first; value ``idle_from_ms`` says when it is free in any case).
+    """
+    genesis, tip = chain.genesis, chain.tip
+    parameters = genesis.parameters
+    candidates = mempool.select(parameters.max_block_bytes - FRAME_BYTES, parameters.max_block_transactions)
+    layer = chain.state.scratch()
+    chosen = _apply_those_that_fit(layer, candidates, tip.height + 1, genesis)
+    time_ms = earliest_time_ms(now_ms, tip.time_ms)
+    try:
+        check_miner(layer.roster, miner, time_ms, tip, parameters)
+    except InvalidBlock as error:
+        raise TransientFault(error.code, error.message, **error.values) from error
+    draft = Draft(
+        version=VERSION,
+        network=genesis.network,
+        height=tip.height + 1,
+        prev=tip.hash,
+        tx_root=transactions_root(chosen),
+        votes_root=EMPTY_ROOT,
+        time_ms=time_ms,
+        difficulty=chain.next_difficulty(),
+        miner=miner,
+    )
+    return draft, tuple(chosen)
+
+
+def _apply_those_that_fit(
+    layer: ChainState, candidates: list[Transaction], height: int, genesis: Genesis
+) -> list[Transaction]:
+    chosen: list[Transaction] = []
+    for transaction in candidates:
+        try:
+            check_transaction(layer, transaction, height, genesis)
+        except InvalidTransaction:
+            continue
+        apply_transaction(layer, transaction, height)
+        chosen.append(transaction)
+    return chosen

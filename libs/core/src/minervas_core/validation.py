@@ -1,0 +1,187 @@
+"""Rules of blocks in three steps, each needing more than the one before (design section 5).
+
+1. `check_header`: the header against its predecessors. Cheap; what passes has cost its miner the work.
+2. `check_block_body`: the content against the header, without the state.
+3. `connect_block`: transactions and miner against the state of the predecessor.
+
+A refusal is *lasting* when it follows from the header alone, for the header commits to the transactions. Whoever relays
+a block can still exchange its content or its signature; such a refusal says nothing about the block hash
+(`follows_from_hash`), or one liar could make others refuse an honest block for ever.
+"""
+
+from __future__ import annotations
+
+from itertools import islice, pairwise
+
+from minervas_core.blocks import VERSION, Block, Header, block_signature_is_valid, transactions_root
+from minervas_core.difficulty import next_difficulty
+from minervas_core.diversity import check_turn, excluded_blocks
+from minervas_core.errors import Code, InvalidBlock, InvalidTransaction
+from minervas_core.genesis import Genesis, Parameters
+from minervas_core.merkle import EMPTY_ROOT
+from minervas_core.proof_of_work import is_good
+from minervas_core.roster import Roster
+from minervas_core.signature_cache import SignatureCache
+from minervas_core.state import BlockUndo, ChainState, apply_block
+from minervas_core.timing import check_after_parent
+from minervas_core.transactions import block_order
+from minervas_core.tree import HeaderNode
+
+_NOT_IN_HASH = frozenset({Code.BLOCK_TX_ROOT, Code.BLOCK_SIGNATURE})
+"""Refusals of what the block hash does not cover."""
+
+
+def follows_from_hash(error: InvalidBlock) -> bool:
+    """Whether every block of this hash must be refused like this."""
+    return error.code not in _NOT_IN_HASH
+
+
+def expected_difficulty(parent: HeaderNode, parameters: Parameters) -> int:
+    """Difficulty that the block after `parent` must have."""
+    recent = [(node.time_ms, node.header.difficulty) for node in islice(parent.blocks(), parameters.lwma_window + 1)]
+    return next_difficulty(recent[::-1], parameters)
+
+
+def check_header(header: Header, block_hash: str, parent: HeaderNode, genesis: Genesis) -> None:
+    """Check a header against its predecessor's chain, in this order.
+
+    Raises:
+        InvalidBlock: ``block_version``, ``wrong_network``, ``block_height``, ``block_votes_root``,
+            ``block_time_too_old``, ``block_difficulty`` or ``block_work``.
+    """
+    if header.version != VERSION:
+        raise InvalidBlock(Code.BLOCK_VERSION, "Made under rules that we do not know", version=header.version)
+    if header.network != genesis.network:
+        raise InvalidBlock(Code.WRONG_NETWORK, "A block of another network", network=header.network)
+    if header.height != parent.height + 1:
+        raise InvalidBlock(
+            Code.BLOCK_HEIGHT, "Not one above its predecessor", height=header.height, parent_height=parent.height
+        )
+    if header.votes_root != EMPTY_ROOT:
+        raise InvalidBlock(Code.BLOCK_VOTES_ROOT, "Rule version 1 has no votes", votes_root=header.votes_root)
+    check_after_parent(header, parent.time_ms)
+    expected = expected_difficulty(parent, genesis.parameters)
+    if header.difficulty != expected:
+        raise InvalidBlock(
+            Code.BLOCK_DIFFICULTY, "Not the difficulty due", difficulty=header.difficulty, expected=expected
+        )
+    check_work(header, block_hash)
+
+
+def check_work(header: Header, block_hash: str) -> None:
+    """Check the block hash against the difficulty that the header claims.
+
+    Raises:
+        InvalidBlock: ``block_work``.
+    """
+    if not is_good(bytes.fromhex(block_hash), header.difficulty):
+        raise InvalidBlock(
+            Code.BLOCK_WORK, "The hash does not fulfil the difficulty", hash=block_hash, difficulty=header.difficulty
+        )
+
+
+def check_claimed_work(header: Header, block_hash: str, parameters: Parameters) -> None:
+    """Check what can be checked of the work while the predecessor is unknown: some work was done at all.
+
+    Raises:
+        InvalidBlock: ``block_difficulty`` or ``block_work``.
+    """
+    least = min(parameters.min_difficulty, parameters.initial_difficulty)
+    if header.difficulty < least:
+        raise InvalidBlock(
+            Code.BLOCK_DIFFICULTY, "Below every possible difficulty", difficulty=header.difficulty, least=least
+        )
+    check_work(header, block_hash)
+
+
+def check_block_body(block: Block, genesis: Genesis, signatures: SignatureCache) -> None:
+    """Check a block's content by itself: size, count, root, order, and every transaction alone.
+
+    Raises:
+        InvalidBlock: ``block_tx_root``, ``too_large``, ``block_tx_count``, ``tx_duplicate``, ``block_tx_order``, or a
+            transaction's code of `SignatureCache.check`.
+    """
+    parameters = genesis.parameters
+    if transactions_root(block.transactions) != block.header.tx_root:
+        raise InvalidBlock(Code.BLOCK_TX_ROOT, "Not the transactions that the header names", hash=block.hash)
+    if len(block.raw) > parameters.max_block_bytes:
+        raise InvalidBlock(
+            Code.TOO_LARGE, "The block is too large", size_bytes=len(block.raw), max_bytes=parameters.max_block_bytes
+        )
+    if len(block.transactions) > parameters.max_block_transactions:
+        raise InvalidBlock(
+            Code.BLOCK_TX_COUNT,
+            "Too many transactions",
+            count=len(block.transactions),
+            max_count=parameters.max_block_transactions,
+        )
+    _check_order(block)
+    for transaction in block.transactions:
+        try:
+            signatures.check(transaction)
+        except InvalidTransaction as error:
+            raise _in_block(block, error) from error
+
+
+def connect_block(state: ChainState, block: Block, parent: HeaderNode, genesis: Genesis) -> BlockUndo:
+    """Check a block against the state of its predecessor and apply it; on a refusal the state is as before.
+
+    The miner and its signature are judged by the roster *after* the block's transactions: block 1 can admit its own
+    miner, and nobody mines the block that revokes it.
+
+    Raises:
+        InvalidBlock: ``block_miner_unknown``, ``block_miner_too_soon``, ``block_signature``, or a transaction's code
+            of `check_transaction`.
+    """
+    layer = state.scratch()
+    try:
+        undo = apply_block(layer, block, genesis)
+    except InvalidTransaction as error:
+        raise _in_block(block, error) from error
+    header = block.header
+    block_key = check_miner(layer.roster, header.miner, header.time_ms, parent, genesis.parameters)
+    if not block_signature_is_valid(header, block.hash, block.signature, block_key):
+        raise InvalidBlock(Code.BLOCK_SIGNATURE, "Not signed by its miner", hash=block.hash, miner=header.miner)
+    layer.commit()
+    return undo
+
+
+def check_miner(roster: Roster, miner: str, time_ms: int, parent: HeaderNode, parameters: Parameters) -> str:
+    """Check that a member may mine the block after `parent`; returns its block key.
+
+    Args:
+        roster: after the block's membership transactions.
+        miner: member id.
+        time_ms: the block's time.
+        parent: the predecessor.
+        parameters: the consortium's numbers.
+
+    Raises:
+        InvalidBlock: ``block_miner_unknown`` or ``block_miner_too_soon``.
+    """
+    record = roster.active(miner)
+    if record is None:
+        raise InvalidBlock(Code.BLOCK_MINER_UNKNOWN, "Not an active member", miner=miner, height=parent.height + 1)
+    last = islice(parent.blocks(), excluded_blocks(roster.active_count, parameters))
+    check_turn(
+        miner,
+        time_ms,
+        parent_time_ms=parent.time_ms,
+        last_miners=(node.header.miner for node in last),
+        parameters=parameters,
+    )
+    return record.keys.block
+
+
+def _check_order(block: Block) -> None:
+    keys = [block_order(transaction) for transaction in block.transactions]
+    for position, (before, after) in enumerate(pairwise(keys), 1):
+        if before == after:
+            raise InvalidBlock(Code.TX_DUPLICATE, "A transaction stands twice in the block", tx=after[1])
+        if before > after:
+            raise InvalidBlock(Code.BLOCK_TX_ORDER, "Transactions are out of order", hash=block.hash, position=position)
+
+
+def _in_block(block: Block, error: InvalidTransaction) -> InvalidBlock:
+    """A transaction's refusal as the refusal of the block that carries it."""
+    return InvalidBlock(error.code, error.message, hash=block.hash, **error.values)
