@@ -42,6 +42,7 @@ class Code(StrEnum):
     BAD_MEMBER_ID = "bad_member_id"
     BAD_GENESIS = "bad_genesis"
     BAD_ENROLMENT = "bad_enrolment"
+    CLOCK_OFFSET = "clock_offset"
     WRONG_NETWORK = "wrong_network"
     # transactions
     TX_DUPLICATE = "tx_duplicate"
