@@ -9,6 +9,7 @@ check() {
 }
 check "ruff: style" .venv/bin/ruff check --quiet .
 check "ruff: format" .venv/bin/ruff format --quiet --check .
+check "shell: syntax" sh -n tools/*.sh infra/*/*.sh
 check "codespell: spelling" .venv/bin/codespell $(git ls-files | grep -v '^LICENSE$')
 check "import-linter: who may import whom" .venv/bin/lint-imports --no-cache
 check "core: no floats, no true division" .venv/bin/python -m tools.check_core
