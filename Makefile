@@ -44,7 +44,7 @@ bench: setup  ## Measure what the design promises (table, and build/benchmarks.j
 	@$(VENV_PYTHON) -m benchmarks $(ARGS)
 
 vectors: setup  ## Write spec/vectors again from the code
-	@$(VENV_PYTHON) -m tools.make_vectors
+	@$(VENV_PYTHON) -m tools.vectors
 
 lock: setup  ## Pin the dependencies again; UPGRADE=1 takes the newest versions
 	@$(VENV_PYTHON) -m pip install --quiet --require-hashes -r requirements/lock.txt
