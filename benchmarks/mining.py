@@ -66,8 +66,8 @@ async def _process() -> list[Result]:
     """The real search process behind its pipes."""
     reports: asyncio.Queue[Report] = asyncio.Queue()
     started = asyncio.Event()
-    worker = SearchWorker(batch_ms=BATCH_MS, nice=0, on_report=reports.put_nowait, on_start=started.set)
-    running = asyncio.create_task(worker.run())
+    worker = SearchWorker(batch_ms=BATCH_MS, nice=0)
+    running = asyncio.create_task(worker.run(reports.put_nowait, started.set))
     await started.wait()
     rate = await _process_speed(worker, reports)
     latencies_ms = [await _interrupt(worker, reports, number) for number in range(2, INTERRUPTS + 2)]

@@ -37,12 +37,12 @@ class Watched:
     def __init__(self) -> None:
         self.reports: list[tuple[int, Report]] = []
         self.starts = 0
-        self.worker = SearchWorker(batch_ms=BATCH_MS, nice=0, on_report=self._report, on_start=self._start)
+        self.worker = SearchWorker(batch_ms=BATCH_MS, nice=0)
 
-    def _report(self, report: Report) -> None:
+    def on_report(self, report: Report) -> None:
         self.reports.append((monotonic_ms(), report))
 
-    def _start(self) -> None:
+    def on_start(self) -> None:
         self.starts += 1
 
     def of(self, job: int, stage: int) -> list[tuple[int, Report]]:
@@ -53,7 +53,7 @@ class Watched:
 @pytest.fixture
 async def watched() -> AsyncIterator[Watched]:
     made = Watched()
-    running = asyncio.create_task(made.worker.run())
+    running = asyncio.create_task(made.worker.run(made.on_report, made.on_start))
     await wait_until_async(lambda: made.starts == 1)
     yield made
     running.cancel()

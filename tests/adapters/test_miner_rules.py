@@ -9,7 +9,7 @@ import pytest
 
 from minervas_core.blocks import block_signature_is_valid
 from minervas_core.errors import Code, InvalidBlock, PeerFault, TransientFault
-from minervas_core.node_messages import Abandoned, BlockResult, Found, GetTemplate, Pause, SearchProgress, Stored
+from minervas_core.node_messages import Abandoned, BlockResult, Found, GetTemplate, SearchProgress, Stored
 from minervas_core.proof_of_work import attempt, is_good
 from minervas_miner import deliveries
 from minervas_miner.miner import ASK_IDLE_MS, ASK_PAUSED_MS, LAST_REPORT_MS, PROGRESS_MS
@@ -35,7 +35,7 @@ async def bench() -> AsyncIterator[MinerBench]:
 
 
 async def test_good_hash_is_signed_and_delivered_and_a_template_asked_for(bench: MinerBench) -> None:
-    await bench.miner.on_template(make_template(bench.genesis))
+    bench.miner.search_for(make_template(bench.genesis))
     bench.link.answers = [CONNECTED]
     await wait_until_async(lambda: bench.link.sent("get_template"))  # asked at start, whatever comes
     nonce = good_nonce(bench.worker.jobs[-1])
@@ -50,7 +50,7 @@ async def test_good_hash_is_signed_and_delivered_and_a_template_asked_for(bench:
 
 
 async def test_claimed_hash_that_is_not_good_is_not_signed(bench: MinerBench) -> None:
-    await bench.miner.on_template(make_template(bench.genesis))
+    bench.miner.search_for(make_template(bench.genesis))
     seal = bench.worker.jobs[-1].seal
     bad = next(nonce for nonce in range(100) if not is_good(attempt(seal, nonce), EASY))
     bench.miner.on_report(bench.worker.success(bad))
@@ -63,7 +63,7 @@ async def test_found_block_is_delivered_again_until_the_ledger_answers(
     bench: MinerBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(deliveries, "LONGEST_PAUSE_S", 0.0)
-    await bench.miner.on_template(make_template(bench.genesis))
+    bench.miner.search_for(make_template(bench.genesis))
     bench.link.answers = [
         TransientFault(Code.BUS_OFFLINE, "away"),
         TransientFault(Code.TIMEOUT, "no answer"),
@@ -78,20 +78,20 @@ async def test_found_block_is_delivered_again_until_the_ledger_answers(
 
 async def test_refused_block_is_not_delivered_again_and_its_template_may_come_again(bench: MinerBench) -> None:
     template = make_template(bench.genesis)
-    await bench.miner.on_template(template)
+    bench.miner.search_for(template)
     bench.link.answers = [PeerFault(Code.TEMPLATE_STALE, "unknown template")]
     bench.miner.on_report(bench.worker.success(good_nonce(bench.worker.jobs[-1])))
     await wait_until_async(lambda: not bench.miner.deliveries.pending())
     assert len(bench.link.asked("found")) == 1
-    await bench.miner.on_template(template)
+    bench.miner.search_for(template)
     assert not bench.worker.resting
 
 
 async def test_template_is_not_searched_again_while_its_block_is_on_the_way(bench: MinerBench) -> None:
     template = make_template(bench.genesis)
-    await bench.miner.on_template(template)
+    bench.miner.search_for(template)
     bench.miner.on_report(bench.worker.success(good_nonce(bench.worker.jobs[-1])))
-    await bench.miner.on_template(template)
+    bench.miner.search_for(template)
     assert bench.worker.resting
     asked = len(bench.link.sent("get_template"))
     bench.advance(10 * ASK_IDLE_MS)
@@ -100,9 +100,9 @@ async def test_template_is_not_searched_again_while_its_block_is_on_the_way(benc
 
 
 async def test_next_template_replaces_the_search_and_its_late_reports_are_ignored(bench: MinerBench) -> None:
-    await bench.miner.on_template(make_template(bench.genesis, 1))
+    bench.miner.search_for(make_template(bench.genesis, 1))
     late = bench.worker.success(good_nonce(bench.worker.jobs[-1]))
-    await bench.miner.on_template(make_template(bench.genesis, 2, tx_root="12" * 32))
+    bench.miner.search_for(make_template(bench.genesis, 2, tx_root="12" * 32))
     bench.miner.on_report(late)
     assert not bench.worker.resting
     assert bench.miner.deliveries.pending() == 0
@@ -110,22 +110,22 @@ async def test_next_template_replaces_the_search_and_its_late_reports_are_ignore
 
 async def test_repeated_template_does_not_restart_the_search(bench: MinerBench) -> None:
     template = make_template(bench.genesis)
-    await bench.miner.on_template(template)
-    await bench.miner.on_template(template)
+    bench.miner.search_for(template)
+    bench.miner.search_for(template)
     assert len(bench.worker.jobs) == 1
 
 
 async def test_bad_template_is_refused_and_the_search_goes_on(bench: MinerBench) -> None:
-    await bench.miner.on_template(make_template(bench.genesis, 1))
+    bench.miner.search_for(make_template(bench.genesis, 1))
     with pytest.raises(InvalidBlock):
-        await bench.miner.on_template(make_template(bench.genesis, 2, network="6" * 32))
+        bench.miner.search_for(make_template(bench.genesis, 2, network="6" * 32))
     assert len(bench.worker.jobs) == 1
     assert not bench.worker.resting
 
 
 async def test_time_in_the_header_is_renewed_and_never_goes_back(bench: MinerBench) -> None:
     template = make_template(bench.genesis, time_ms=NOW_MS + 500)
-    await bench.miner.on_template(template)
+    bench.miner.search_for(template)
     bench.advance(template.retime_ms - 1)
     assert len(bench.worker.jobs) == 1
     bench.advance(1)
@@ -143,7 +143,7 @@ async def test_time_in_the_header_is_renewed_and_never_goes_back(bench: MinerBen
 
 async def test_block_found_just_before_a_renewal_still_counts(bench: MinerBench) -> None:
     template = make_template(bench.genesis)
-    await bench.miner.on_template(template)
+    bench.miner.search_for(template)
     before = bench.worker.success(good_nonce(bench.worker.jobs[-1]))
     bench.advance(template.retime_ms)
     bench.miner.on_report(before)
@@ -152,7 +152,7 @@ async def test_block_found_just_before_a_renewal_still_counts(bench: MinerBench)
 
 async def test_search_at_its_time_limit_is_recorded_with_its_lowest_hash(bench: MinerBench) -> None:
     template = make_template(bench.genesis)
-    await bench.miner.on_template(template)
+    bench.miner.search_for(template)
     bench.miner.on_report(bench.worker.report(tries=700, lowest=attempt(bench.worker.jobs[-1].seal, 7)))
     bench.advance(template.retime_ms)
     bench.miner.on_report(bench.worker.report(tries=300, lowest=b"\xfe" * 32))
@@ -170,7 +170,7 @@ async def test_search_at_its_time_limit_is_recorded_with_its_lowest_hash(bench: 
 
 async def test_search_ends_without_its_last_report_when_the_process_is_stuck(bench: MinerBench) -> None:
     template = make_template(bench.genesis)
-    await bench.miner.on_template(template)
+    bench.miner.search_for(template)
     bench.miner.on_report(bench.worker.report())
     bench.advance(template.give_up_ms)
     bench.advance(LAST_REPORT_MS)
@@ -178,8 +178,8 @@ async def test_search_ends_without_its_last_report_when_the_process_is_stuck(ben
 
 
 async def test_pause_ends_the_search_and_is_asked_about_seldom(bench: MinerBench) -> None:
-    await bench.miner.on_template(make_template(bench.genesis))
-    await bench.miner.on_pause(Pause(reason="syncing"))
+    bench.miner.search_for(make_template(bench.genesis))
+    bench.miner.pause("syncing")
     assert bench.worker.resting
     await asyncio.sleep(0)
     before = len(bench.link.sent("get_template"))
@@ -199,7 +199,7 @@ async def test_idle_miner_keeps_asking_for_a_template(bench: MinerBench) -> None
 
 
 async def test_new_search_process_gets_the_running_search(bench: MinerBench) -> None:
-    await bench.miner.on_template(make_template(bench.genesis))
+    bench.miner.search_for(make_template(bench.genesis))
     bench.miner.on_report(bench.worker.report(tries=500))
     bench.miner.on_worker_start()
     assert len(bench.worker.jobs) == 2
@@ -212,7 +212,7 @@ async def test_new_search_process_gets_the_running_search(bench: MinerBench) -> 
 
 
 async def test_progress_is_told_every_second_with_the_speed_of_that_second(bench: MinerBench) -> None:
-    await bench.miner.on_template(make_template(bench.genesis))
+    bench.miner.search_for(make_template(bench.genesis))
     bench.advance(PROGRESS_MS)
     bench.miner.on_report(bench.worker.report(tries=3_000))
     bench.advance(PROGRESS_MS)
@@ -230,7 +230,7 @@ async def test_events_do_not_pile_up_while_the_bus_is_away(bench: MinerBench, mo
         await gate.wait()
 
     monkeypatch.setattr(bench.link, "send", stuck)
-    await bench.miner.on_template(make_template(bench.genesis))
+    bench.miner.search_for(make_template(bench.genesis))
     bench.miner.on_report(bench.worker.report())
     for _ in range(100):
         bench.advance(PROGRESS_MS // 2)

@@ -25,7 +25,7 @@ from minervas_core.encoding import Record
 from minervas_core.errors import InvalidBlock, MinervasError
 from minervas_core.genesis import Genesis
 from minervas_core.keys import SigningKey
-from minervas_core.node_messages import Abandoned, BlockResult, Found, GetTemplate, Pause, Stored, Template
+from minervas_core.node_messages import Abandoned, BlockResult, Found, GetTemplate, Stored, Template
 from minervas_miner.deliveries import Deliveries, LedgerLink
 from minervas_miner.search_protocol import ENDED, Job, Report
 from minervas_miner.template_check import check_template
@@ -120,7 +120,7 @@ class Miner:
         finally:
             await self.deliveries.close()
 
-    async def on_template(self, template: Template) -> None:
+    def search_for(self, template: Template) -> None:
         """Replace the running search; a template that cannot be right is refused and changes nothing.
 
         Raises:
@@ -141,11 +141,11 @@ class Miner:
         fields = {"height": template.draft.height, "difficulty": template.draft.difficulty, "prev": template.draft.prev}
         log.info("search_started", extra={"fields": fields})
 
-    async def on_pause(self, pause: Pause) -> None:
+    def pause(self, reason: str) -> None:
         """End the running search: there is nothing to search for."""
-        if self._paused != pause.reason:
-            log.info("paused", extra={"fields": {"reason": pause.reason}})
-        self._paused = pause.reason
+        if self._paused != reason:
+            log.info("paused", extra={"fields": {"reason": reason}})
+        self._paused = reason
         self._ask_due_ms = self._monotonic_ms() + ASK_PAUSED_MS
         self._stop_search()
 

@@ -32,16 +32,10 @@ class SearchWorker:
     Args:
         batch_ms: how long the process searches before it looks for a new job.
         nice: how much the process steps back for others (0 to 19, see nice(1)).
-        on_report: called for every report.
-        on_start: called when a (new) process waits for a job: whatever the last one did is lost.
     """
 
-    def __init__(
-        self, *, batch_ms: int, nice: int, on_report: Callable[[Report], None], on_start: Callable[[], None]
-    ) -> None:
+    def __init__(self, *, batch_ms: int, nice: int) -> None:
         self._options = ("--batch-ms", str(batch_ms), "--report-ms", str(REPORT_MS), "--nice", str(nice))
-        self._on_report = on_report
-        self._on_start = on_start
         self._process: Process | None = None
 
     @property
@@ -58,12 +52,18 @@ class SearchWorker:
         """End the running job; its last report still comes."""
         self.give(Job(REST))
 
-    async def run(self) -> None:
-        """Keep a search process running until cancelled."""
+    async def run(self, on_report: Callable[[Report], None], on_start: Callable[[], None]) -> None:
+        """Keep a search process running until cancelled.
+
+        Args:
+            on_report: called for every report.
+            on_start: called when a (new) process waits for a job: whatever the last one did is lost.
+        """
         while True:
             process = await self._start()
+            on_start()
             try:
-                await self._read_reports(process)
+                await _read_reports(process, on_report)
                 status = await process.wait()
                 log.error("search_process_died", extra={"fields": {"pid": process.pid, "status": status}})
             finally:
@@ -78,19 +78,19 @@ class SearchWorker:
         PROCESS_STARTS.inc()
         log.info("search_process_started", extra={"fields": {"pid": process.pid}})
         self._process = process
-        self._on_start()
         return process
 
-    async def _read_reports(self, process: Process) -> None:
-        """Hand on reports until the process ends."""
-        if process.stdout is None:  # a pipe was asked for, so it is there; this tells the type checker
+
+async def _read_reports(process: Process, on_report: Callable[[Report], None]) -> None:
+    """Hand on reports until the process ends."""
+    if process.stdout is None:  # a pipe was asked for, so it is there; this tells the type checker
+        return
+    while True:
+        try:
+            record = await process.stdout.readexactly(REPORT_BYTES)
+        except asyncio.IncompleteReadError:
             return
-        while True:
-            try:
-                record = await process.stdout.readexactly(REPORT_BYTES)
-            except asyncio.IncompleteReadError:
-                return
-            self._on_report(Report.unpack(record))
+        on_report(Report.unpack(record))
 
 
 async def _end(process: Process) -> None:

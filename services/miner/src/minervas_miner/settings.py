@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
 
-from minervas_runtime.settings import NodeSettings
+from minervas_core.errors import MinervasError
+from minervas_core.identifiers import check_member_id
+from minervas_runtime.settings import NodeSettings, SettingsError, load_settings
 
 
 class SearchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -22,3 +25,17 @@ class MinerSettings(NodeSettings, frozen=True, kw_only=True, forbid_unknown_fiel
     """Everything that a miner is told from outside."""
 
     search: SearchSettings = SearchSettings()
+
+
+def load_miner_settings(path: Path) -> MinerSettings:
+    """Read and check the settings file.
+
+    Raises:
+        SettingsError: naming file, key and what to do.
+    """
+    settings = load_settings(path, MinerSettings)
+    try:
+        check_member_id(settings.member)
+    except MinervasError as error:
+        raise SettingsError(error.message, file=path, key="member", advice="use the id you applied with") from error
+    return settings
