@@ -25,6 +25,9 @@ MAX_MESSAGES = 4096
 MAX_BYTES = 32 * 1024 * 1024
 """Payload bytes kept for one slow handler."""
 
+BATCH = 32
+"""Messages handled in a row before other tasks get their turn."""
+
 
 class HandlerQueue:
     """Feeds one handler with messages in the order of arrival, one at a time."""
@@ -83,8 +86,12 @@ class HandlerQueue:
         while True:
             await self._filled.wait()
             self._filled.clear()
+            handled = 0
             while (message := self._take()) is not None:
                 await self._handle(message)
+                handled += 1
+                if handled % BATCH == 0:
+                    await asyncio.sleep(0)  # a flood of messages must not starve everything else on the loop
 
     async def _handle(self, message: Message) -> None:
         """Run the handler; whatever goes wrong in it concerns this message only."""

@@ -196,6 +196,7 @@ class MemoryBus:
             raise BusDenied(Code.BUS_DENIED, "The broker does not let us publish this", topic=topic)
         message = Message(topic, payload, response_topic=response_topic, correlation=correlation)
         self._broker.route(message, retain=retain)
+        await asyncio.sleep(0)  # as with a real broker, others get their turn before the acknowledgement is here
 
     def may_publish(self, topic: str) -> bool:
         """Whether our rights cover a topic."""

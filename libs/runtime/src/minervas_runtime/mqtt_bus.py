@@ -2,7 +2,7 @@
 
 A supervisor task keeps one `MqttConnection` open: it connects, subscribes again, and only then calls us connected.
 QoS 2 is never used because a denied QoS 2 publish looks like a success. Client id and certificate name are the same,
-so a second process with our certificate takes our session over; we then step back instead of fighting.
+so a second process with our certificate takes our session over; if the broker says so, we step back.
 """
 
 from __future__ import annotations
@@ -34,8 +34,11 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-STABLE_S = 5.0
+STABLE_S = 60.0
 """A connection that lived so long was no failure: the next pause starts short again."""
+
+UNSTABLE_AFTER = 5
+"""After so many shorter ones in a row the log says what may be behind it."""
 
 AWAY_LOG_EVERY_S = 30.0
 """How often the log repeats that the broker is away."""
@@ -222,8 +225,7 @@ class MqttBus:
         self._state.down()
         log.warning("bus_lost", extra={"fields": {"reason": end.text, "mqtt_code": end.reason or 0}})
         _raise_any(judge_loss(end, self._settings))
-        if asyncio.get_running_loop().time() - since_s >= STABLE_S:
-            self._failures = 0
+        self._count_as_failure(lived_s=asyncio.get_running_loop().time() - since_s)
         return self._next_pause()
 
     async def _subscribe_again(self, connection: MqttConnection) -> None:
@@ -245,6 +247,18 @@ class MqttBus:
                     topic=topic_filter,
                     reason=code.getName(),
                 )
+
+    def _count_as_failure(self, *, lived_s: float) -> None:
+        """Forget earlier failures after a long connection; after many short ones say what is usually wrong.
+
+        Mosquitto 2.0 does not tell a client that another one took its session over, so two processes with one
+        certificate would throw each other out for ever; the growing pauses make that slow and the log explains it.
+        """
+        if lived_s >= STABLE_S:
+            self._failures = 0
+        elif self._failures >= UNSTABLE_AFTER:
+            hint = "another process may use our certificate, or the network cuts connections"
+            log.warning("bus_unstable", extra={"fields": {"hint": hint, "short_connections": self._failures}})
 
     def _say_away(self, closed: Closed) -> None:
         now = asyncio.get_running_loop().time()
