@@ -13,25 +13,24 @@ log = logging.getLogger(__name__)
 SERVICE = "ledger"
 
 
-class Refusals:
-    """Refused inputs since start."""
+def record(kind: str, error: MinervasError, *, origin: str) -> None:
+    """Count one refusal and log it.
 
-    def __init__(self) -> None:
-        self._by_code: collections.Counter[str] = collections.Counter()
+    Args:
+        kind: what was refused: ``transaction``, ``block``, ``headers`` ...
+        error: why.
+        origin: member or service that sent it.
+    """
+    REFUSALS.labels(SERVICE, kind, error.code.value).inc()
+    fields = {"kind": kind, "code": error.code.value, "origin": origin, "reason": str(error)}
+    log.info("refused", extra={"fields": fields})
 
-    def record(self, kind: str, error: MinervasError, *, origin: str) -> None:
-        """Count one refusal and log it.
 
-        Args:
-            kind: what was refused: ``transaction``, ``block``, ``headers`` ...
-            error: why.
-            origin: member or service that sent it.
-        """
-        self._by_code[error.code.value] += 1
-        REFUSALS.labels(SERVICE, kind, error.code.value).inc()
-        fields = {"kind": kind, "code": error.code.value, "origin": origin, "reason": str(error)}
-        log.warning("refused", extra={"fields": fields})
-
-    def by_code(self) -> dict[str, int]:
-        """How often each code was given."""
-        return dict(self._by_code)
+def by_code() -> dict[str, int]:
+    """How often each code was given since start, also by the node link to frames that did not open."""
+    counts: collections.Counter[str] = collections.Counter()
+    for metric in REFUSALS.collect():
+        for sample in metric.samples:
+            if sample.name.endswith("_total") and sample.labels.get("service") == SERVICE:
+                counts[sample.labels["code"]] += int(sample.value)
+    return dict(counts)

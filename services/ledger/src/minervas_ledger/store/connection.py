@@ -46,9 +46,10 @@ def connect(database: DatabaseSettings, *, role: DatabaseOwnerSettings | None = 
             connect_timeout=CONNECT_TIMEOUT_S,
             application_name=application,
             options=OPTIONS,
-            keepalives_idle=10,  # a server whose machine is gone is noticed within half a minute
+            keepalives_idle=5,  # a server whose machine is gone is noticed within some 15 seconds
             keepalives_interval=5,
-            keepalives_count=3,
+            keepalives_count=2,
+            tcp_user_timeout=15_000,
         )
     except psycopg.OperationalError as error:
         raise database_away(database, error) from error

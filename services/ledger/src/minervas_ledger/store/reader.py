@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from minervas_ledger.one_thread import OneThread
 from minervas_ledger.settings import DatabaseSettings
 from minervas_ledger.store.connection import Connection, as_transient, connect
 
@@ -21,7 +20,7 @@ class DatabaseReader:
     def __init__(self, database: DatabaseSettings) -> None:
         self._database = database
         self._connection: Connection | None = None
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="database-reader")
+        self._thread = OneThread("database-reader")
 
     async def ask(self, question: Callable[[Connection], T]) -> T:
         """Run a question; it must not write.
@@ -29,7 +28,7 @@ class DatabaseReader:
         Raises:
             TransientFault: ``database_away``.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._ask, question)
+        return await self._thread.run(lambda: self._ask(question))
 
     def _ask(self, question: Callable[[Connection], T]) -> T:
         with as_transient(self._database):
@@ -42,8 +41,8 @@ class DatabaseReader:
 
     async def close(self) -> None:
         """Close the connection and end the thread."""
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
-        self._thread.shutdown(wait=False)
+        await self._thread.run(self._close)
+        self._thread.close()
 
     def _close(self) -> None:
         if self._connection is not None:

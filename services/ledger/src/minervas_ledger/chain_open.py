@@ -1,0 +1,116 @@
+"""Opening the node's chain from what is committed in the database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from minervas_core.chain import Chain, RestoredNode
+from minervas_core.genesis import Genesis
+from minervas_core.mempool import Mempool
+from minervas_core.signature_cache import SignatureCache
+from minervas_core.state import BlockUndo, ChainState
+from minervas_ledger.node_chain import NodeChain
+from minervas_ledger.settings import DatabaseSettings
+from minervas_ledger.store.abandoned_searches import count_searches
+from minervas_ledger.store.chain_state import (
+    NodeState,
+    become_writer,
+    open_node_state,
+    read_members,
+    read_nodes,
+    read_recent_ids,
+)
+from minervas_ledger.store.connection import Connection, as_transient, connect
+from minervas_ledger.store.schema import check_schema
+
+APPLICATION = "minervas-ledger"
+
+
+class ChainOpener:
+    """Opens the chain, at start and again after the database was away; the queue outlives both.
+
+    Args:
+        database: where it is.
+        genesis: the consortium's genesis.
+    """
+
+    def __init__(self, database: DatabaseSettings, genesis: Genesis) -> None:
+        self._database = database
+        self._genesis = genesis
+        self._signatures = SignatureCache(genesis)
+        self._mempool = Mempool(genesis, self._signatures)
+
+    def open(self) -> NodeChain:
+        """Connect and load.
+
+        Raises:
+            TransientFault: ``database_away``.
+            LocalFault: ``schema_version``, ``bad_genesis`` or ``audit_mismatch``.
+        """
+        with as_transient(self._database):
+            connection = connect(self._database, application=APPLICATION)
+            try:
+                return self._load(connection)
+            except BaseException:
+                connection.close()
+                raise
+
+    def _load(self, connection: Connection) -> NodeChain:
+        check_schema(connection, self._database.name)
+        become_writer(connection, self._database.name)
+        loaders = _Loaders()
+        with connection.transaction():
+            state = open_node_state(connection, self._genesis.hash, self._database.name)
+            chain = load_chain(connection, self._genesis, state, loaders.load_block, loaders.load_undo)
+            abandoned_searches = count_searches(connection)
+        chain.signatures = self._signatures
+        loaders.source = NodeChain(
+            connection,
+            chain,
+            self._mempool,
+            reorganisations=state.reorganisations,
+            abandoned_searches=abandoned_searches,
+        )
+        return loaders.source
+
+
+def load_chain(
+    connection: Connection,
+    genesis: Genesis,
+    state: NodeState,
+    load_block: Callable[[str], bytes],
+    load_undo: Callable[[str], BlockUndo],
+) -> Chain:
+    """Load tree and state as they are committed; no block is replayed.
+
+    Raises:
+        LocalFault: ``audit_mismatch`` if blocks, work and state do not belong together.
+    """
+    above = state.tip_height - genesis.parameters.max_expiry_blocks
+    restored = ChainState.restore(
+        state.tip_height, state.tip_hash, read_members(connection), read_recent_ids(connection, above)
+    )
+    nodes = (
+        RestoredNode(
+            header=node.header,
+            hash=node.hash,
+            work=node.work,
+            has_body=True,
+            invalid=node.invalid,
+            order=node.first_seen,
+        )
+        for node in read_nodes(connection)
+    )
+    return Chain.restore(genesis, nodes, restored, load_block, load_undo)
+
+
+class _Loaders:
+    """Ties the chain to the `NodeChain` that is made around it."""
+
+    source: NodeChain
+
+    def load_block(self, block_hash: str) -> bytes:
+        return self.source.load_block(block_hash)
+
+    def load_undo(self, block_hash: str) -> BlockUndo:
+        return self.source.load_undo(block_hash)

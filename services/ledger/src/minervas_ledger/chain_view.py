@@ -1,0 +1,64 @@
+"""What everybody may know of the chain without asking its thread: a snapshot, made after every change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from minervas_core.chain import Chain
+from minervas_core.mempool import Mempool
+from minervas_core.messages import ChainTip
+from minervas_ledger import metrics
+
+SYNCING_FROM = 2
+"""So many blocks behind verified headers count as syncing; one missing block is the usual race between two miners."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChainView:
+    """The committed chain and the queue at one moment."""
+
+    tip: ChainTip
+    work: int
+    tip_time_ms: int
+    difficulty: int
+    """Of the next block."""
+    roster_hash: str
+    active_members: int
+    side_branches: int
+    mempool_transactions: int
+    mempool_bytes: int
+    abandoned_searches: int
+    reorganisations: int
+    syncing: bool
+    """Whether blocks are missing whose headers are verified and have more work than the tip."""
+
+
+def look(chain: Chain, mempool: Mempool, *, abandoned_searches: int, reorganisations: int) -> ChainView:
+    """Make a snapshot."""
+    tip = chain.tip
+    return ChainView(
+        tip=ChainTip(height=tip.height, hash=tip.hash, work=f"{tip.work:x}"),
+        work=tip.work,
+        tip_time_ms=tip.time_ms,
+        difficulty=chain.next_difficulty(),
+        roster_hash=chain.state.roster.hash(),
+        active_members=chain.state.roster.active_count,
+        side_branches=sum(1 for branch in chain.tree.side_branches() if branch.head.state == "body"),
+        mempool_transactions=len(mempool),
+        mempool_bytes=mempool.bytes,
+        abandoned_searches=abandoned_searches,
+        reorganisations=reorganisations,
+        syncing=len(chain.missing_bodies(SYNCING_FROM)) >= SYNCING_FROM,
+    )
+
+
+def show_metrics(view: ChainView) -> None:
+    """Set the gauges."""
+    metrics.HEIGHT.set(view.tip.height)
+    metrics.WORK.set(view.work)
+    metrics.DIFFICULTY.set(view.difficulty)
+    metrics.ACTIVE_MEMBERS.set(view.active_members)
+    metrics.SIDE_BRANCHES.set(view.side_branches)
+    metrics.MEMPOOL_TRANSACTIONS.set(view.mempool_transactions)
+    metrics.MEMPOOL_BYTES.set(view.mempool_bytes)
+    metrics.SYNCING.set(int(view.syncing))

@@ -1,0 +1,285 @@
+"""The node's chain on its thread: memory first, then the database, in one transaction for each operation.
+
+Every operation that changes the chain's memory ends with a commit. If anything goes wrong in between, memory and
+database may differ: then the chain is not `usable` any more, and `chain_worker` throws it away and opens it again from
+what is committed. The queue and the verified signatures are kept.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from minervas_core.blocks import Block, Draft, decode_block, decode_header
+from minervas_core.chain import BlockOutcome, Chain
+from minervas_core.errors import Code, MinervasError, PeerFault
+from minervas_core.mempool import Mempool
+from minervas_core.node_messages import AbandonedSearch
+from minervas_core.roster import MemberRecord
+from minervas_core.state import BlockUndo
+from minervas_core.template import build_draft
+from minervas_core.transactions import Transaction
+from minervas_ledger import metrics, refusals
+from minervas_ledger.chain_view import ChainView, look
+from minervas_ledger.store.abandoned_searches import store_search
+from minervas_ledger.store.chain_state import read_raw, read_undo
+from minervas_ledger.store.chain_writes import ChainBatch, Tip
+from minervas_ledger.store.connection import Connection
+from minervas_ledger.sync import HeadersTaken, SyncState
+
+log = logging.getLogger(__name__)
+
+
+class NodeChain:
+    """Chain, queue and the writing connection. Belongs to one thread.
+
+    Args:
+        connection: the writer's connection.
+        chain: as it is committed; its loaders must be `load_block` and `load_undo` of this object.
+        mempool: the queue.
+        reorganisations: how many are committed.
+        abandoned_searches: how many are stored.
+    """
+
+    def __init__(
+        self, connection: Connection, chain: Chain, mempool: Mempool, *, reorganisations: int, abandoned_searches: int
+    ) -> None:
+        self.usable = True
+        """Whether memory and database still agree."""
+        self._connection = connection
+        self._chain = chain
+        self._mempool = mempool
+        self._batch = ChainBatch()
+        self._members = _records(chain)
+        self._reorganisations = reorganisations
+        self._abandoned_searches = abandoned_searches
+        self._view: ChainView | None = None
+
+    def view(self) -> ChainView:
+        """A snapshot; the same object until something changes."""
+        if self._view is None:
+            self._view = look(
+                self._chain,
+                self._mempool,
+                abandoned_searches=self._abandoned_searches,
+                reorganisations=self._reorganisations,
+            )
+        return self._view
+
+    def take_blocks(
+        self, blocks: Sequence[Block], now_ms: int, *, origin: str, until_refusal: bool = False
+    ) -> list[BlockOutcome]:
+        """Take in blocks from anybody and commit what became of them, all in one transaction.
+
+        Args:
+            blocks: in any order.
+            now_ms: our clock.
+            origin: who sent them, for logs.
+            until_refusal: leave the rest alone once one is refused.
+
+        Raises:
+            psycopg.Error: then nothing of it is committed, and the chain is not usable any more.
+        """
+        with self._memory_first():
+            outcomes: list[BlockOutcome] = []
+            for block in blocks:
+                outcome = self._chain.receive_block(block, now_ms)
+                self._batch.add(outcome)
+                outcomes.append(outcome)
+                if until_refusal and outcome.status == "refused":
+                    break
+            self._commit()
+            for outcome in outcomes:
+                _log_outcome(outcome, origin)
+            self._settle_mempool(outcomes)
+        return outcomes
+
+    def take_postponed(self, now_ms: int) -> list[BlockOutcome]:
+        """Judge again the blocks that are no longer from the future."""
+        blocks = self._chain.release_postponed(now_ms)
+        return self.take_blocks(blocks, now_ms, origin="postponed") if blocks else []
+
+    def take_headers(self, raw: Sequence[bytes], now_ms: int) -> HeadersTaken:
+        """Take in headers while syncing.
+
+        Raises:
+            PeerFault: if they are malformed or break a rule; those before the bad one stay.
+        """
+        headers = [decode_header(item) for item in raw]
+        self._view = None
+        added = self._chain.receive_headers(headers, now_ms)
+        known = [block_hash for block_hash in (header.hash() for header in headers) if self._chain.tree.get(block_hash)]
+        return HeadersTaken(added, known[-1] if known else "", is_full=len(known) < len(headers))
+
+    def take_bodies(self, expected: Sequence[str], raw: Sequence[bytes], now_ms: int, *, origin: str) -> int:
+        """Take in blocks that were asked for, until one does not fit; returns how many were taken.
+
+        Raises:
+            PeerFault: if they are not the first of those expected, or if one is refused.
+        """
+        blocks = [decode_block(item) for item in raw]
+        hashes = [block.hash for block in blocks]
+        if hashes != list(expected[: len(hashes)]):
+            raise PeerFault(Code.NOT_FOUND, "Not the blocks that were asked for", asked=expected[0], got=hashes[0])
+        taken = 0
+        for outcome in self.take_blocks(blocks, now_ms, origin=origin, until_refusal=True):
+            if outcome.status in ("connected", "side_branch", "known"):
+                taken += 1
+            elif outcome.error is not None:
+                raise outcome.error
+        return taken
+
+    def sync_state(self, max_missing: int, branch: str) -> SyncState:
+        """Where the chain stands, for sync."""
+        tree = self._chain.tree
+        head = tree.get(branch)
+        if head is None:
+            missing = self._chain.missing_bodies(max_missing)
+        else:
+            bodiless = [node.hash for node in tree.path(tree.fork_point(head), head) if node.state == "header"]
+            missing = bodiless[:max_missing]
+        return SyncState(
+            height=self._chain.tip.height,
+            target_height=max(self._chain.tip.height, tree.best_header.height),
+            locator=tuple(tree.locator()),
+            missing=tuple(missing),
+        )
+
+    def forget_headers(self) -> None:
+        """Forget headers whose bodies did not come."""
+        self._view = None
+        forgotten = self._chain.forget_bodiless()
+        if forgotten:
+            log.info("headers_forgotten", extra={"fields": {"headers": forgotten}})
+
+    def submit(self, transaction: Transaction) -> bool:
+        """Queue a transaction; False if it is known already.
+
+        Raises:
+            InvalidTransaction: if no block after the tip could carry it, or the queue has no room.
+        """
+        if self._chain.state.included_height(transaction.id) is not None:
+            return False
+        self._view = None
+        return self._mempool.add(transaction, self._chain.state)
+
+    def queued(self, tx_id: str) -> Transaction | None:
+        """A transaction that waits in the queue."""
+        return self._mempool.get(tx_id)
+
+    def members(self) -> tuple[list[MemberRecord], int, str]:
+        """All members, with the height and the hash of the roster."""
+        return self._chain.state.roster.members(), self._chain.tip.height, self._chain.state.roster.hash()
+
+    def draft(self, miner: str, now_ms: int) -> tuple[Draft, tuple[Transaction, ...]]:
+        """The block to search for.
+
+        Raises:
+            TransientFault: ``block_miner_unknown`` or ``block_miner_too_soon``.
+        """
+        return build_draft(self._chain, self._mempool, miner, now_ms)
+
+    def store_search(self, search: AbandonedSearch, now_ms: int) -> bool:
+        """Store a verified abandoned search; returns whether it was new.
+
+        Raises:
+            psycopg.Error: then it is not stored.
+        """
+        is_new = store_search(self._connection, search, now_ms)
+        self._abandoned_searches += is_new
+        self._view = None
+        return is_new
+
+    def load_block(self, block_hash: str) -> bytes:
+        """Bytes of a block, committed or about to be."""
+        return self._batch.raw(block_hash) or read_raw(self._connection, block_hash)
+
+    def load_undo(self, block_hash: str) -> BlockUndo:
+        """Undo data of a block of the best chain, committed or about to be."""
+        return self._batch.undo(block_hash) or read_undo(self._connection, block_hash)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.usable = False
+        self._connection.close()
+
+    @contextmanager
+    def _memory_first(self) -> Iterator[None]:
+        """Whatever goes wrong inside leaves memory ahead of the database."""
+        self._view = None
+        try:
+            yield
+        except BaseException:
+            self.usable = False
+            raise
+
+    def _commit(self) -> None:
+        batch, self._batch = self._batch, ChainBatch()
+        if batch.is_empty:
+            return
+        tip = self._chain.tip
+        members = _records(self._chain)
+        with metrics.COMMIT_SECONDS.time():
+            batch.write(self._connection, _changes(self._members, members), Tip(tip.hash, tip.height))
+        self._members = members
+        self._reorganisations += len(batch.reorganisations)
+        for depth in batch.reorganisations:
+            metrics.REORGANISATIONS.inc()
+            metrics.REORGANISATION_DEPTH.observe(depth)
+
+    def _settle_mempool(self, outcomes: Sequence[BlockOutcome]) -> None:
+        """Bring the queue in line with the new tip, once everything is committed."""
+        changes = [outcome.change for outcome in outcomes if outcome.change is not None]
+        if not changes:
+            return
+        for change in changes:
+            metrics.BLOCKS_CONNECTED.inc(len(change.connected))
+            for connected in change.connected:
+                self._mempool.remove_included(connected.block)
+        for change in changes:
+            for transaction, error in self._mempool.give_back(change.returned(), self._chain.state):
+                fields = {"tx": transaction.id, "code": error.code}
+                log.info("transaction_lost_by_reorganisation", extra={"fields": fields})
+        self._mempool.expire(self._chain.tip.height + 1)
+
+
+def _records(chain: Chain) -> dict[str, MemberRecord]:
+    return {record.member: record for record in chain.state.roster.members()}
+
+
+def _changes(before: dict[str, MemberRecord], after: dict[str, MemberRecord]) -> list[tuple[str, MemberRecord | None]]:
+    """Rows of the roster to write: those that are new or other than before, and those that are gone."""
+    changed: list[tuple[str, MemberRecord | None]] = [
+        (member, record) for member, record in after.items() if before.get(member) != record
+    ]
+    return changed + [(member, None) for member in before if member not in after]
+
+
+def _log_outcome(outcome: BlockOutcome, origin: str) -> None:
+    refused: list[tuple[str, MinervasError]] = list(outcome.refused)
+    if outcome.status == "refused" and outcome.error is not None:
+        refused.append((outcome.hash, outcome.error))
+    for _, error in refused:
+        refusals.record("block", error, origin=origin)
+    change = outcome.change
+    if change is None:
+        return
+    if change.disconnected:
+        fields: dict[str, object] = {
+            "from_hash": change.disconnected[0].hash,
+            "to_hash": change.connected[-1].block.hash,
+            "depth": len(change.disconnected),
+            "returned": len(outcome.returned),
+        }
+        log.warning("reorganised", extra={"fields": fields})
+    head = change.connected[-1].block
+    fields = {
+        "height": head.header.height,
+        "hash": head.hash,
+        "miner": head.header.miner,
+        "transactions": sum(len(each.block.transactions) for each in change.connected),
+        "blocks": len(change.connected),
+        "origin": origin,
+    }
+    log.info("block_connected", extra={"fields": fields})

@@ -1,0 +1,244 @@
+"""Writing the chain: everything that a run of operations changed goes into one database transaction.
+
+A `ChainBatch` collects what happened, in order, and boils it down to the rows as they are at the end. So many blocks
+fit into one commit while syncing, and a reorganisation is written whole or not at all. Until it is committed, the batch
+also answers for the blocks in it, because the chain may need a block again that is not in the database yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from minervas_core.blocks import Block
+from minervas_core.chain import BlockOutcome
+from minervas_core.encoding import encode
+from minervas_core.roster import MemberRecord
+from minervas_core.state import BlockUndo
+from minervas_ledger.store.columns import binary
+from minervas_ledger.store.connection import Connection
+
+BLOCK_COLUMNS = {
+    "hash": "bytea",
+    "prev": "bytea",
+    "height": "int8",
+    "miner": "text",
+    "time_ms": "int8",
+    "difficulty": "int8",
+    "transactions": "int4",
+    "work": "numeric",
+    "first_seen": "int8",
+    "best_chain": "bool",
+    "invalid": "bool",
+    "header": "bytea",
+    "raw": "bytea",
+    "undo": "bytea",
+}
+COPY_BLOCKS = f"COPY blocks ({', '.join(BLOCK_COLUMNS)}) FROM STDIN (FORMAT binary)"
+
+TRANSACTION_TYPES = ("bytea", "bytea", "int4", "text", "bytea")
+COPY_TRANSACTIONS = "COPY transactions (id, block, position, kind, raw) FROM STDIN (FORMAT binary)"
+
+WRITE_MEMBER = """
+INSERT INTO roster (
+    member, status, admitted_height, revoked_height, admitted_by, wallet_key, box_key, block_key, vote_key
+) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
+ON CONFLICT (member) DO UPDATE SET
+    status = excluded.status, admitted_height = excluded.admitted_height,
+    revoked_height = excluded.revoked_height, admitted_by = excluded.admitted_by,
+    wallet_key = excluded.wallet_key, box_key = excluded.box_key,
+    block_key = excluded.block_key, vote_key = excluded.vote_key
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Tip:
+    """The block that the other tables are as of."""
+
+    hash: str
+    height: int
+
+
+@dataclass(slots=True)
+class _NewBlock:
+    """A row of `blocks` that is not in the database yet."""
+
+    block: Block
+    work: int
+    first_seen: int
+    undo: BlockUndo | None = None
+    invalid: bool = False
+
+
+class ChainBatch:
+    """Changes of the chain that are not committed yet."""
+
+    def __init__(self) -> None:
+        self._new: dict[str, _NewBlock] = {}
+        self._disconnected: set[str] = set()
+        self._connected: dict[str, BlockUndo] = {}
+        self._invalid: set[str] = set()
+        self._discarded: set[str] = set()
+        self.reorganisations: list[int] = []
+        """How many blocks each reorganisation took back."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to write."""
+        return not (self._new or self._disconnected or self._connected or self._invalid or self._discarded)
+
+    def add(self, outcome: BlockOutcome) -> None:
+        """Take in what became of one more block."""
+        for stored in outcome.stored:
+            self._new[stored.block.hash] = _NewBlock(stored.block, stored.work, stored.order)
+        if outcome.change is not None:
+            for block in outcome.change.disconnected:
+                self._disconnect(block.hash)
+            for connected in outcome.change.connected:
+                self._connect(connected.block.hash, connected.undo)
+            if outcome.change.disconnected:
+                self.reorganisations.append(len(outcome.change.disconnected))
+        for block_hash in outcome.invalid:
+            self._invalidate(block_hash)
+        for block_hash in outcome.discarded:
+            if self._new.pop(block_hash, None) is None:
+                self._discarded.add(block_hash)
+
+    def _disconnect(self, block_hash: str) -> None:
+        if block_hash in self._new:
+            self._new[block_hash].undo = None
+        elif self._connected.pop(block_hash, None) is None:
+            self._disconnected.add(block_hash)
+
+    def _connect(self, block_hash: str, undo: BlockUndo) -> None:
+        if block_hash in self._new:
+            self._new[block_hash].undo = undo
+        else:
+            self._connected[block_hash] = undo
+
+    def _invalidate(self, block_hash: str) -> None:
+        """Blocks that were never stored are not in the database either; then the update finds no row."""
+        if block_hash in self._new:
+            self._new[block_hash].invalid = True
+        else:
+            self._invalid.add(block_hash)
+
+    def raw(self, block_hash: str) -> bytes | None:
+        """Bytes of a block that is not in the database yet."""
+        new = self._new.get(block_hash)
+        return new.block.raw if new else None
+
+    def undo(self, block_hash: str) -> BlockUndo | None:
+        """Undo data of a block that is not in the database as connected yet."""
+        new = self._new.get(block_hash)
+        return new.undo if new else self._connected.get(block_hash)
+
+    def write(self, connection: Connection, members: Iterable[tuple[str, MemberRecord | None]], tip: Tip) -> None:
+        """Write everything in one transaction.
+
+        Args:
+            connection: the writer's.
+            members: changed rows of the roster; None if the member is not there any more.
+            tip: the best chain's head after all of it.
+
+        Raises:
+            psycopg.Error: then nothing was written.
+        """
+        with connection.transaction():
+            self._write_leaving(connection)
+            self._copy_blocks(connection)
+            self._copy_transactions(connection)
+            self._write_connected(connection)
+            write_members(connection, members)
+            connection.execute(
+                "UPDATE node_state SET tip_hash = %s, tip_height = %s, reorganisations = reorganisations + %s",
+                (bytes.fromhex(tip.hash), tip.height, len(self.reorganisations)),
+            )
+
+    def _write_leaving(self, connection: Connection) -> None:
+        """Before the others: a height of the best chain belongs to one block at any moment."""
+        if self._discarded:
+            discarded = binary(self._discarded)
+            connection.execute("DELETE FROM transactions WHERE block = ANY(%s)", (discarded,))
+            connection.execute("DELETE FROM blocks WHERE hash = ANY(%s)", (discarded,))
+        if self._disconnected:
+            connection.execute(
+                "UPDATE blocks SET best_chain = false, undo = NULL WHERE hash = ANY(%s)",
+                (binary(self._disconnected),),
+            )
+        if self._invalid:
+            connection.execute("UPDATE blocks SET invalid = true WHERE hash = ANY(%s)", (binary(self._invalid),))
+
+    def _copy_blocks(self, connection: Connection) -> None:
+        if not self._new:
+            return
+        with connection.cursor() as cursor, cursor.copy(COPY_BLOCKS) as copy:
+            copy.set_types(list(BLOCK_COLUMNS.values()))
+            for new in self._new.values():
+                copy.write_row(_block_row(new))
+
+    def _copy_transactions(self, connection: Connection) -> None:
+        rows = [
+            (bytes.fromhex(transaction.id), bytes.fromhex(new.block.hash), position, transaction.kind, transaction.raw)
+            for new in self._new.values()
+            for position, transaction in enumerate(new.block.transactions)
+        ]
+        if not rows:
+            return
+        with connection.cursor() as cursor, cursor.copy(COPY_TRANSACTIONS) as copy:
+            copy.set_types(list(TRANSACTION_TYPES))
+            for row in rows:
+                copy.write_row(row)
+
+    def _write_connected(self, connection: Connection) -> None:
+        if self._connected:
+            connection.execute(
+                """
+                UPDATE blocks SET best_chain = true, undo = joined.undo
+                FROM unnest(%s::bytea[], %s::bytea[]) AS joined (hash, undo) WHERE blocks.hash = joined.hash
+                """,
+                (binary(self._connected), [encode(undo) for undo in self._connected.values()]),
+            )
+
+
+def write_members(connection: Connection, members: Iterable[tuple[str, MemberRecord | None]]) -> None:
+    """Write changed rows of the roster."""
+    changed = list(members)
+    gone = [member for member, record in changed if record is None]
+    if gone:
+        connection.execute("DELETE FROM roster WHERE member = ANY(%s)", (gone,))
+    rows = [_member_row(record) for _, record in changed if record is not None]
+    if rows:
+        with connection.cursor() as cursor:
+            cursor.executemany(WRITE_MEMBER, rows)
+
+
+def _block_row(new: _NewBlock) -> tuple[object, ...]:
+    header = new.block.header
+    return (
+        bytes.fromhex(new.block.hash),
+        bytes.fromhex(header.prev),
+        header.height,
+        header.miner,
+        header.time_ms,
+        header.difficulty,
+        len(new.block.transactions),
+        new.work,
+        new.first_seen,
+        new.undo is not None,
+        new.invalid,
+        encode(header),
+        new.block.raw,
+        None if new.undo is None else encode(new.undo),
+    )
+
+
+def _member_row(record: MemberRecord) -> tuple[object, ...]:
+    return (
+        record.member,
+        record.status,
+        record.admitted_height,
+        record.revoked_height,
+        bytes.fromhex(record.admitted_by),
+        *binary((record.keys.wallet, record.keys.box, record.keys.block, record.keys.vote)),
+    )

@@ -1,0 +1,249 @@
+"""Catching up with the other members: headers first, then bodies, checked as they come (design section 5).
+
+One member is asked at a time, beginning at our own tip: its headers (at most 2,000 beyond the verified bodies, a bound
+that the chain itself keeps), then the bodies of the best header chain in batches, each committed before the next is
+asked for. So a sync can end at any moment and goes on from there, with the same member or another. Whoever lies or
+stalls is dropped for a while, and the headers that it left without bodies are forgotten: the next one starts afresh,
+and nobody can hold us up with a chain that it does not deliver.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from minervas_core.errors import Code, MinervasError, PeerFault, TransientFault
+from minervas_core.messages import MAX_BODIES_PER_REQUEST, MAX_HEADERS_PER_REPLY, MAX_LOCATOR, ChainTip
+from minervas_ledger.metrics import SYNC_BLOCKS, SYNC_DROPS
+from minervas_ledger.sync_peers import SyncPeer, SyncPeers
+from minervas_runtime.node_link import RemoteError
+
+log = logging.getLogger(__name__)
+
+PROGRESS_EVERY_MS = 5_000
+OWN_TROUBLE = frozenset({Code.DATABASE_AWAY, Code.BUS_OFFLINE, Code.NOT_READY})
+"""Codes that say nothing about the member that was asked."""
+OWN_TROUBLE_PAUSE_MS = 1_000
+MAX_FRUITLESS_REPLIES = 20
+"""Replies in a row with nothing but known headers: more than a chain can hold of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class SyncState:
+    """What sync needs to know of the chain."""
+
+    height: int
+    target_height: int
+    """Height of the best header."""
+    locator: tuple[str, ...]
+    missing: tuple[str, ...]
+    """The next bodies to ask for, oldest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeadersTaken:
+    """What became of a reply with headers."""
+
+    added: int
+    """How many were new and remembered."""
+    head: str
+    """Hash of the last one that is known now; empty if none is."""
+    is_full: bool
+    """Whether the chain takes no more of this branch before it has bodies."""
+
+
+class SyncChain(Protocol):
+    """The chain as sync sees it."""
+
+    @property
+    def work(self) -> int:
+        """Work of the committed tip."""
+        ...
+
+    async def sync_state(self, max_missing: int, branch: str = "") -> SyncState:
+        """Where the chain stands.
+
+        Args:
+            max_missing: how many missing bodies to name at most.
+            branch: head of the branch whose bodies are wanted; the best header chain if empty.
+        """
+        ...
+
+    async def take_headers(self, headers: Sequence[bytes]) -> HeadersTaken:
+        """Check headers and remember them.
+
+        Raises:
+            PeerFault: if one breaks a rule.
+        """
+        ...
+
+    async def take_bodies(self, expected: Sequence[str], bodies: Sequence[bytes]) -> int:
+        """Check and commit blocks; returns how many were taken.
+
+        Raises:
+            PeerFault: if they are not the first of those expected, or if one breaks a rule.
+        """
+        ...
+
+    async def forget_headers(self) -> None:
+        """Forget headers whose bodies did not come."""
+        ...
+
+
+class Fetcher(Protocol):
+    """Asks one member, through our own peer."""
+
+    async def headers(self, member: str, locator: Sequence[str], limit: int) -> list[bytes]:
+        """Headers that follow the locator on that member's best chain.
+
+        Raises:
+            MinervasError: if it does not answer.
+        """
+        ...
+
+    async def bodies(self, member: str, hashes: Sequence[str]) -> list[bytes]:
+        """Blocks by hash, as many as fit.
+
+        Raises:
+            MinervasError: if it does not answer.
+        """
+        ...
+
+
+class Sync:
+    """The sync driver; `run` is its only task, everything else just wakes it."""
+
+    def __init__(self, chain: SyncChain, fetcher: Fetcher, monotonic_ms: Callable[[], int]) -> None:
+        self._chain = chain
+        self._fetcher = fetcher
+        self._monotonic_ms = monotonic_ms
+        self._peers = SyncPeers()
+        self._wake = asyncio.Event()
+        self._logged_at_ms = 0
+
+    def heard_tip(self, member: str, tip: ChainTip) -> None:
+        """A member claims this tip."""
+        self._peers.claims(member, tip)
+        self._wake.set()
+
+    def heard_orphan(self, member: str) -> None:
+        """A member announced a block whose parent we do not know."""
+        self._peers.sent_orphan(member)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Keep up with the others until cancelled."""
+        while True:
+            self._wake.clear()
+            peer = self._peers.best(self._chain.work, self._monotonic_ms())
+            if peer is None:
+                await self._wait()
+            else:
+                await self._try(peer)
+
+    async def _wait(self) -> None:
+        """Sleep until something is heard, or somebody who was dropped may be asked again."""
+        free_ms = self._peers.next_free_ms(self._chain.work)
+        timeout_s = None if free_ms is None else max(free_ms - self._monotonic_ms(), 1) / 1_000
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+    async def _try(self, peer: SyncPeer) -> None:
+        """Sync from one member and judge how it behaved."""
+        try:
+            await self._sync_with(peer)
+            self._check_claim(peer)
+            self._peers.succeeded(peer)
+        except MinervasError as error:
+            if error.code in OWN_TROUBLE and not isinstance(error, RemoteError):
+                log.info("sync_interrupted", extra={"fields": {"from_member": peer.member, "reason": str(error)}})
+                await asyncio.sleep(OWN_TROUBLE_PAUSE_MS / 1_000)
+                return
+            pause_ms = self._peers.drop(peer, self._monotonic_ms(), lied=isinstance(error, PeerFault))
+            SYNC_DROPS.labels(error.code).inc()
+            fields = {"from_member": peer.member, "code": error.code, "reason": str(error), "pause_ms": pause_ms}
+            log.warning("sync_peer_dropped", extra={"fields": fields})
+            await self._forget_headers()
+
+    async def _forget_headers(self) -> None:
+        try:
+            await self._chain.forget_headers()
+        except TransientFault as error:  # the database went away: the chain comes back without those headers
+            log.info("sync_interrupted", extra={"fields": {"reason": str(error)}})
+
+    def _check_claim(self, peer: SyncPeer) -> None:
+        """Refuse a member that gave all it has and still claims more work than we have now."""
+        if peer.claimed_work > self._chain.work:
+            claimed, peer.claimed_work = peer.claimed_work, 0
+            raise TransientFault(
+                Code.PEER_UNREACHABLE,
+                "The member does not show the work that it claims",
+                member=peer.member,
+                claimed=f"{claimed:x}",
+                shown=f"{self._chain.work:x}",
+            )
+
+    async def _sync_with(self, peer: SyncPeer) -> None:
+        """Take everything that a member's best chain has beyond ours.
+
+        Raises:
+            MinervasError: if it lies, stalls, or does not have what it promises.
+        """
+        head = ""
+        while True:
+            headers = await self._take_headers(peer.member, head)
+            head = headers.head or head
+            # A long branch may pass our work only beyond the headers that fit: then its bodies come first.
+            taken = await self._take_bodies(peer.member, head if headers.is_full else "")
+            if not headers.added and not taken:
+                return
+
+    async def _take_headers(self, member: str, head: str) -> HeadersTaken:
+        """Ask for headers above `head` until there are no more, or the chain takes no more ahead of the bodies."""
+        total, is_full, fruitless = 0, False, 0
+        while True:
+            state = await self._chain.sync_state(1)
+            locator = ([head] if head else []) + list(state.locator)
+            headers = await self._fetcher.headers(member, locator[:MAX_LOCATOR], MAX_HEADERS_PER_REPLY)
+            if len(headers) > MAX_HEADERS_PER_REPLY:
+                raise PeerFault(Code.TOO_LARGE, "More headers than asked for", member=member, headers=len(headers))
+            if headers:
+                taken = await self._chain.take_headers(headers)
+                total, head, is_full = total + taken.added, taken.head or head, taken.is_full
+                fruitless = 0 if taken.added else fruitless + 1
+            if fruitless > MAX_FRUITLESS_REPLIES:
+                raise TransientFault(Code.PEER_UNREACHABLE, "The member repeats headers", member=member)
+            if is_full or len(headers) < MAX_HEADERS_PER_REPLY:
+                return HeadersTaken(total, head, is_full)
+
+    async def _take_bodies(self, member: str, branch: str) -> int:
+        """Ask for the missing bodies until none is missing."""
+        total = 0
+        while True:
+            state = await self._chain.sync_state(MAX_BODIES_PER_REQUEST, branch)
+            if not state.missing:
+                return total
+            bodies = await self._fetcher.bodies(member, state.missing)
+            if not bodies:
+                raise TransientFault(
+                    Code.PEER_UNREACHABLE, "The member has headers but not their blocks", member=member
+                )
+            taken = await self._chain.take_bodies(state.missing, bodies)
+            if not taken:
+                raise TransientFault(Code.PEER_UNREACHABLE, "The blocks cannot be taken now", member=member)
+            SYNC_BLOCKS.inc(taken)
+            total += taken
+            self._log_progress(member, state.height, state.target_height)
+
+    def _log_progress(self, member: str, height: int, target_height: int) -> None:
+        now_ms = self._monotonic_ms()
+        if now_ms - self._logged_at_ms >= PROGRESS_EVERY_MS:
+            self._logged_at_ms = now_ms
+            fields = {"from_member": member, "height": height, "target_height": target_height}
+            log.info("sync_progress", extra={"fields": fields})
