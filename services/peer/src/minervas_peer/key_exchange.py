@@ -119,10 +119,18 @@ class KeyExchange:
         """Our Hello, to everybody."""
         return Outgoing("hello", "", encode(self._own_hello()))
 
+    def resume(self) -> list[Outgoing]:
+        """Our Hello, and our key for whoever may have it and was not reached before."""
+        return [self.hello(), *self._give_all()]
+
+    def not_given(self, member: str) -> None:
+        """Our key could not be sent to this member after all."""
+        self._given.pop(member, None)
+
     def change_key(self, key: SenderKey) -> list[Outgoing]:
         """Start a new epoch: announce the key and give it to everybody who may have it and has said Hello."""
         self.own_key = key
-        return [self.hello(), *self._give_all()]
+        return self.resume()
 
     def ask(self, member: str, key_id: str, now_ms: int) -> list[Outgoing]:
         """Ask a member for the key of a frame that we can not open, unless that was done or is too much."""

@@ -7,6 +7,7 @@ So a member that floods us with unreadable frames displaces little but its own.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from minervas_runtime.bus import Message
@@ -73,14 +74,10 @@ class PendingFrames:
         )
         return dropped + self._shrink(list(self._frames), limits.frames, limits.size_bytes)
 
-    def take(self, sender: str, key_id: str) -> list[PendingFrame]:
-        """Remove and return the frames that wait for a key, oldest first."""
-        numbers = [number for number, frame in self._frames.items() if (frame.sender, frame.key_id) == (sender, key_id)]
+    def take(self, sender: str, has_key: Callable[[str], bool]) -> list[PendingFrame]:
+        """Remove and return a sender's frames whose key (by id) has come, oldest first."""
+        numbers = [n for n, frame in self._frames.items() if frame.sender == sender and has_key(frame.key_id)]
         return [self._remove(number) for number in numbers]
-
-    def drop_sender(self, sender: str) -> list[PendingFrame]:
-        """Remove and return everything of one sender."""
-        return [self._remove(number) for number in [n for n, f in self._frames.items() if f.sender == sender]]
 
     def expire(self, now_ms: int) -> list[PendingFrame]:
         """Remove and return the frames that have waited too long."""

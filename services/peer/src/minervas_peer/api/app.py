@@ -1,0 +1,86 @@
+"""The API as an application: its paths, and nothing of where the answers come from."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import prometheus_client
+from fastapi import FastAPI, Path, Query, Response
+
+from minervas_core.encoding import MAX_INTEGER
+from minervas_peer import __version__
+from minervas_peer.api import models
+from minervas_peer.api.errors import add_error_handlers
+from minervas_peer.api.request_limits import RequestLimits
+from minervas_peer.api.view import NodeView
+
+DESCRIPTION = (
+    "What one member's node knows: its state, the other members, the chain. Read-only. "
+    "Every error has a stable code; 503 means that the same request may work later."
+)
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    400: {"model": models.Error, "description": "The request is not of the expected form."},
+    503: {"model": models.Error, "description": "Our own ledger or the broker does not answer now."},
+}
+_LOOKUP_ERRORS = {**_ERRORS, 404: {"model": models.Error, "description": "There is no such thing on this node."}}
+
+Limit = Annotated[int, Query(ge=1, le=200, description="How many at most.")]
+Below = Annotated[int, Query(ge=0, le=MAX_INTEGER, description="Only blocks below this height; 0: from the tip.")]
+BlockReference = Annotated[
+    str, Path(pattern=r"^([0-9a-f]{64}|0|[1-9][0-9]{0,14})$", description="Hash, or height on the best chain.")
+]
+TransactionId = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="Id of the transaction.")]
+
+
+def build_app(view: NodeView, names: frozenset[str] | None) -> FastAPI:
+    """Make the application.
+
+    Args:
+        view: where the answers come from.
+        names: host names to answer under, or None for any.
+    """
+    # The interactive pages of FastAPI load their scripts from elsewhere: only the description itself is served.
+    app = FastAPI(title="Minervas peer", version=__version__, description=DESCRIPTION, docs_url=None, redoc_url=None)
+    app.add_middleware(RequestLimits, names=names)
+    add_error_handlers(app)
+    _add_chain_paths(app, view)
+    _add_service_paths(app, view)
+    return app
+
+
+def _add_chain_paths(app: FastAPI, view: NodeView) -> None:
+    @app.get("/v1/status", responses=_ERRORS, summary="The node at a glance")
+    async def status() -> models.Status:
+        return await view.status()
+
+    @app.get("/v1/members", responses=_ERRORS, summary="Members on our tip")
+    async def members() -> models.Members:
+        return await view.members()
+
+    @app.get("/v1/blocks", responses=_ERRORS, summary="Blocks of the best chain, newest first")
+    async def blocks(below_height: Below = 0, limit: Limit = 20) -> models.Blocks:
+        return await view.blocks(below_height, limit)
+
+    @app.get("/v1/blocks/{block}", responses=_LOOKUP_ERRORS, summary="One block with its transactions")
+    async def block(block: BlockReference) -> models.Block:
+        return await view.block(block)
+
+    @app.get("/v1/transactions/{transaction}", responses=_LOOKUP_ERRORS, summary="One transaction")
+    async def transaction(transaction: TransactionId) -> models.Transaction:
+        return await view.transaction(transaction)
+
+    @app.get("/v1/abandoned", responses=_ERRORS, summary="Abandoned searches of this node's miner, newest first")
+    async def abandoned(limit: Limit = 20) -> models.AbandonedSearches:
+        return await view.abandoned(limit)
+
+
+def _add_service_paths(app: FastAPI, view: NodeView) -> None:
+    @app.get("/healthz", summary="Whether the peer works", responses={503: {"model": models.Health}})
+    async def healthz(response: Response) -> models.Health:
+        health = view.health()
+        response.status_code = 503 if health.status == "failing" else 200
+        return health
+
+    @app.get("/metrics", summary="Prometheus metrics", response_class=Response)
+    async def metrics() -> Response:
+        return Response(prometheus_client.generate_latest(), media_type=prometheus_client.CONTENT_TYPE_LATEST)

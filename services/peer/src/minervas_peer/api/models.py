@@ -1,0 +1,202 @@
+"""Shapes of the API's answers, as they stand in its OpenAPI description.
+
+Times are milliseconds since 1970 (UTC), hashes and keys lower-case hex, ``work`` a hex number (it may pass 2^53).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+
+class Error(BaseModel):
+    """Every answer with a status of 400 or more."""
+
+    code: str = Field(description="Stable machine-readable reason.", examples=["not_found"])
+    message: str = Field(description="One sentence for a person.")
+    values: dict[str, str | int | bool] = Field(description="The values that it is about.")
+
+
+class Tip(BaseModel):
+    """Head of somebody's best chain."""
+
+    height: int
+    hash: str
+    work: str
+
+
+class SenderKey(BaseModel):
+    """Our key for gossip, without its secret."""
+
+    epoch: int
+    key_id: str
+
+
+class Peer(BaseModel):
+    """Another member's peer as ours sees it."""
+
+    member: str
+    standing: Literal["active", "revoked", "introduced", "unknown"] = Field(
+        description="On our own tip; `introduced`: not on it, but it showed an admission by the authority."
+    )
+    presence: Literal["online", "offline", "unknown"]
+    version: str
+    tip: Tip | None = Field(description="What it claims; a hint.")
+    certificate_expires_ms: int
+    their_key: Literal["held", "missing", "unknown"] = Field(description="Whether we can open what it sends.")
+    our_key_given: bool = Field(description="Whether it was sent the key that opens what we send.")
+
+
+class Search(BaseModel):
+    """The miner's running search."""
+
+    height: int
+    difficulty: int
+    tries: int
+    elapsed_ms: int
+    tries_per_second: int
+    lowest_hash: str
+    nonce: str
+
+
+class LedgerState(BaseModel):
+    """What our own ledger says."""
+
+    tip: Tip
+    tip_time_ms: int
+    difficulty: int = Field(description="Of the next block: expected tries.")
+    roster_hash: str
+    active_members: int
+    mempool_transactions: int
+    mempool_bytes: int
+    abandoned_searches: int
+    reorganisations: int
+    side_branches: int
+    syncing: bool
+    refusals: dict[str, int]
+    search: Search | None
+
+
+class Status(BaseModel):
+    """The node at a glance."""
+
+    member: str
+    node_id: str = Field(description="SHA-256 of the wallet's public key.")
+    version: str
+    consortium: str
+    network: str
+    standing: Literal["newcomer", "active", "revoked", "introduced"]
+    connected: bool = Field(description="To the broker.")
+    bus_refusal: str = Field(description="Why the broker refuses us; empty while it does not.")
+    sender_key: SenderKey
+    pending_frames: int = Field(description="Frames that wait for their sender's key.")
+    refusals: dict[str, int] = Field(description="Refused by this peer since start, by code.")
+    ledger: LedgerState | None = Field(description="Null while our own ledger does not answer.")
+    peers: list[Peer]
+
+
+class Member(BaseModel):
+    """A member on our own tip."""
+
+    member: str
+    node_id: str
+    status: Literal["active", "revoked"]
+    admitted_height: int
+    revoked_height: int = Field(description="0 while active.")
+    keys: dict[str, str] = Field(description="Public keys: wallet, box, block, vote.")
+
+
+class Members(BaseModel):
+    """All members that the chain knows."""
+
+    height: int
+    roster_hash: str
+    members: list[Member]
+
+
+class Header(BaseModel):
+    """A block's header (design section 5)."""
+
+    version: int
+    network: str
+    height: int
+    prev: str
+    tx_root: str
+    votes_root: str
+    time_ms: int
+    difficulty: int
+    miner: str
+    nonce: str
+
+
+class BlockSummary(BaseModel):
+    """A block in a list."""
+
+    hash: str
+    header: Header
+    transactions: int
+    size_bytes: int
+    best_chain: bool
+
+
+class Blocks(BaseModel):
+    """Blocks of the best chain, newest first."""
+
+    blocks: list[BlockSummary]
+
+
+class TransactionContent(BaseModel):
+    """A transaction as it was signed."""
+
+    id: str
+    type: str
+    body: dict[str, Any]
+    signature: str
+
+
+class Block(BaseModel):
+    """A block with its transactions."""
+
+    hash: str
+    best_chain: bool
+    depth: int = Field(description="Blocks from here to the tip, both counted; 0 on a side branch.")
+    work: str = Field(description="Of the chain up to this block.")
+    size_bytes: int
+    header: Header
+    signature: str
+    transactions: list[TransactionContent]
+
+
+class Transaction(BaseModel):
+    """A transaction and where it stands."""
+
+    state: Literal["queued", "in_block"]
+    height: int
+    depth: int
+    block: str
+    transaction: TransactionContent
+
+
+class Abandoned(BaseModel):
+    """A search without success: anyone can check its lowest hash and estimate the work."""
+
+    header: Header
+    lowest_hash: str
+    tries: int
+    elapsed_ms: int
+    stored_at_ms: int
+
+
+class AbandonedSearches(BaseModel):
+    """Abandoned searches of this node's miner, newest first."""
+
+    searches: list[Abandoned]
+
+
+class Health(BaseModel):
+    """Whether the peer works."""
+
+    status: Literal["ok", "waiting", "failing"]
+    connected: bool
+    reason: str = ""

@@ -1,0 +1,143 @@
+"""Collects what the API shows: from the peer itself, and from the ledger by request."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from minervas_core.blocks import decode_block
+from minervas_core.errors import TransientFault
+from minervas_core.genesis import Genesis
+from minervas_core.keys import node_id
+from minervas_core.node_messages import (
+    AbandonedSearches,
+    BlockDetail,
+    BlockSummaries,
+    GetAbandoned,
+    GetBlock,
+    GetBlocks,
+    GetRoster,
+    GetStatus,
+    GetTransaction,
+    LedgerStatus,
+    Roster,
+    TransactionDetail,
+)
+from minervas_core.transactions import Transaction, decode_transaction
+from minervas_peer import __version__
+from minervas_peer.api import models
+from minervas_peer.ledger_link import LedgerLink
+from minervas_peer.status import PeerStatus
+from minervas_runtime.bus import Bus
+
+
+class NodeView:
+    """The node as the API shows it. Every method raises what the ledger or the way to it raises."""
+
+    def __init__(self, genesis: Genesis, bus: Bus, ledger: LedgerLink, status: PeerStatus) -> None:
+        self._genesis = genesis
+        self._bus = bus
+        self._ledger = ledger
+        self._status = status
+
+    async def status(self) -> models.Status:
+        """The node at a glance; also while the ledger is away."""
+        try:
+            ledger = _ledger_state(await self._ledger.ask("status", GetStatus(), LedgerStatus))
+        except TransientFault:
+            ledger = None
+        return models.Status(
+            **self._status.own(),
+            version=__version__,
+            consortium=self._genesis.body.name,
+            network=self._genesis.network,
+            connected=self._bus.connected,
+            bus_refusal=str(self._bus.refusal or ""),
+            ledger=ledger,
+            peers=[models.Peer(**peer) for peer in self._status.peers()],
+        )
+
+    async def members(self) -> models.Members:
+        """Everybody who is or was a member on our tip."""
+        roster = await self._ledger.ask("roster", GetRoster(), Roster)
+        members = [
+            models.Member(
+                member=entry.member,
+                node_id=node_id(entry.keys.wallet),
+                status=entry.status,
+                admitted_height=entry.admitted_height,
+                revoked_height=entry.revoked_height,
+                keys=msgspec.structs.asdict(entry.keys),
+            )
+            for entry in roster.members
+        ]
+        return models.Members(height=roster.height, roster_hash=roster.roster_hash, members=members)
+
+    async def blocks(self, below_height: int, limit: int) -> models.Blocks:
+        """Blocks of the best chain, newest first; `below_height` 0 means from the tip."""
+        answer = await self._ledger.ask("blocks", GetBlocks(below_height=below_height, limit=limit), BlockSummaries)
+        return models.Blocks(blocks=[models.BlockSummary(**_plain(block)) for block in answer.blocks])
+
+    async def block(self, block: str) -> models.Block:
+        """One block by hash, or by height on the best chain."""
+        detail = await self._ledger.ask("block_detail", GetBlock(block=block), BlockDetail)
+        content = decode_block(bytes(detail.block))
+        return models.Block(
+            hash=detail.hash,
+            best_chain=detail.best_chain,
+            depth=detail.depth,
+            work=detail.work,
+            size_bytes=len(content.raw),
+            header=models.Header(**_plain(content.header)),
+            signature=content.signature,
+            transactions=[_content(transaction) for transaction in content.transactions],
+        )
+
+    async def transaction(self, transaction_id: str) -> models.Transaction:
+        """One transaction, queued or in a block."""
+        detail = await self._ledger.ask("transaction", GetTransaction(id=transaction_id), TransactionDetail)
+        return models.Transaction(
+            state=detail.state,
+            height=detail.height,
+            depth=detail.depth,
+            block=detail.block,
+            transaction=_content(decode_transaction(bytes(detail.transaction))),
+        )
+
+    async def abandoned(self, limit: int) -> models.AbandonedSearches:
+        """Searches that found nothing in time, newest first."""
+        answer = await self._ledger.ask("abandoned_list", GetAbandoned(limit=limit), AbandonedSearches)
+        return models.AbandonedSearches(searches=[models.Abandoned(**_plain(search)) for search in answer.searches])
+
+    def health(self) -> models.Health:
+        """Whether the peer works: it does while the broker lets it in."""
+        refusal = self._bus.refusal
+        if refusal is not None:
+            return models.Health(status="failing", connected=False, reason=str(refusal))
+        connected = self._bus.connected
+        return models.Health(
+            status="ok" if connected else "failing",
+            connected=connected,
+            reason="" if connected else "Not connected to the broker",
+        )
+
+
+def _plain(value: msgspec.Struct) -> dict[str, Any]:
+    plain: dict[str, Any] = msgspec.to_builtins(value)
+    return plain
+
+
+def _ledger_state(status: LedgerStatus) -> models.LedgerState:
+    plain = _plain(status)
+    del plain["member"]
+    return models.LedgerState(**{"search": None, **plain})
+
+
+def _content(transaction: Transaction) -> models.TransactionContent:
+    return models.TransactionContent(
+        id=transaction.id,
+        type=transaction.kind,
+        body=_plain(transaction.body),
+        signature=transaction.signature,
+    )

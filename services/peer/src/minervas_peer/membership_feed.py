@@ -1,0 +1,150 @@
+"""Membership transactions on their way from admission to our ledger.
+
+They come by two ways: admission publishes new ones, and we ask for all of them at start, after every reconnect and
+from time to time. Only what the authority signed and the roster on our tip does not show yet is passed on. One that
+admission had not sent us before, and that our ledger did not know, is told to the other members: they may have missed
+it too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import msgspec
+
+from minervas_core.encoding import decode, encode
+from minervas_core.errors import Code, InvalidFrame, MinervasError, PeerFault
+from minervas_core.genesis import Genesis
+from minervas_core.messages import MAX_PLAIN_BYTES, Failure, GetMembership, MembershipBatch, Reply
+from minervas_core.node_messages import Submit, SubmitResults
+from minervas_core.rights import ADMISSION
+from minervas_core.topics import mesh
+from minervas_core.transactions import Admit, Transaction
+from minervas_peer.gossip import Gossip
+from minervas_peer.ledger_link import LedgerLink
+from minervas_peer.member_directory import MemberDirectory, Standing
+from minervas_peer.membership_proof import check_authority
+from minervas_peer.refusals import Refusals
+from minervas_runtime.bus import Bus, Message
+from minervas_runtime.requests import Requester
+
+log = logging.getLogger(__name__)
+
+TIMEOUT_S = 10.0
+RETRY_S = 5.0
+"""Pause before admission is asked again after it did not answer."""
+MAX_PAGES = 1_000
+"""Answers to one question: 400,000 transactions."""
+
+
+class MembershipFeed:
+    """Passes membership transactions on."""
+
+    def __init__(
+        self,
+        *,
+        bus: Bus,
+        requester: Requester,
+        genesis: Genesis,
+        directory: MemberDirectory,
+        ledger: LedgerLink,
+        gossip: Gossip,
+        refusals: Refusals,
+        interval_ms: int,
+    ) -> None:
+        self._bus = bus
+        self._requester = requester
+        self._genesis = genesis
+        self._directory = directory
+        self._ledger = ledger
+        self._gossip = gossip
+        self._refusals = refusals
+        self._interval_ms = interval_ms
+        self._pull = asyncio.Event()
+        bus.on_connection_change(lambda connected: self._pull.set() if connected else None)
+
+    async def start(self) -> None:
+        """Subscribe to what admission publishes.
+
+        Raises:
+            BusDenied, BusRefused, BusOffline: as `Bus.subscribe`.
+        """
+        await self._bus.subscribe("mesh/v1/+/+/tx", self._on_message)
+
+    async def run(self) -> None:
+        """Ask admission in time until cancelled."""
+        while True:
+            self._pull.clear()
+            pause_s = self._interval_ms / 1000
+            try:
+                await self._pull_all()
+            except MinervasError as error:
+                log.info("membership_not_pulled", extra={"fields": {"code": error.code, "reason": str(error)}})
+                pause_s = min(pause_s, RETRY_S)
+            try:
+                async with asyncio.timeout(pause_s):
+                    await self._pull.wait()
+            except TimeoutError:
+                continue
+
+    async def _on_message(self, message: Message) -> None:
+        if message.topic != mesh(ADMISSION, "tx"):
+            return
+        try:
+            batch = decode(message.payload, MembershipBatch, max_bytes=MAX_PLAIN_BYTES)
+            await self._pass_on(batch, relay=False)
+        except MinervasError as error:
+            self._refusals.note("membership", error, member=ADMISSION.member)
+
+    async def _pull_all(self) -> None:
+        """Ask admission for all transactions, page by page.
+
+        Raises:
+            MinervasError: if admission does not answer or answers nonsense, or our ledger is away.
+        """
+        after = 0
+        for _ in range(MAX_PAGES):
+            batch = await self._page(after)
+            await self._pass_on(batch, relay=True)
+            after = batch.first + len(batch.transactions)
+            if not batch.transactions or after >= batch.total:
+                return
+
+    async def _page(self, after: int) -> MembershipBatch:
+        message = await self._requester.request(
+            ADMISSION.member, ADMISSION.service, "get_membership", encode(GetMembership(after=after)), TIMEOUT_S
+        )
+        reply = decode(message.payload, Reply, max_bytes=MAX_PLAIN_BYTES)
+        if isinstance(reply.failure, Failure) or isinstance(reply.body, msgspec.UnsetType):
+            raise PeerFault(Code.NOT_READY, "Admission did not give its membership transactions")
+        batch = decode(bytes(reply.body), MembershipBatch, max_bytes=MAX_PLAIN_BYTES)
+        if batch.first != after:
+            raise InvalidFrame(Code.BAD_FRAME, "Another page than asked for", asked=after, first=batch.first)
+        return batch
+
+    async def _pass_on(self, batch: MembershipBatch, *, relay: bool) -> None:
+        """Hand what is signed and new to the ledger."""
+        new = [transaction for raw in batch.transactions if (transaction := self._checked(bytes(raw)))]
+        if not new:
+            return
+        body = Submit(transactions=[msgspec.Raw(item.raw) for item in new], origin=ADMISSION.member)
+        answer = await self._ledger.ask("submit", body, SubmitResults)
+        accepted = [item for item, result in zip(new, answer.results, strict=False) if result.status == "accepted"]
+        if accepted:
+            log.info("membership_submitted", extra={"fields": {"transactions": len(accepted)}})
+        if relay and self._directory.settled:
+            for transaction in accepted:
+                self._gossip.offer(transaction.raw)
+
+    def _checked(self, raw: bytes) -> Transaction | None:
+        """The transaction, if the authority signed it and it is not in effect yet."""
+        try:
+            transaction = check_authority(raw, self._genesis)
+        except MinervasError as error:
+            self._refusals.note("membership", error, member=ADMISSION.member)
+            return None
+        change = transaction.body.change
+        standing = self._directory.standing(change.member)
+        in_effect = {Standing.ACTIVE, Standing.REVOKED} if isinstance(change, Admit) else {Standing.REVOKED}
+        return None if standing in in_effect else transaction
