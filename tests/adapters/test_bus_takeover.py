@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 
 import pytest
 
@@ -55,7 +56,7 @@ async def test_a_broker_that_does_not_name_it_sees_ever_longer_pauses(
         bus.on_connection_change(lambda connected: connects.append(loop.time()) if connected else None)
         await bus.start()
     await wait_until_async(lambda: "bus_unstable" in caplog.messages, describe="the explanation in the log")
-    pauses = [later - earlier for earlier, later in zip(connects, connects[1:], strict=False)]
+    pauses = [later - earlier for earlier, later in itertools.pairwise(connects)]
     assert max(pauses[-3:]) > 5 * max(pauses[:2])
     for bus in buses:
         await bus.stop()

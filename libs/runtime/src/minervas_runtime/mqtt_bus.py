@@ -108,11 +108,9 @@ class MqttBus:
         """See `Bus.stop`."""
         self._stopped = True
         if self._supervisor:
-            self._supervisor.cancel()
+            self._supervisor.cancel()  # on its way out it closes the connection
             await asyncio.gather(self._supervisor, return_exceptions=True)
-        if self._connection:
-            await self._connection.close()
-            self._connection = None
+        self._connection = None
         self._state.down()
         await self._subscriptions.close()
 
@@ -204,15 +202,20 @@ class MqttBus:
         try:
             await connection.open()
             await self._subscribe_again(connection)
+            end = await self._live(connection, first)
         except Closed as failure:
             _raise_any(await judge_connect(failure, self._settings))
             self._say_away(failure)
-            return self._next_pause()
         except ConnectionLost:
-            return self._next_pause()
-        except BaseException:
+            log.info("bus_lost_while_subscribing")
+        else:
+            _raise_any(judge_loss(end, self._settings))
+        finally:
             await connection.close()
-            raise
+        return self._next_pause()
+
+    async def _live(self, connection: MqttConnection, first: asyncio.Future[None]) -> Closed:
+        """Use an open connection until its end."""
         since_s = asyncio.get_running_loop().time()
         self._connection = connection
         self._max_packet_bytes = connection.max_packet_bytes
@@ -224,9 +227,8 @@ class MqttBus:
         self._connection = None
         self._state.down()
         log.warning("bus_lost", extra={"fields": {"reason": end.text, "mqtt_code": end.reason or 0}})
-        _raise_any(judge_loss(end, self._settings))
         self._count_as_failure(lived_s=asyncio.get_running_loop().time() - since_s)
-        return self._next_pause()
+        return end
 
     async def _subscribe_again(self, connection: MqttConnection) -> None:
         """Subscribe to everything that handlers wait for, before anybody learns that we are back."""
@@ -237,7 +239,6 @@ class MqttBus:
             async with asyncio.timeout(self._settings.publish_timeout_s):
                 codes = await connection.subscribe(filters)
         except TimeoutError as error:
-            await connection.close()
             raise ConnectionLost from error
         for topic_filter, code in zip(filters, codes, strict=True):
             if code.is_failure:

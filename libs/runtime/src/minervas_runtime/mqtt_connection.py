@@ -132,12 +132,17 @@ class MqttConnection:
         return await asyncio.shield(self._closed)
 
     async def close(self) -> None:
-        """Disconnect in an orderly way; the broker publishes our will all the same."""
+        """Disconnect in an orderly way if that has not happened, and free everything. The will is published."""
         self._abandoned = True
         code = ReasonCode(PacketTypes.DISCONNECT, identifier=DISCONNECT_WITH_WILL if self._settings.will else 0)
         if self._client.disconnect(code) == MQTTErrorCode.MQTT_ERR_SUCCESS:
             await asyncio.wait({self._closed}, timeout=CLOSE_TIMEOUT_S)
-        self._cut()
+            if not self._closed.done():
+                self._cut()
+                await asyncio.wait({self._closed}, timeout=CLOSE_TIMEOUT_S)
+        if self._closed.done():
+            self._client.loop_stop()  # the thread is at its end: this waits for microseconds
+            self._client.reinitialise()  # closes the sockets with which its thread was woken
 
     async def publish(
         self,
@@ -222,7 +227,7 @@ class MqttConnection:
             settings.host, settings.port, settings.keepalive_s, clean_start=True, properties=properties
         )
         if self._abandoned:
-            self._cut()
+            self._client.reinitialise()
         else:
             self._client.loop_start()
 

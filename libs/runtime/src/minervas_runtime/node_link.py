@@ -219,7 +219,7 @@ class NodeLink:
         try:
             body = decode(plaintext, kind.body_type, max_bytes=MAX_CONTENT_BYTES)
             answer = await kind.handle(body, topic.sender.service)
-            return Reply() if answer is None else Reply(body=msgspec.Raw(encode(answer)))
+            return Reply(body=msgspec.Raw(b"{}" if answer is None else encode(answer)))
         except MinervasError as error:
             self._refuse(topic, error)
             return Reply(failure=Failure(code=error.code, message=str(error)))
