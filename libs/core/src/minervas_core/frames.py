@@ -196,12 +196,13 @@ def open_frame(frame: Frame, *, topic: str, correlation: bytes, secret: bytes) -
     """Decrypt a frame.
 
     Raises:
-        InvalidFrame: ``frame_unsealable`` if key, topic, correlation or ciphertext is not what was sealed.
+        InvalidFrame: ``frame_unsealable`` if key, header, topic, correlation or ciphertext is not what was
+            sealed.
     """
     header = frame.header
-    cipher = ChaCha20_Poly1305.new(key=secret, nonce=bytes.fromhex(header.nonce))
-    cipher.update(_bound(header, topic, correlation))
     try:
+        cipher = ChaCha20_Poly1305.new(key=secret, nonce=bytes.fromhex(header.nonce))
+        cipher.update(_bound(header, topic, correlation))
         return cipher.decrypt_and_verify(frame.ciphertext[:-TAG_BYTES], frame.ciphertext[-TAG_BYTES:])
     except ValueError as error:
         raise InvalidFrame(

@@ -1,0 +1,287 @@
+"""Genesis, transactions, headers and blocks: as documents, apart from any chain."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from minervas_core.blocks import (
+    MAX_BLOCK_BYTES,
+    Block,
+    block_signing_body,
+    decode_block,
+    decode_header,
+    transactions_root,
+)
+from minervas_core.blocks import (
+    PURPOSE as BLOCK_PURPOSE,
+)
+from minervas_core.encoding import encode
+from minervas_core.genesis import PURPOSE as GENESIS_PURPOSE
+from minervas_core.genesis import load_genesis
+from minervas_core.keys import SigningKey, signing_bytes
+from minervas_core.transactions import (
+    MAX_TRANSACTION_BYTES,
+    Transaction,
+    check_signature,
+    decode_transaction,
+)
+from minervas_core.transactions import (
+    PURPOSE as TRANSACTION_PURPOSE,
+)
+from tools.vectors.ed25519_points import NEUTRAL, compress
+from tools.vectors.fixtures import (
+    ADMISSIONS,
+    AUTHORITY,
+    BLOCK_1,
+    BLOCK_2,
+    BLOCK_3,
+    GENESIS,
+    GENESIS_BODY,
+    KIM,
+    MOKPO,
+    NETWORK,
+    OTHER_NETWORK,
+    REVOCATION,
+    seed,
+)
+from tools.vectors.format import Case, refused
+
+Document = dict[str, Any]
+Change = Callable[[Document], object]
+
+
+def changed(raw: bytes, change: Change) -> bytes:
+    """The canonical document with one change, in canonical form again."""
+    document = json.loads(raw)
+    change(document)
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def put(*path: str | int, value: object) -> Change:
+    """A change that sets a field."""
+
+    def apply(document: Any) -> None:
+        for step in path[:-1]:
+            document = document[step]
+        document[path[-1]] = value
+
+    return apply
+
+
+def drop(*path: str | int) -> Change:
+    """A change that removes a field."""
+
+    def apply(document: Any) -> None:
+        for step in path[:-1]:
+            document = document[step]
+        del document[path[-1]]
+
+    return apply
+
+
+# genesis
+
+
+def genesis_cases() -> list[Case]:
+    """The genesis of the vectors' consortium."""
+    body = encode(GENESIS_BODY)
+    return [
+        {
+            "name": GENESIS_BODY.name,
+            "value": json.loads(GENESIS.raw),
+            "canonical_hex": GENESIS.raw.hex(),
+            "signed_bytes_hex": signing_bytes(GENESIS_PURPOSE, NETWORK, body).hex(),
+            "authority_seed": seed("authority").hex(),
+            "hash": GENESIS.hash,
+        }
+    ]
+
+
+def refused_genesis_cases() -> list[Case]:
+    """Genesis files that are refused, each with one fault."""
+    raw = GENESIS.raw
+    small = compress(NEUTRAL).hex()
+    faults = {
+        "parameter changed after signing": changed(raw, put("body", "parameters", "min_difficulty", value=5)),
+        "signed by another key": _resigned(put("body", "name", value=GENESIS_BODY.name), MOKPO.wallet),
+        "signature made for another purpose": _resigned(lambda _: None, AUTHORITY, purpose="transaction"),
+        "authority key of small order": changed(raw, put("body", "authority", value=small)),
+        "unknown field": _resigned(put("body", "extra", value=1)),
+        "unknown parameter": _resigned(put("body", "parameters", "extra", value=1)),
+        "parameter missing": _resigned(drop("body", "parameters", "lwma_window")),
+        "other format": _resigned(put("body", "format", value=2)),
+        "block interval 0": _resigned(put("body", "parameters", "block_interval_ms", value=0)),
+        "diversity above 1,000 per mille": _resigned(put("body", "parameters", "diversity_per_mille", value=1_001)),
+        "blocks above 1,000,000 bytes": _resigned(put("body", "parameters", "max_block_bytes", value=1_000_001)),
+        "window of one block": _resigned(put("body", "parameters", "lwma_window", value=1)),
+        "currency in lower case": _resigned(put("body", "currency", value="krw")),
+        "time zone that leaves its folder": _resigned(put("body", "time_zone", value="../etc/passwd")),
+        "name with an escape sequence": _resigned(put("body", "name", value="\x1b[2J")),
+        "network id too short": _resigned(put("body", "network", value="00" * 15)),
+        "boolean for a number": _resigned(put("body", "created_ms", value=True)),
+        "blank in the file": raw.replace(b":", b": ", 1),
+        "not JSON": b"{",
+    }
+    return refused(faults, load_genesis)
+
+
+def _resigned(change: Change, key: SigningKey = AUTHORITY, *, purpose: str = GENESIS_PURPOSE) -> bytes:
+    """The genesis with a change, signed again, so that the change is its only fault."""
+    document = json.loads(changed(GENESIS.raw, change))
+    body = json.dumps(document["body"], sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    document["signature"] = key.sign(purpose, document["body"]["network"], body)
+    return changed(json.dumps(document).encode(), lambda _: None)
+
+
+# transactions
+
+
+def transaction_cases() -> list[Case]:
+    """Membership transactions with id and signature."""
+    return [
+        *(_transaction(f"admit {tx.body.change.member}", tx) for tx in ADMISSIONS),
+        _transaction(f"revoke {KIM.member}", REVOCATION),
+    ]
+
+
+def _transaction(name: str, transaction: Transaction) -> Case:
+    return {
+        "name": name,
+        "value": json.loads(transaction.raw),
+        "canonical_hex": transaction.raw.hex(),
+        "signed_bytes_hex": signing_bytes(TRANSACTION_PURPOSE, NETWORK, encode(transaction.body)).hex(),
+        "id": transaction.id,
+        "signature": transaction.signature,
+    }
+
+
+def _judge_transaction(raw: bytes) -> None:
+    check_signature(decode_transaction(raw), NETWORK)
+
+
+def refused_transaction_cases() -> list[Case]:
+    """Transactions that are refused whatever the chain looks like."""
+    raw, admit = REVOCATION.raw, ADMISSIONS[0].raw
+    faults = {
+        "body changed after signing": changed(raw, put("body", "change", "member", value="haenam-farm")),
+        "signature by another key": changed(raw, put("signature", value=_foreign_signature())),
+        "made for another network": changed(raw, put("body", "network", value=OTHER_NETWORK)),
+        "unknown type": changed(raw, put("body", "type", value="offer")),
+        "type missing": changed(raw, drop("body", "type")),
+        "type is no string": changed(raw, put("body", "type", value=1)),
+        "unknown action": changed(raw, put("body", "change", "action", value="suspend")),
+        "action missing": changed(raw, drop("body", "change", "action")),
+        "admission without keys": changed(admit, drop("body", "change", "keys")),
+        "revocation with keys": changed(raw, put("body", "change", "keys", value={})),
+        "unknown field": changed(raw, put("body", "note", value="x")),
+        "salt too short": changed(raw, put("body", "salt", value="00" * 15)),
+        "salt in upper case": changed(raw, put("body", "salt", value="AA" * 16)),
+        "expiry is a float": raw.replace(b'"expires_height":50', b'"expires_height":50.0'),
+        "expiry is negative": changed(raw, put("body", "expires_height", value=-1)),
+        "expiry is 2^53": changed(raw, put("body", "expires_height", value=2**53)),
+        "expiry is a string": changed(raw, put("body", "expires_height", value="50")),
+        "expiry is a boolean": changed(raw, put("body", "expires_height", value=True)),
+        "member id in upper case": changed(raw, put("body", "change", "member", value="Kim")),
+        "member id ends with a line feed": changed(raw, put("body", "change", "member", value="kim\n")),
+        "member id of 33 characters": changed(raw, put("body", "change", "member", value="a" * 33)),
+        "box key one byte short": changed(admit, put("body", "change", "keys", "box", value="00" * 1_215)),
+        "duplicate key": raw.replace(b'{"body":', b'{"body":{},"body":', 1),
+        "signature missing": changed(raw, drop("signature")),
+        "null signature": changed(raw, put("signature", value=None)),
+        "blank before": b" " + raw,
+        "keys not sorted": _unsorted(raw),
+        "larger than a transaction may be": raw + b" " * MAX_TRANSACTION_BYTES,
+        "a list": b"[]",
+        "not JSON": raw[:-1],
+        "no bytes": b"",
+    }
+    return refused(faults, _judge_transaction)
+
+
+def _foreign_signature() -> str:
+    return MOKPO.wallet.sign(TRANSACTION_PURPOSE, NETWORK, encode(REVOCATION.body))
+
+
+def _unsorted(raw: bytes) -> bytes:
+    document = json.loads(raw)
+    return json.dumps(dict(reversed(document.items())), separators=(",", ":")).encode()
+
+
+# headers and blocks
+
+
+def header_cases() -> list[Case]:
+    """Headers with seal and hash."""
+    return [
+        {
+            "name": f"block {block.header.height}",
+            "value": json.loads(encode(block.header)),
+            "canonical_hex": encode(block.header).hex(),
+            "draft_hex": encode(block.header.draft()).hex(),
+            "seal": block.header.seal().hex(),
+            "hash": block.hash,
+        }
+        for block in (BLOCK_1, BLOCK_2, BLOCK_3)
+    ]
+
+
+def block_cases() -> list[Case]:
+    """Whole blocks with the miner's signature."""
+    return [_block(block) for block in (BLOCK_1, BLOCK_2, BLOCK_3)]
+
+
+def _block(block: Block) -> Case:
+    body = block_signing_body(block.hash)
+    return {
+        "name": f"block {block.header.height}",
+        "canonical_hex": block.raw.hex(),
+        "hash": block.hash,
+        "transactions": [transaction.id for transaction in block.transactions],
+        "tx_root": transactions_root(block.transactions),
+        "signed_bytes_hex": signing_bytes(BLOCK_PURPOSE, NETWORK, body).hex(),
+        "signature": block.signature,
+    }
+
+
+def refused_header_cases() -> list[Case]:
+    """Headers that are refused by their form."""
+    raw = encode(BLOCK_1.header)
+    faults = {
+        "height 0": changed(raw, put("height", value=0)),
+        "difficulty 0": changed(raw, put("difficulty", value=0)),
+        "nonce of 15 digits": changed(raw, put("nonce", value="0" * 15)),
+        "nonce in upper case": changed(raw, put("nonce", value="A" * 16)),
+        "nonce missing": changed(raw, drop("nonce")),
+        "unknown field": changed(raw, put("extra", value=1)),
+        "time is a float": raw.replace(b'"time_ms":', b'"time_ms":0.'),
+        "difficulty is 2^53": changed(raw, put("difficulty", value=2**53)),
+        "miner is no member id": changed(raw, put("miner", value="-a")),
+        "prev in upper case": changed(raw, put("prev", value="A" * 64)),
+        "blank after": raw + b" ",
+    }
+    return refused(faults, decode_header)
+
+
+def refused_block_cases() -> list[Case]:
+    """Blocks that are refused by their form."""
+    raw = BLOCK_3.raw
+    one = json.loads(REVOCATION.raw)
+    faults = {
+        "carries a vote": changed(raw, put("votes", value=[{}])),
+        "votes missing": changed(raw, drop("votes")),
+        "unknown field": changed(raw, put("extra", value=1)),
+        "transaction of unknown type": changed(raw, put("transactions", 0, "body", "type", value="offer")),
+        "transaction with an unknown field": changed(raw, put("transactions", 0, "body", "extra", value=1)),
+        "blank inside a transaction": raw.replace(b'"change":', b'"change": ', 1),
+        "blank between transactions": raw.replace(b'"votes":[]', b'"votes":[ ]'),
+        "transaction is null": changed(raw, put("transactions", value=[None])),
+        "1,501 transactions": changed(raw, put("transactions", value=[0] * 1_501)),
+        "signature too short": changed(raw, put("signature", value="00" * 63)),
+        "header missing": changed(raw, drop("header")),
+        "transactions as an object": changed(raw, put("transactions", value={"a": one})),
+        "cut short": raw[:-1],
+        "larger than a block may be": raw + b" " * MAX_BLOCK_BYTES,
+    }
+    return refused(faults, decode_block)

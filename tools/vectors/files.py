@@ -1,0 +1,128 @@
+"""Which file holds which cases."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tools.vectors import (
+    bus_cases,
+    document_cases,
+    encoding_cases,
+    frame_cases,
+    merkle_cases,
+    message_cases,
+    signature_cases,
+    work_cases,
+)
+from tools.vectors.fixtures import NETWORK
+from tools.vectors.format import Plain, render
+from tools.vectors.samples import enrolment_samples, gossip_samples, node_samples
+
+
+def vector_files() -> dict[str, str]:
+    """Text of every generated file, by its path below spec/."""
+    files = {f"vectors/{name}.json": render(content) for name, content in _contents().items()}
+    return files | {"rights.json": render(bus_cases.rights_table())}
+
+
+def _contents() -> dict[str, Mapping[str, Plain]]:
+    return {
+        "encoding": {
+            "about": "Canonical bytes of plain values; bytes that are refused (spec/encoding.md).",
+            "accepted": encoding_cases.accepted_cases(),
+            "refused": encoding_cases.refused_cases(),
+        },
+        "keys": {
+            "about": "Ed25519 keys and signatures with their edge cases (spec/keys.md).",
+            "seeds": signature_cases.seed_cases(),
+            "public_keys": signature_cases.key_cases(),
+            "signatures": signature_cases.signature_cases(),
+        },
+        "merkle": {
+            "about": "Merkle roots and audit paths (spec/blocks.md).",
+            "roots": merkle_cases.root_cases(),
+            "paths": merkle_cases.path_cases(),
+        },
+        "proof_of_work": {
+            "about": "Targets, tries and hashes at the limit (spec/blocks.md).",
+            "targets": work_cases.target_cases(),
+            "tries": work_cases.try_cases(),
+            "limits": work_cases.boundary_cases(),
+        },
+        "difficulty": {
+            "about": "Difficulty of the block that follows a history of [time_ms, difficulty] (spec/blocks.md).",
+            "single": work_cases.difficulty_cases(),
+            "sequences": work_cases.sequence_cases(),
+        },
+        **_documents(),
+        **_bus(),
+    }
+
+
+def _documents() -> dict[str, Mapping[str, Plain]]:
+    return {
+        "genesis": {
+            "about": "Genesis files (spec/genesis.md).",
+            "accepted": document_cases.genesis_cases(),
+            "refused": document_cases.refused_genesis_cases(),
+        },
+        "transactions": {
+            "about": "Membership transactions: form, id and signature (spec/transactions.md).",
+            "network": NETWORK,
+            "accepted": document_cases.transaction_cases(),
+            "refused": document_cases.refused_transaction_cases(),
+        },
+        "blocks": {
+            "about": "Headers and blocks: form, seal, hash and signature (spec/blocks.md).",
+            "headers": document_cases.header_cases(),
+            "refused_headers": document_cases.refused_header_cases(),
+            "blocks": document_cases.block_cases(),
+            "refused_blocks": document_cases.refused_block_cases(),
+        },
+        "enrolment": {
+            "about": "Applying for membership (spec/membership.md).",
+            "documents": message_cases.sample_cases(enrolment_samples()),
+            "claims": message_cases.claim_cases(),
+            "applications": message_cases.application_cases(),
+            "refused_applications": message_cases.refused_application_cases(),
+        },
+    }
+
+
+def _bus() -> dict[str, Mapping[str, Plain]]:
+    return {
+        "frames": {
+            "about": "Sealed frames (spec/frames.md).",
+            "network": NETWORK,
+            "accepted": frame_cases.frame_cases(),
+            "refused": frame_cases.refused_frame_cases(),
+            "oversize_frame": frame_cases.oversize_frame_case(),
+        },
+        "sender_keys": {
+            "about": "Sealed sender keys: opening only, for sealing draws randomness (spec/frames.md).",
+            "accepted": message_cases.sender_key_cases(),
+            "refused": message_cases.refused_sender_key_cases(),
+        },
+        "messages": {
+            "about": "Messages between peers, and between peers and admission (spec/asyncapi.yaml).",
+            "samples": message_cases.sample_cases(gossip_samples()),
+            "signed": message_cases.signed_cases(),
+            "refused": message_cases.refused_message_cases(),
+            "refused_hellos": message_cases.refused_signed_cases(),
+        },
+        "node_messages": {
+            "about": "Messages between the services of one node (spec/asyncapi.yaml).",
+            "samples": message_cases.sample_cases(node_samples()),
+        },
+        "topics": {
+            "about": "Names, topics and filters (spec/topics.md).",
+            "names": bus_cases.name_cases(),
+            "topics": bus_cases.topic_cases(),
+            "filters": bus_cases.filter_cases(),
+        },
+        "rights": {
+            "about": "Who may write and read where (spec/rights.json, spec/topics.md).",
+            "operator_member": bus_cases.OPERATOR,
+            "tries": bus_cases.rights_cases(),
+        },
+    }
