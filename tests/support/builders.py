@@ -209,10 +209,8 @@ FAR_FUTURE_MS = GENESIS_TIME_MS + 10**12
 """A clock for tests that are not about the clock: no block is from the future."""
 
 
-class TestChain:
+class LocalChain:
     """A `Chain` with its store, and shorthands to mine upon any known block."""
-
-    __test__ = False
 
     def __init__(self, parameters: Parameters = TINY) -> None:
         self.genesis = make_genesis(parameters)

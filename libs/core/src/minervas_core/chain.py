@@ -30,9 +30,9 @@ from minervas_core.transactions import Transaction
 from minervas_core.tree import BlockTree, HeaderNode, fork_key, is_better
 from minervas_core.validation import (
     check_block_body,
-    check_claimed_work,
     check_header,
     check_miner,
+    check_orphan,
     expected_difficulty,
     follows_from_hash,
 )
@@ -113,6 +113,8 @@ class _Arrival:
 
     fresh: dict[str, Block] = field(default_factory=dict)
     nodes: list[HeaderNode] = field(default_factory=list)
+    announced: set[str] = field(default_factory=set)
+    """Those of `nodes` whose headers were known before."""
     invalid: list[str] = field(default_factory=list)
     discarded: list[str] = field(default_factory=list)
     faults: dict[str, MinervasError] = field(default_factory=dict)
@@ -218,13 +220,16 @@ class Chain:
         Stops without error at a header from the future and at `MAX_HEADERS_AHEAD` beyond verified bodies.
 
         Raises:
-            InvalidBlock: ``block_unknown_parent``, ``block_invalid_parent``, ``block_known_invalid``, or a code of
-                `check_header`; headers before the bad one stay.
+            InvalidBlock: ``block_unknown_parent`` (also if one does not follow the other), ``block_invalid_parent``,
+                ``block_known_invalid``, or a code of `check_header`; headers before the bad one stay.
         """
-        added = 0
-        ahead = -1
+        before, ahead = len(self.tree), -1
+        previous = headers[0].prev if headers else ""
         for header in headers:
             block_hash = header.hash()
+            if header.prev != previous:
+                raise InvalidBlock(Code.BLOCK_UNKNOWN_PARENT, "Headers that do not follow each other", hash=block_hash)
+            previous = block_hash
             node = self.tree.get(block_hash)
             if node is None:
                 parent = self._valid_parent(header)
@@ -233,9 +238,10 @@ class Chain:
                     break
                 check_header(header, block_hash, parent, self.genesis)
                 self.tree.add(header, block_hash, parent)
-                added, ahead = added + 1, ahead + 1
+                ahead += 1
             elif node.state == "invalid":
                 raise _known_invalid(block_hash)
+        added = len(self.tree) - before
         self.tree.limit_bodiless()
         return added
 
@@ -275,17 +281,16 @@ class Chain:
         return None
 
     def _accept(self, block: Block, now_ms: int, arrival: _Arrival) -> None:
-        header, parameters = block.header, self.genesis.parameters
+        header = block.header
         node = self.tree.get(block.hash)
         if node is not None and node.state == "invalid":
             raise _known_invalid(block.hash)
         parent = self.tree.get(header.prev)
         if parent is None or parent.state == "header":
-            check_claimed_work(header, block.hash, parameters)
+            check_orphan(block, self.genesis)
             raise TransientFault(Code.BLOCK_UNKNOWN_PARENT, "Its predecessor is not here yet", prev=header.prev)
         if node is None:
             check_header(header, block.hash, self._valid_parent(header), self.genesis)
-        check_not_from_future(header, now_ms, parameters)
         try:
             check_block_body(block, self.genesis, self.signatures)
         except InvalidBlock as error:
@@ -293,7 +298,11 @@ class Chain:
                 node = node or self.tree.add(header, block.hash, parent)
                 arrival.invalid += [each.hash for each in self.tree.mark_invalid(node)]
             raise
-        node = node or self.tree.add(header, block.hash, parent)
+        check_not_from_future(header, now_ms, self.genesis.parameters)
+        if node is None:
+            node = self.tree.add(header, block.hash, parent)
+        else:
+            arrival.announced.add(block.hash)
         self.tree.set_body(node)
         arrival.fresh[block.hash] = block
         arrival.nodes.append(node)
@@ -343,17 +352,24 @@ class Chain:
         return self.tree.get(node.hash) is node and node.state == "body" and is_better(node, self.tip)
 
     def _refuse(self, refusal: BranchRefused, arrival: _Arrival) -> None:
-        """Take a block that does not connect out of the running, with everything above it."""
-        arrival.faults[refusal.node.hash] = refusal.error
+        """Take a block that does not connect out of the running, with everything above it.
+
+        A wrong signature tells nothing about the block: it goes without a trace, or, if its header was announced
+        before, its body is waited for again.
+        """
+        node = refusal.node
+        arrival.faults[node.hash] = refusal.error
         if follows_from_hash(refusal.error):
-            gone = self.tree.mark_invalid(refusal.node)
-            arrival.invalid += [node.hash for node in gone]
+            gone = self.tree.mark_invalid(node)
+            arrival.invalid += [each.hash for each in gone]
         else:
-            gone = self.tree.forget(refusal.node)
-            arrival.discarded += [node.hash for node in gone if node.hash not in arrival.fresh]
-        for node in gone:
-            parent_lost = InvalidBlock(Code.BLOCK_INVALID_PARENT, "Built on a refused block", prev=node.header.prev)
-            arrival.faults.setdefault(node.hash, parent_lost)
+            gone = self.tree.drop_bodies(node)
+            arrival.discarded += [each.hash for each in gone if each.hash not in arrival.fresh]
+            if node.hash not in arrival.announced:
+                self.tree.forget(node)
+        for each in gone:
+            parent_lost = InvalidBlock(Code.BLOCK_INVALID_PARENT, "Built on a refused block", prev=each.header.prev)
+            arrival.faults.setdefault(each.hash, parent_lost)
 
     def _outcome(self, block: Block, arrival: _Arrival, change: TipChange | None) -> BlockOutcome:
         kept = [node for node in arrival.nodes if self.tree.get(node.hash) is node and node.state == "body"]

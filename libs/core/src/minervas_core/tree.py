@@ -8,7 +8,7 @@ height without walking.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from minervas_core.blocks import VERSION, Header
@@ -25,14 +25,14 @@ DENSE_LOCATOR = 10
 """Newest hashes of a locator that follow each other without gaps; from there the gaps double."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class HeaderNode:
     """A header in the tree."""
 
     hash: str
     header: Header
     """Of the root: a stand-in at height 0 with the genesis' creation time; it is never sent."""
-    parent: HeaderNode | None = field(repr=False)
+    parent: HeaderNode | None
     work: int
     """Work of the chain up to here: the sum of difficulties, each being the expected tries of its block."""
     state: Literal["header", "body", "invalid"] = "header"
@@ -40,6 +40,9 @@ class HeaderNode:
     """Counts bodies as they came, from 1: among equal work, the one seen first wins. 0 without body."""
     children: int = 0
     """How many known headers name this one as predecessor."""
+
+    def __repr__(self) -> str:
+        return f"HeaderNode({self.height}, {self.hash[:16]}, {self.state})"
 
     @property
     def height(self) -> int:
@@ -173,6 +176,14 @@ class BlockTree:
             each.state = "invalid"
         self._choose_best_header()
         return marked
+
+    def drop_bodies(self, node: HeaderNode) -> list[HeaderNode]:
+        """Keep only the headers of a node off the main chain and its descendants; returns those that had a body."""
+        dropped = [each for each in self._with_descendants(node) if each.state == "body"]
+        for each in dropped:
+            each.state, each.order = "header", 0
+        self._bodiless += len(dropped)
+        return dropped
 
     def forget(self, node: HeaderNode) -> list[HeaderNode]:
         """Remove a node off the main chain and its descendants, as if they had never come; oldest first."""

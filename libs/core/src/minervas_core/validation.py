@@ -46,19 +46,14 @@ def check_header(header: Header, block_hash: str, parent: HeaderNode, genesis: G
     """Check a header against its predecessor's chain, in this order.
 
     Raises:
-        InvalidBlock: ``block_version``, ``wrong_network``, ``block_height``, ``block_votes_root``,
-            ``block_time_too_old``, ``block_difficulty`` or ``block_work``.
+        InvalidBlock: a code of `check_header_alone`, ``block_height``, ``block_time_too_old``, ``block_difficulty`` or
+            ``block_work``.
     """
-    if header.version != VERSION:
-        raise InvalidBlock(Code.BLOCK_VERSION, "Made under rules that we do not know", version=header.version)
-    if header.network != genesis.network:
-        raise InvalidBlock(Code.WRONG_NETWORK, "A block of another network", network=header.network)
+    check_header_alone(header, genesis)
     if header.height != parent.height + 1:
         raise InvalidBlock(
             Code.BLOCK_HEIGHT, "Not one above its predecessor", height=header.height, parent_height=parent.height
         )
-    if header.votes_root != EMPTY_ROOT:
-        raise InvalidBlock(Code.BLOCK_VOTES_ROOT, "Rule version 1 has no votes", votes_root=header.votes_root)
     check_after_parent(header, parent.time_ms)
     expected = expected_difficulty(parent, genesis.parameters)
     if header.difficulty != expected:
@@ -66,6 +61,20 @@ def check_header(header: Header, block_hash: str, parent: HeaderNode, genesis: G
             Code.BLOCK_DIFFICULTY, "Not the difficulty due", difficulty=header.difficulty, expected=expected
         )
     check_work(header, block_hash)
+
+
+def check_header_alone(header: Header, genesis: Genesis) -> None:
+    """Check what a header must say on every chain of this network.
+
+    Raises:
+        InvalidBlock: ``block_version``, ``wrong_network`` or ``block_votes_root``.
+    """
+    if header.version != VERSION:
+        raise InvalidBlock(Code.BLOCK_VERSION, "Made under rules that we do not know", version=header.version)
+    if header.network != genesis.network:
+        raise InvalidBlock(Code.WRONG_NETWORK, "A block of another network", network=header.network)
+    if header.votes_root != EMPTY_ROOT:
+        raise InvalidBlock(Code.BLOCK_VOTES_ROOT, "Rule version 1 has no votes", votes_root=header.votes_root)
 
 
 def check_work(header: Header, block_hash: str) -> None:
@@ -80,18 +89,23 @@ def check_work(header: Header, block_hash: str) -> None:
         )
 
 
-def check_claimed_work(header: Header, block_hash: str, parameters: Parameters) -> None:
-    """Check what can be checked of the work while the predecessor is unknown: some work was done at all.
+def check_orphan(block: Block, genesis: Genesis) -> None:
+    """Check what can be checked while the predecessor is unknown: the right network, some work, the right content.
+
+    Signatures are left for later: the work is only claimed, so we spend little on it.
 
     Raises:
-        InvalidBlock: ``block_difficulty`` or ``block_work``.
+        InvalidBlock: a code of `check_header_alone`, ``block_difficulty``, ``block_work`` or ``block_tx_root``.
     """
+    header, parameters = block.header, genesis.parameters
+    check_header_alone(header, genesis)
     least = min(parameters.min_difficulty, parameters.initial_difficulty)
     if header.difficulty < least:
         raise InvalidBlock(
             Code.BLOCK_DIFFICULTY, "Below every possible difficulty", difficulty=header.difficulty, least=least
         )
-    check_work(header, block_hash)
+    check_work(header, block.hash)
+    _check_root(block)
 
 
 def check_block_body(block: Block, genesis: Genesis, signatures: SignatureCache) -> None:
@@ -102,8 +116,7 @@ def check_block_body(block: Block, genesis: Genesis, signatures: SignatureCache)
             transaction's code of `SignatureCache.check`.
     """
     parameters = genesis.parameters
-    if transactions_root(block.transactions) != block.header.tx_root:
-        raise InvalidBlock(Code.BLOCK_TX_ROOT, "Not the transactions that the header names", hash=block.hash)
+    _check_root(block)
     if len(block.raw) > parameters.max_block_bytes:
         raise InvalidBlock(
             Code.TOO_LARGE, "The block is too large", size_bytes=len(block.raw), max_bytes=parameters.max_block_bytes
@@ -171,6 +184,11 @@ def check_miner(roster: Roster, miner: str, time_ms: int, parent: HeaderNode, pa
         parameters=parameters,
     )
     return record.keys.block
+
+
+def _check_root(block: Block) -> None:
+    if transactions_root(block.transactions) != block.header.tx_root:
+        raise InvalidBlock(Code.BLOCK_TX_ROOT, "Not the transactions that the header names", hash=block.hash)
 
 
 def _check_order(block: Block) -> None:

@@ -1,0 +1,257 @@
+"""Random histories: whatever arrives in whatever order, the chain equals a replay of its best branch from genesis.
+
+`MINERVAS_HISTORIES` sets how many histories are tried (120 by default, about ten seconds).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from minervas_core.audit import ReplayedBlock, replay
+from minervas_core.blocks import Block, assemble_block, decode_block
+from minervas_core.chain import BlockOutcome, Chain, RestoredNode
+from minervas_core.errors import InvalidBlock
+from minervas_core.state import ChainState
+from minervas_core.transactions import Transaction
+from minervas_core.tree import HeaderNode
+from tests.support.builders import (
+    FAR_FUTURE_MS,
+    LocalChain,
+    admit,
+    mine_block,
+    revoke,
+    service_keys,
+    sign_block,
+)
+
+MEMBERS = ("m0", "m1", "m2", "m3", "m4", "m5")
+FOUNDERS = MEMBERS[:4]
+
+members = st.sampled_from(MEMBERS)
+wild_changes = st.tuples(
+    st.sampled_from(["admit", "revoke", "steal keys"]),
+    members,
+    st.integers(-1, 7),  # expiry above the including height; -1 and 7 are invalid
+    st.sampled_from("ab"),  # two of each kind, so that a block can carry a transaction that another has
+)
+pauses_ms = st.sampled_from([700, 1_000, 1_500, 10_000])  # the last frees every miner
+
+
+def as_transaction(kind: str, member: str, expires: int, salt: str) -> Transaction:
+    if kind == "revoke":
+        return revoke(member, expires=expires, salt=salt)
+    keys = service_keys("m0") if kind == "steal keys" else None
+    return admit(member, expires=expires, salt=salt, keys=keys)
+
+
+class Histories(RuleBasedStateMachine):
+    """One node, fed with valid and invalid blocks of many branches, in any order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.local = LocalChain()
+        self.genesis = self.local.genesis
+        self.nodes: dict[str, HeaderNode] = {self.genesis.hash: self.local.chain.tree.root}
+        """Every block ever made, as a tree of its own."""
+        self.blocks: dict[str, Block] = {}
+        self.delivered: set[str] = set()
+        self.replays: dict[str, list[ReplayedBlock] | None] = {}
+        self.snapshots = {self.genesis.hash: ChainState.fresh(self.genesis).snapshot()}
+
+    # what the machine does
+
+    @initialize()
+    def found(self) -> None:
+        self.deliver(self.make(self.nodes[self.genesis.hash], FOUNDERS[0], [admit(each) for each in FOUNDERS], 1_000))
+
+    @rule(data=st.data(), steps=st.lists(st.tuples(pauses_ms, members, st.integers(0, 3)), min_size=1, max_size=5))
+    def grow_a_branch(self, data: st.DataObject, steps: list[tuple[int, str, int]]) -> None:
+        """Mostly valid blocks upon one of the newest valid ones, so that branches grow and overtake each other."""
+        parent = data.draw(st.sampled_from(self.newest(8, valid=True)))
+        for pause_ms, member, changed in steps:
+            transactions = [self.fitting_change(parent, member)] if changed == 0 else []
+            parent = self.mine(parent, self.fitting_miner(parent), transactions, pause_ms, held=changed == 1)
+
+    @rule(data=st.data(), miner=members, wanted=st.lists(wild_changes, min_size=1, max_size=2), pause_ms=pauses_ms)
+    def mine_anything(
+        self, data: st.DataObject, miner: str, wanted: list[tuple[str, str, int, str]], pause_ms: int
+    ) -> None:
+        """A block that breaks some rule more often than not."""
+        parent = data.draw(st.sampled_from(self.newest(8)))
+        height = parent.height + 1
+        made = [as_transaction(kind, member, max(height + ahead, 0), salt) for kind, member, ahead, salt in wanted]
+        self.mine(parent, miner, {each.id: each for each in made}.values(), pause_ms)
+
+    @precondition(lambda self: len(self.delivered) < len(self.blocks))
+    @rule(data=st.data())
+    def deliver_a_held_block(self, data: st.DataObject) -> None:
+        held = sorted(set(self.blocks) - self.delivered)
+        self.deliver(self.blocks[data.draw(st.sampled_from(held))])
+
+    @rule(data=st.data())
+    def deliver_again(self, data: st.DataObject) -> None:
+        self.deliver(self.blocks[data.draw(st.sampled_from(sorted(self.blocks)))])
+
+    @rule(data=st.data())
+    def deliver_with_a_wrong_signature(self, data: st.DataObject) -> None:
+        block = self.blocks[data.draw(st.sampled_from(sorted(self.blocks)))]
+        self.receive(sign_block(block.header, block.transactions, signer="nobody"))
+
+    @rule(data=st.data())
+    def deliver_with_other_content(self, data: st.DataObject) -> None:
+        block = self.blocks[data.draw(st.sampled_from(sorted(self.blocks)))]
+        exchanged = [*block.transactions[1:], admit("m5", salt="exchanged")]
+        self.receive(assemble_block(block.header, block.signature, exchanged))
+
+    @rule(data=st.data())
+    def deliver_headers_first(self, data: st.DataObject) -> None:
+        node = self.nodes[data.draw(st.sampled_from(sorted(self.blocks)))]
+        headers = [each.header for each in node.blocks()][::-1]
+        try:
+            self.local.chain.receive_headers(headers, FAR_FUTURE_MS)
+        except InvalidBlock:
+            assert any(self.replay_of(each) is None for each in node.blocks())
+
+    @rule()
+    def restart(self) -> None:
+        tree = self.local.chain.tree
+        stored = [tree.get(each) for each in self.local.store.blocks]
+        restored = [
+            RestoredNode(node.header, node.hash, node.work, node.state == "body", node.state == "invalid", node.order)
+            for node in sorted(filter(None, stored), key=lambda each: each.height)
+        ]
+        old = self.local.chain.state
+        state = ChainState.restore(old.height, old.tip_hash, old.roster.members(), old.recent_ids)
+        store = self.local.store
+        self.local.chain = Chain.restore(self.genesis, restored, state, store.load_block, store.load_undo)
+
+    # what must always hold
+
+    @invariant()
+    def state_equals_a_replay_of_the_main_chain(self) -> None:
+        tip = self.local.tip
+        replayed = self.replay_of(self.nodes[tip.hash])
+        assert replayed is not None, "the main chain is valid"
+        assert self.local.chain.state.snapshot() == self.snapshots[tip.hash]
+        assert self.local.store.undo == {each.block.hash: each.undo for each in replayed}
+        assert tip.work == (replayed[-1].work if replayed else 0)
+
+    @invariant()
+    def no_valid_block_at_hand_is_better_than_the_tip(self) -> None:
+        tree, tip = self.local.chain.tree, self.local.tip
+        for block_hash in self.local.store.blocks:
+            node = tree.get(block_hash)
+            if node is None or self.replay_of(self.nodes[block_hash]) is None:
+                continue
+            assert node.state == "body"
+            assert node.work < tip.work or (node.work == tip.work and node.order >= tip.order)
+
+    @invariant()
+    def every_delivered_valid_chain_has_its_bodies(self) -> None:
+        """A liar with wrong signatures makes us drop blocks, but never refuse the right ones for ever."""
+        for block_hash in self.delivered:
+            node = self.local.chain.tree.get(block_hash)
+            if node is not None and node.state == "invalid":
+                assert self.replay_of(self.nodes[block_hash]) is None
+
+    def teardown(self) -> None:
+        """In the end all blocks are delivered once more, lowest first, as sync does: the best valid one wins."""
+        ordered = sorted(self.blocks.values(), key=lambda each: each.header.height)
+        while any(self.deliver(block).discarded for block in ordered):
+            pass  # a wrongly signed copy had been stored in place of the right one, which is fetched again
+        valid = [self.nodes[each] for each in self.blocks if self.replay_of(self.nodes[each]) is not None]
+        if valid:
+            assert self.local.tip.work == max(node.work for node in valid)
+            self.state_equals_a_replay_of_the_main_chain()
+
+    # helpers
+
+    def newest(self, count: int, *, valid: bool = False) -> list[HeaderNode]:
+        nodes = [each for each in self.nodes.values() if not valid or self.replay_of(each) is not None]
+        return sorted(nodes, key=lambda each: (-each.height, each.hash))[:count]
+
+    def fitting_change(self, parent: HeaderNode, member: str) -> Transaction:
+        """A change that mostly applies: the same for one member and height range, so that branches share some."""
+        known = {record.member for record in self.snapshots[parent.hash].members} if self.replay_of(parent) else set()
+        expires = (parent.height // 4 + 1) * 4 + 2
+        return as_transaction("revoke" if member in known else "admit", member, expires, "fit")
+
+    def fitting_miner(self, parent: HeaderNode) -> str:
+        """An active member that was not the miner of the last block."""
+        if self.replay_of(parent) is None:
+            return MEMBERS[0]
+        active = [each.member for each in self.snapshots[parent.hash].members if each.status == "active"]
+        return next((each for each in active if each != parent.header.miner), MEMBERS[0])
+
+    def mine(
+        self,
+        parent: HeaderNode,
+        miner: str,
+        transactions: Iterable[Transaction],
+        pause_ms: int,
+        *,
+        held: bool = False,
+    ) -> HeaderNode:
+        block = self.make(parent, miner, transactions, pause_ms)
+        if not held:
+            self.deliver(block)
+        return self.nodes[block.hash]
+
+    def make(self, parent: HeaderNode, miner: str, transactions: Iterable[Transaction], pause_ms: int) -> Block:
+        block = mine_block(parent, transactions, miner, self.genesis, time_ms=parent.time_ms + pause_ms)
+        self.blocks[block.hash] = block
+        self.nodes.setdefault(
+            block.hash, HeaderNode(block.hash, block.header, parent, parent.work + block.header.difficulty)
+        )
+        return block
+
+    def deliver(self, block: Block) -> BlockOutcome:
+        self.delivered.add(block.hash)
+        return self.receive(decode_block(block.raw))
+
+    def receive(self, block: Block) -> BlockOutcome:
+        before = self.main_transactions()
+        outcome = self.local.receive(block)
+        after = self.main_transactions()
+        assert {each.id for each in outcome.returned} == before - after
+        self.check_told_consistently(outcome)
+        return outcome
+
+    def check_told_consistently(self, outcome: BlockOutcome) -> None:
+        tree = self.local.chain.tree
+        if outcome.status == "connected":
+            node = tree.get(outcome.hash)
+            assert node is not None
+            assert tree.is_main(node)
+            assert outcome.change is not None
+        assert (outcome.error is None) == (outcome.status in {"connected", "side_branch", "known"})
+
+    def main_transactions(self) -> set[str]:
+        blocks = (decode_block(self.local.store.blocks[node.hash]) for node in self.local.tip.blocks())
+        return {transaction.id for block in blocks for transaction in block.transactions}
+
+    def replay_of(self, node: HeaderNode) -> list[ReplayedBlock] | None:
+        """The node's chain replayed from genesis; None if a rule refuses it."""
+        if node.height == 0:
+            return []
+        if node.hash not in self.replays:
+            raws = [self.blocks[each.hash].raw for each in node.blocks()][::-1]
+            try:
+                replayed = list(replay(self.genesis, raws))
+            except InvalidBlock:
+                self.replays[node.hash] = None
+            else:
+                self.replays[node.hash] = replayed
+                self.snapshots[node.hash] = replayed[-1].state.snapshot()
+        return self.replays[node.hash]
+
+
+Histories.TestCase.settings = settings(
+    max_examples=int(os.environ.get("MINERVAS_HISTORIES", "120")), stateful_step_count=30, deadline=None
+)
+TestHistories = Histories.TestCase
