@@ -29,6 +29,8 @@ class ChainView:
     mempool_bytes: int
     abandoned_searches: int
     reorganisations: int
+    postponed: int
+    """Blocks from the future, kept aside."""
     syncing: bool
     """Whether blocks are missing whose headers are verified and have more work than the tip."""
 
@@ -48,6 +50,7 @@ def look(chain: Chain, mempool: Mempool, *, abandoned_searches: int, reorganisat
         mempool_bytes=mempool.bytes,
         abandoned_searches=abandoned_searches,
         reorganisations=reorganisations,
+        postponed=chain.held_blocks[1],
         syncing=len(chain.missing_bodies(SYNCING_FROM)) >= SYNCING_FROM,
     )
 

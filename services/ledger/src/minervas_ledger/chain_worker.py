@@ -65,6 +65,11 @@ class ChainWorker:
             raise TransientFault(Code.NOT_READY, self.trouble)
         return self._view
 
+    @property
+    def last_view(self) -> ChainView | None:
+        """The last snapshot; None before the chain was loaded for the first time."""
+        return self._view
+
     def on_change(self, listener: Changed) -> None:
         """Call `listener` after every operation that changed something."""
         self._listeners.append(listener)

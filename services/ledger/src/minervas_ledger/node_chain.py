@@ -180,13 +180,13 @@ class NodeChain:
         """
         return build_draft(self._chain, self._mempool, miner, now_ms)
 
-    def store_search(self, search: AbandonedSearch, now_ms: int) -> bool:
+    def store_search(self, search: AbandonedSearch) -> bool:
         """Store a verified abandoned search; returns whether it was new.
 
         Raises:
             psycopg.Error: then it is not stored.
         """
-        is_new = store_search(self._connection, search, now_ms)
+        is_new = store_search(self._connection, search)
         self._abandoned_searches += is_new
         self._view = None
         return is_new

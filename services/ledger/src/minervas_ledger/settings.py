@@ -1,4 +1,4 @@
-"""The ledger's settings file."""
+"""Settings of the ledger (example: services/ledger/README.md)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Annotated
 
 import msgspec
 
-from minervas_runtime.settings import BrokerSettings, HealthSettings, LogSettings, NodePaths
+from minervas_core.errors import MinervasError
+from minervas_core.identifiers import check_member_id
+from minervas_runtime.settings import NodeSettings, SettingsError, load_settings
 
 
 class DatabaseSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -28,14 +30,22 @@ class DatabaseOwnerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_un
     password_file: Path
 
 
-class LedgerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a ledger needs to know."""
+class LedgerSettings(NodeSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that a ledger is told from outside."""
 
-    member: str
-    paths: NodePaths
     database: DatabaseSettings
     database_owner: DatabaseOwnerSettings | None = None
-    health: HealthSettings = HealthSettings()
-    log: LogSettings = LogSettings()
-    broker: BrokerSettings | None = None
-    """Overrides the address that the consortium issued."""
+
+
+def load_ledger_settings(path: Path) -> LedgerSettings:
+    """Read and check the settings file.
+
+    Raises:
+        SettingsError: naming file, key and what to do.
+    """
+    settings = load_settings(path, LedgerSettings)
+    try:
+        check_member_id(settings.member)
+    except MinervasError as error:
+        raise SettingsError(error.message, file=path, key="member", advice="use the id you applied with") from error
+    return settings

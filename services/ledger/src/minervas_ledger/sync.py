@@ -72,7 +72,7 @@ class SyncChain(Protocol):
         """
         ...
 
-    async def take_headers(self, headers: Sequence[bytes]) -> HeadersTaken:
+    async def take_headers(self, member: str, headers: Sequence[bytes]) -> HeadersTaken:
         """Check headers and remember them.
 
         Raises:
@@ -80,7 +80,7 @@ class SyncChain(Protocol):
         """
         ...
 
-    async def take_bodies(self, expected: Sequence[str], bodies: Sequence[bytes]) -> int:
+    async def take_bodies(self, member: str, expected: Sequence[str], bodies: Sequence[bytes]) -> int:
         """Check and commit blocks; returns how many were taken.
 
         Raises:
@@ -214,7 +214,7 @@ class Sync:
             if len(headers) > MAX_HEADERS_PER_REPLY:
                 raise PeerFault(Code.TOO_LARGE, "More headers than asked for", member=member, headers=len(headers))
             if headers:
-                taken = await self._chain.take_headers(headers)
+                taken = await self._chain.take_headers(member, headers)
                 total, head, is_full = total + taken.added, taken.head or head, taken.is_full
                 fruitless = 0 if taken.added else fruitless + 1
             if fruitless > MAX_FRUITLESS_REPLIES:
@@ -234,7 +234,7 @@ class Sync:
                 raise TransientFault(
                     Code.PEER_UNREACHABLE, "The member has headers but not their blocks", member=member
                 )
-            taken = await self._chain.take_bodies(state.missing, bodies)
+            taken = await self._chain.take_bodies(member, state.missing, bodies)
             if not taken:
                 raise TransientFault(Code.PEER_UNREACHABLE, "The blocks cannot be taken now", member=member)
             SYNC_BLOCKS.inc(taken)

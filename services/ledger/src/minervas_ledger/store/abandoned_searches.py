@@ -9,7 +9,7 @@ from minervas_ledger.store.columns import as_bytes, as_int
 from minervas_ledger.store.connection import Connection
 
 
-def store_search(connection: Connection, search: AbandonedSearch, stored_at_ms: int) -> bool:
+def store_search(connection: Connection, search: AbandonedSearch) -> bool:
     """Store a verified search; a repeated one changes nothing. Returns whether it was new."""
     cursor = connection.execute(
         """
@@ -22,7 +22,7 @@ def store_search(connection: Connection, search: AbandonedSearch, stored_at_ms: 
             search.header.difficulty,
             search.tries,
             search.elapsed_ms,
-            stored_at_ms,
+            search.stored_at_ms,
             encode(search.header),
         ),
     )

@@ -1,0 +1,65 @@
+"""Command line of the ledger."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from minervas_ledger import __version__
+from minervas_ledger.audit_command import run_audit
+from minervas_ledger.service import run_ledger
+from minervas_ledger.settings import LedgerSettings, load_ledger_settings
+from minervas_ledger.store.schema import migrate
+from minervas_runtime.service import report_errors, run_service
+from minervas_runtime.settings import SettingsError
+
+PROGRAM = "minervas-ledger"
+
+VERBS = {
+    "run": "work until stopped",
+    "migrate": "bring the database's schema up to date, as its owner",
+    "audit": "replay the chain from genesis and compare every row with it; also while the ledger runs",
+    "check-config": "check the settings file and say so",
+}
+
+
+def main() -> int:
+    """Run a verb; returns the exit status: 0 ok, 1 failed, 2 unusable arguments or settings."""
+    parser = argparse.ArgumentParser(prog=PROGRAM, description="Keeps the chain of one member in PostgreSQL.")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for verb, text in VERBS.items():
+        verbs.add_parser(verb, help=text).add_argument("--config", type=Path, required=True, metavar="FILE")
+    verbs.add_parser("version", help="show the version")
+    arguments = parser.parse_args()
+    if arguments.verb == "version":
+        print(__version__)
+        return 0
+    actions: dict[str, Callable[[LedgerSettings, Path], int]] = {
+        "run": lambda settings, _: run_service("ledger", settings, run_ledger),
+        "migrate": _migrate,
+        "audit": lambda settings, _: run_audit(settings, lambda line: print(line, flush=True)),
+        "check-config": _check,
+    }
+    config: Path = arguments.config
+    return report_errors(PROGRAM, lambda: actions[arguments.verb](load_ledger_settings(config), config))
+
+
+def _migrate(settings: LedgerSettings, config: Path) -> int:
+    if settings.database_owner is None:
+        raise SettingsError(
+            "this setting is missing", file=config, key="database_owner", advice="add it: migrate works as the owner"
+        )
+    applied = migrate(settings.database, settings.database_owner)
+    print(f"{settings.database.name}: applied {', '.join(applied)}" if applied else "The schema is current")
+    return 0
+
+
+def _check(settings: LedgerSettings, config: Path) -> int:
+    print(f"{config}: settings of the ledger of {settings.member} are usable")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

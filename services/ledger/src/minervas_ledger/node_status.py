@@ -1,0 +1,87 @@
+"""The node's state for people: the ledger's answer to `get status`, its presence, and its part of /healthz."""
+
+from __future__ import annotations
+
+import msgspec
+
+from minervas_core.messages import Presence
+from minervas_core.node_messages import LedgerStatus, SearchProgress
+from minervas_ledger import __version__, refusals
+from minervas_ledger.chain_worker import ChainWorker
+from minervas_runtime.clock import Clock, monotonic_ms
+
+PROGRESS_FRESH_MS = 3_000
+"""A miner tells its progress every second; what is older is of a search that is over."""
+
+
+class NodeStatus:
+    """Knows what to show.
+
+    Args:
+        member: whose node it is.
+        worker: the chain.
+        clock: time of day.
+        certificate_expires_ms: of our bus certificate.
+    """
+
+    def __init__(self, *, member: str, worker: ChainWorker, clock: Clock, certificate_expires_ms: int) -> None:
+        self._member = member
+        self._worker = worker
+        self._clock = clock
+        self._certificate_expires_ms = certificate_expires_ms
+        self._progress: SearchProgress | None = None
+        self._progress_at_ms = 0
+
+    def progress(self, progress: SearchProgress) -> None:
+        """The miner tells how its search goes."""
+        self._progress = progress
+        self._progress_at_ms = monotonic_ms()
+
+    def status(self) -> LedgerStatus:
+        """Everything about the node.
+
+        Raises:
+            TransientFault: ``not_ready`` before the chain was loaded for the first time.
+        """
+        view = self._worker.view
+        is_fresh = monotonic_ms() - self._progress_at_ms < PROGRESS_FRESH_MS
+        return LedgerStatus(
+            member=self._member,
+            tip=view.tip,
+            tip_time_ms=view.tip_time_ms,
+            difficulty=view.difficulty,
+            roster_hash=view.roster_hash,
+            active_members=view.active_members,
+            mempool_transactions=view.mempool_transactions,
+            mempool_bytes=view.mempool_bytes,
+            abandoned_searches=view.abandoned_searches,
+            reorganisations=view.reorganisations,
+            side_branches=view.side_branches,
+            syncing=view.syncing,
+            refusals=refusals.by_code(),
+            search=self._progress if self._progress is not None and is_fresh else msgspec.UNSET,
+        )
+
+    def presence(self) -> Presence:
+        """What everybody may know."""
+        return Presence(
+            state="online",
+            version=__version__,
+            sent_at_ms=self._clock.now_ms(),
+            certificate_expires_ms=self._certificate_expires_ms,
+            tip=self._worker.view.tip,
+        )
+
+    def health(self, *, connected: bool) -> dict[str, object]:
+        """Our part of /healthz."""
+        trouble = self._worker.trouble or ("" if connected else "The broker is away")
+        health: dict[str, object] = {
+            "status": "failing" if trouble else "ok",
+            "trouble": trouble,
+            "connected": connected,
+            "database": "away" if self._worker.trouble else "ok",
+        }
+        view = self._worker.last_view
+        if view is not None:
+            health |= {"height": view.tip.height, "tip": view.tip.hash, "syncing": view.syncing}
+        return health

@@ -1,0 +1,51 @@
+"""The chain as sync sees it, on the chain's thread."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from minervas_core.errors import InvalidBlock, PeerFault
+from minervas_ledger import refusals
+from minervas_ledger.chain_worker import ChainWorker
+from minervas_ledger.sync import HeadersTaken, SyncState
+from minervas_runtime.clock import Clock
+
+
+class WorkerSyncChain:
+    """See `sync.SyncChain`."""
+
+    def __init__(self, worker: ChainWorker, clock: Clock) -> None:
+        self._worker = worker
+        self._clock = clock
+
+    @property
+    def work(self) -> int:
+        """Work of the committed tip."""
+        return self._worker.view.work
+
+    async def sync_state(self, max_missing: int, branch: str = "") -> SyncState:
+        """See `sync.SyncChain.sync_state`."""
+        return await self._worker.run(lambda chain: chain.sync_state(max_missing, branch))
+
+    async def take_headers(self, member: str, headers: Sequence[bytes]) -> HeadersTaken:
+        """See `sync.SyncChain.take_headers`."""
+        now_ms = self._clock.now_ms()
+        try:
+            return await self._worker.run(lambda chain: chain.take_headers(headers, now_ms))
+        except PeerFault as error:
+            refusals.record("headers", error, origin=member)
+            raise
+
+    async def take_bodies(self, member: str, expected: Sequence[str], bodies: Sequence[bytes]) -> int:
+        """See `sync.SyncChain.take_bodies`."""
+        now_ms = self._clock.now_ms()
+        try:
+            return await self._worker.run(lambda chain: chain.take_bodies(expected, bodies, now_ms, origin=member))
+        except PeerFault as error:
+            if not isinstance(error, InvalidBlock):  # the chain has counted those
+                refusals.record("bodies", error, origin=member)
+            raise
+
+    async def forget_headers(self) -> None:
+        """See `sync.SyncChain.forget_headers`."""
+        await self._worker.run(lambda chain: chain.forget_headers())
