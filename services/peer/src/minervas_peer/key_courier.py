@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 from minervas_core.errors import Code, LocalFault, MinervasError
 from minervas_core.frames import SenderKey
@@ -23,7 +24,7 @@ from minervas_runtime.requests import Request, Requester
 
 log = logging.getLogger(__name__)
 
-PEER = "peer"
+PEER: Final = "peer"
 """Name of our service and of those we exchange keys with."""
 
 EXPIRY_S = 60

@@ -39,13 +39,13 @@ from minervas_core.messages import (
 )
 from minervas_core.node_messages import Roster
 from minervas_peer.introductions import Introductions
-from minervas_peer.key_requests import KeyRequestLimits
+from minervas_peer.key_requests import ASK_AGAIN_MS, KeyRequestLimits
 from minervas_peer.member_directory import MemberDirectory
 from minervas_peer.rate_limit import RateLimit
 from minervas_peer.sender_keys import MemberKeys
 from minervas_runtime.clock import Clock
 
-GRACE_MS = 5_000
+GRACE_MS = ASK_AGAIN_MS // 2
 """How long an announced key may take to arrive before it is asked for."""
 
 MESSAGE_BURST = 40

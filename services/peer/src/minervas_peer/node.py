@@ -18,6 +18,7 @@ from minervas_peer.frame_opening import FrameOpener
 from minervas_peer.gossip import Gossip
 from minervas_peer.key_courier import PEER, KeyCourier, new_sender_key
 from minervas_peer.key_exchange import Identity, KeyExchange
+from minervas_peer.key_requests import KeyRequestLimits
 from minervas_peer.ledger_link import LEDGER, LedgerLink
 from minervas_peer.ledger_watch import LedgerWatch
 from minervas_peer.member_directory import MemberDirectory
@@ -71,6 +72,8 @@ class PeerNode:
             own_key=new_sender_key(identity.member, epochs, clock.now_ms()),
             seal=seal_to_box,
             clock=clock,
+            limits=KeyRequestLimits(ask_again_ms=config.gossip.ask_key_again_ms),
+            grace_ms=config.gossip.ask_key_again_ms // 2,
         )
         self._config = config
         self._clock = clock

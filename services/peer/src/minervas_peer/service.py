@@ -106,6 +106,7 @@ async def serve(
     )
     node = PeerNode(config, bus, EpochStore(settings.paths.data / STATE_FILE), context.clock)
     view = NodeView(issued.genesis, bus, node.ledger, node.status)
+    _update_status(context, view)
     bus.on_connection_change(lambda _connected: _update_status(context, view))
     async with asyncio.TaskGroup() as group:
         group.create_task(node.run(), name="node")

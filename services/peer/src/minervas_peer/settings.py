@@ -9,6 +9,7 @@ import msgspec
 
 from minervas_core.errors import MinervasError
 from minervas_core.identifiers import check_member_id
+from minervas_peer.key_requests import ASK_AGAIN_MS
 from minervas_runtime.settings import NodeSettings, SettingsError, load_settings
 
 IntervalMs = Annotated[int, msgspec.Meta(ge=100, le=86_400_000)]
@@ -30,6 +31,8 @@ class GossipSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     hello_interval_ms: IntervalMs = 30_000
     """Pause between two Hellos; every pause is up to a quarter longer or shorter."""
+    ask_key_again_ms: IntervalMs = ASK_AGAIN_MS
+    """A missing sender key is asked for again after this time; one that was announced but did not come, after half."""
     sender_key_lifetime_ms: IntervalMs = 3_600_000
     """After this time our sender key is replaced."""
     membership_interval_ms: IntervalMs = 180_000
