@@ -1,0 +1,126 @@
+"""The audit log: who did what and when, append-only, each entry chained to the one before by its hash.
+
+Changing or deleting an entry breaks the chain; deleting the newest ones contradicts the head, which stands in a table
+of its own. Somebody who may write both tables could still write a whole new history: an operator who wants to notice
+that keeps the head that `minervas-admission audit` prints somewhere else.
+
+Names, contacts and addresses of applicants never go in here, because nothing can be deleted from it.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from minervas_admission.store.database import Connection
+from minervas_core.encoding import Count, Hash, Record, TimeMs, encode, sha256_hex
+from minervas_core.errors import Code, LocalFault
+
+DOMAIN = b"minervas/v1/audit\0"
+FIRST_PREVIOUS = "0" * 64
+"""What the first entry names as its predecessor's hash."""
+
+SERVICE = "service"
+"""`who` of what the service did by itself."""
+APPLICANT = "applicant"
+"""`who` of what an applicant did."""
+
+
+class AuditEntry(Record, frozen=True, kw_only=True):
+    """One entry, as it is hashed."""
+
+    number: Count
+    """From 1, without gaps."""
+    time_ms: TimeMs
+    who: str
+    action: str
+    subject: str
+    """Member, application or whatever it was done to."""
+    details: dict[str, str]
+    previous: Hash
+    """Hash of the entry before."""
+
+    def hash(self) -> str:
+        """Hash of this entry."""
+        return sha256_hex(DOMAIN + encode(self))
+
+
+async def append(
+    connection: Connection, *, time_ms: int, who: str, action: str, subject: str, **details: str | int
+) -> None:
+    """Add an entry in the caller's transaction; entries of parallel transactions wait for each other."""
+    cursor = await connection.execute("SELECT number, hash FROM audit_head FOR UPDATE")
+    head = await cursor.fetchone()
+    if head is None:
+        raise LocalFault(Code.AUDIT_MISMATCH, "The head of the audit log is gone")
+    entry = AuditEntry(
+        number=head[0] + 1,
+        time_ms=time_ms,
+        who=who,
+        action=action,
+        subject=subject,
+        details={name: str(value) for name, value in details.items()},
+        previous=head[1],
+    )
+    text = msgspec.json.encode(entry.details, order="sorted").decode()
+    digest = entry.hash()
+    await connection.execute(
+        """
+        INSERT INTO audit_log (number, time_ms, who, action, subject, details, hash)
+        VALUES (%s, %s, %s, %s, %s, %s, %s)
+        """,
+        (entry.number, time_ms, who, action, subject, text, digest),
+    )
+    await connection.execute("UPDATE audit_head SET number = %s, hash = %s", (entry.number, digest))
+
+
+async def read_verified(connection: Connection) -> list[tuple[AuditEntry, str]]:
+    """All entries with their hashes, oldest first, after checking the chain.
+
+    Raises:
+        LocalFault: ``audit_mismatch`` naming the first entry that is missing or changed.
+    """
+    cursor = await connection.execute(
+        "SELECT number, time_ms, who, action, subject, details, hash FROM audit_log ORDER BY number"
+    )
+    entries: list[tuple[AuditEntry, str]] = []
+    previous = FIRST_PREVIOUS
+    for row in await cursor.fetchall():
+        entry = _restore(row, previous)
+        expected = len(entries) + 1
+        if entry.number != expected:
+            raise LocalFault(Code.AUDIT_MISMATCH, "An entry of the audit log is missing", number=expected)
+        if entry.hash() != row[6]:
+            raise LocalFault(
+                Code.AUDIT_MISMATCH, "An entry of the audit log, or the one before it, was changed", number=expected
+            )
+        previous = row[6]
+        entries.append((entry, previous))
+    cursor = await connection.execute("SELECT number, hash FROM audit_head")
+    head = await cursor.fetchone()
+    if head is None or (head[0], head[1]) != (len(entries), previous):
+        raise LocalFault(
+            Code.AUDIT_MISMATCH, "The newest entries of the audit log are missing, or its head was changed",
+            entries=len(entries), head=head[0] if head else -1,
+        )  # fmt: skip
+    return entries
+
+
+def _restore(row: tuple[object, ...], previous: str) -> AuditEntry:
+    number, time_ms, who, action, subject, details, _ = row
+    try:
+        return msgspec.convert(
+            {
+                "number": number,
+                "time_ms": time_ms,
+                "who": who,
+                "action": action,
+                "subject": subject,
+                "details": msgspec.json.decode(str(details)),
+                "previous": previous,
+            },
+            AuditEntry,
+        )
+    except (msgspec.ValidationError, msgspec.DecodeError) as error:
+        raise LocalFault(
+            Code.AUDIT_MISMATCH, "An entry of the audit log was changed", number=int(str(number)), reason=str(error)
+        ) from error

@@ -1,0 +1,139 @@
+"""The command line: which command with which arguments."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from minervas_admission import __version__
+from minervas_admission.ca import SERVER_DAYS
+from minervas_admission.commands import host, show
+from minervas_admission.commands.decide import Decisions
+from minervas_admission.service import run_admission
+from minervas_admission.settings import AdmissionSettings, load_admission_settings
+from minervas_core.rights import ADMISSION
+from minervas_runtime.service import EXIT_OK, report_errors, run_service
+
+PROGRAM = "minervas-admission"
+DEFAULT_CONFIG = Path("admission.toml")
+DEFAULT_TIMEOUT_S = 60.0
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command; returns the exit status: 0 done, 1 failed, 2 wrong usage or settings."""
+    given = _parser().parse_args(arguments)
+    return report_errors(PROGRAM, lambda: _carry_out(given))
+
+
+def _carry_out(given: argparse.Namespace) -> int:
+    if given.command == "version":
+        print(f"{PROGRAM} {__version__}")
+        return EXIT_OK
+    settings = load_admission_settings(given.config)
+    if given.command == "run":
+        return run_service(ADMISSION.service, settings, run_admission)
+    actions: dict[str, Callable[[], None]] = {
+        "check-config": lambda: host.run_check_config(settings, given.config),
+        "init": lambda: host.run_init(settings),
+        "migrate": lambda: host.run_migrate(settings),
+        "sign-server": lambda: _sign_server(settings, given),
+        "fingerprint": lambda: show.show_fingerprint(settings),
+        "pending": lambda: asyncio.run(show.show_pending(settings, as_json=given.json)),
+        "members": lambda: asyncio.run(show.show_members(settings, as_json=given.json)),
+        "audit": lambda: asyncio.run(show.show_audit(settings, as_json=given.json)),
+    }
+    actions.get(given.command, lambda: asyncio.run(_decide(settings, given)))()
+    return EXIT_OK
+
+
+async def _decide(settings: AdmissionSettings, given: argparse.Namespace) -> None:
+    decisions = Decisions(
+        settings,
+        timeout_s=getattr(given, "timeout", DEFAULT_TIMEOUT_S),
+        on_chain=getattr(given, "on_chain", False),
+        as_json=given.json,
+    )
+    match given.command:
+        case "approve":
+            await decisions.approve(given.wanted, confirmed=given.yes)
+        case "reject":
+            await decisions.reject(given.wanted, given.reason)
+        case "revoke":
+            await decisions.revoke(given.member, given.reason, confirmed=given.yes)
+        case "reconcile":
+            await decisions.reconcile()
+
+
+def _sign_server(settings: AdmissionSettings, given: argparse.Namespace) -> None:
+    host.run_sign_server(
+        settings,
+        request=given.csr,
+        name=given.name,
+        server_names=[*given.dns, *given.ip],
+        days=given.days,
+        out=given.out,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=PROGRAM, description="Who may take part in the consortium, and proving it.")
+    parser.add_argument("--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE", help="settings (TOML)")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text)
+        added.add_argument("--config", type=Path, default=argparse.SUPPRESS, metavar="FILE", help="settings (TOML)")
+        return added
+
+    for name, text in (
+        ("run", "run the service"),
+        ("init", "make CA, authority key, genesis and own certificates, as far as missing"),
+        ("migrate", "bring the database up to date"),
+        ("check-config", "check the settings"),
+        ("fingerprint", "print the CA's fingerprint, which applicants need"),
+        ("version", "print the version"),
+    ):
+        command(name, text)
+    for name, text in (
+        ("pending", "list applications that wait for a decision"),
+        ("members", "list members, their certificates and where they stand on chain"),
+        ("audit", "print the audit log and check that nothing was changed"),
+    ):
+        command(name, text).add_argument("--json", action="store_true", help="for programs")
+    _add_sign_server(command("sign-server", "sign the certificate of the broker or another server"))
+    _add_decisions(command)
+    return parser
+
+
+def _add_sign_server(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--csr", type=Path, required=True, metavar="FILE", help="the server's certificate request")
+    parser.add_argument("--dns", action="append", default=[], metavar="NAME", help="name under which it is reached")
+    parser.add_argument(
+        "--ip", action="append", default=[], metavar="ADDRESS", help="address under which it is reached"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="where the certificate goes")
+    parser.add_argument("--name", default="consortium.broker", help="who it is (default: %(default)s)")
+    parser.add_argument("--days", type=int, default=SERVER_DAYS, help="how long it is valid (default: %(default)s)")
+
+
+def _add_decisions(command: Callable[[str, str], argparse.ArgumentParser]) -> None:
+    approve = command("approve", "approve an application")
+    approve.add_argument("wanted", metavar="ID|MEMBER")
+    reject = command("reject", "reject an application; its name and keys become free again")
+    reject.add_argument("wanted", metavar="ID|MEMBER")
+    revoke = command("revoke", "end a membership for ever")
+    revoke.add_argument("member", metavar="MEMBER")
+    reconcile = command("reconcile", "compare broker and revocation list with the database and repair them")
+    for parser in (approve, revoke):
+        parser.add_argument("--yes", action="store_true", help="do not ask")
+        parser.add_argument("--on-chain", action="store_true", help="wait also for the chain's confirmation")
+    for parser in (reject, revoke):
+        parser.add_argument("--reason", required=True, help="recorded, and told to the member")
+    for parser in (approve, revoke, reconcile):
+        parser.add_argument(
+            "--timeout", type=float, default=DEFAULT_TIMEOUT_S, metavar="SECONDS", help="how long to wait (%(default)s)"
+        )
+    for parser in (approve, reject, revoke, reconcile):
+        parser.add_argument("--json", action="store_true", help="for programs")

@@ -1,0 +1,84 @@
+"""init, sign-server, migrate, check-config: what is done on admission's host before the service runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from minervas_admission.authority import load_consortium
+from minervas_admission.bootstrap import initialise
+from minervas_admission.certificate_request import request_public_key
+from minervas_admission.commands.output import say, when
+from minervas_admission.data_directory import DataDirectory
+from minervas_admission.issued_journal import remember
+from minervas_admission.sealed_keys import load_passphrase
+from minervas_admission.settings import AdmissionSettings
+from minervas_admission.store.migrate import migrate
+from minervas_core.errors import Code, LocalFault
+from minervas_runtime.clock import SystemClock
+from minervas_runtime.key_files import PUBLIC_MODE, read_secret, write_atomic
+
+
+def run_init(settings: AdmissionSettings) -> None:
+    """Make the consortium, as far as it is not made.
+
+    Raises:
+        LocalFault: see `initialise`.
+    """
+    made = initialise(settings, SystemClock())
+    for name in made:
+        say(f"made {name}")
+    consortium = load_consortium(settings)
+    if not made:
+        say("Everything is there already.")
+    say(f"consortium      {consortium.genesis.body.name}")
+    say(f"network         {consortium.network}")
+    say(f"genesis hash    {consortium.genesis.hash}")
+    say(f"CA fingerprint  {consortium.authority.fingerprint}")
+
+
+def run_migrate(settings: AdmissionSettings) -> None:
+    """Bring the database up to date.
+
+    Raises:
+        LocalFault, TransientFault: see `migrate`.
+    """
+    for name in (applied := migrate(settings)):
+        say(f"applied {name}")
+    if not applied:
+        say("The database is up to date.")
+
+
+def run_sign_server(
+    settings: AdmissionSettings, *, request: Path, name: str, server_names: list[str], days: int, out: Path
+) -> None:
+    """Sign the certificate of the broker or another server of the consortium. Its key never comes here.
+
+    Raises:
+        LocalFault: ``bad_settings`` if the request can not be read; see `CertificateAuthority.issue_server`.
+        PeerFault: if the request is malformed or its key too weak.
+    """
+    try:
+        pem = request.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise LocalFault(
+            Code.BAD_SETTINGS, "The certificate request can not be read", file=str(request), reason=str(error)
+        ) from error
+    authority = load_consortium(settings).authority
+    key = request_public_key(pem, service=name)
+    certificate = authority.issue_server(name, key, server_names, SystemClock().now_ms(), days=days)
+    remember(DataDirectory(settings.paths.data), certificate)
+    write_atomic(out, certificate.pem.encode(), mode=PUBLIC_MODE)
+    say(f"signed {name} for {', '.join(server_names)} until {when(certificate.not_after_ms)}: {out}")
+
+
+def run_check_config(settings: AdmissionSettings, config: Path) -> None:
+    """Check what the settings refer to; the settings themselves were checked when they were read.
+
+    Raises:
+        LocalFault: ``bad_key_file`` if a secret is missing, open to others or too short.
+    """
+    load_passphrase(settings.ca_passphrase_file)
+    read_secret(settings.database.password_file)
+    if settings.database_owner is not None:
+        read_secret(settings.database_owner.password_file)
+    say(f"{config}: settings are good")

@@ -1,0 +1,110 @@
+"""Certificate revocation lists, and how the broker gets them.
+
+Mosquitto refuses *everybody* when a list is from the future or past its next update, so a list becomes valid five
+minutes before now, lasts a week and is issued again every hour. The broker's wrapper waits for a new digest file,
+which is therefore written after the list.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from minervas_admission.ca import BACKDATE, CertificateAuthority, moment
+from minervas_core.errors import Code, LocalFault
+from minervas_runtime.key_files import PUBLIC_MODE, write_atomic
+
+NEXT_UPDATE = dt.timedelta(days=7)
+REISSUE_MS = 3_600_000
+"""A list is issued again after an hour, also when nothing changed."""
+
+LIST_NAME = "ca.crl"
+DIGEST_NAME = "ca.crl.sha256"
+CA_NAME = "ca.crt"
+EXPORT_MODE = 0o755
+
+
+@dataclass(frozen=True, slots=True)
+class RevokedCertificate:
+    """An entry of a revocation list."""
+
+    serial: str
+    """In hex."""
+    revoked_ms: int
+
+
+def next_number(previous: bytes | None, now_ms: int) -> int:
+    """Number of the next list: the time in ms, but always above the previous list's (RFC 5280 section 5.2.3).
+
+    Raises:
+        LocalFault: ``bad_key_file`` if the previous list can not be read.
+    """
+    if previous is None:
+        return now_ms
+    try:
+        number = x509.load_pem_x509_crl(previous).extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+    except (ValueError, x509.ExtensionNotFound) as error:
+        raise LocalFault(Code.BAD_KEY_FILE, "The stored revocation list is damaged", reason=str(error)) from error
+    return max(now_ms, number + 1)
+
+
+def build_list(
+    authority: CertificateAuthority, revoked: Sequence[RevokedCertificate], number: int, now_ms: int
+) -> bytes:
+    """Sign a revocation list, as PEM."""
+    now = moment(now_ms)
+    issuer_key = authority.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    builder = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(authority.certificate.subject)
+        .last_update(now - BACKDATE)
+        .next_update(now + NEXT_UPDATE)
+        .add_extension(x509.CRLNumber(number), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer_key), critical=False)
+    )
+    for entry in revoked:
+        builder = builder.add_revoked_certificate(
+            x509.RevokedCertificateBuilder()
+            .serial_number(int(entry.serial, 16))
+            .revocation_date(moment(entry.revoked_ms))
+            .build()
+        )
+    return builder.sign(authority.key, hashes.SHA256()).public_bytes(Encoding.PEM)
+
+
+def export_list(directory: Path, pem: bytes) -> None:
+    """Put a list where the broker's wrapper looks, then its digest.
+
+    Raises:
+        LocalFault: ``bad_key_file`` if the directory can not be written.
+    """
+    write_atomic(directory / LIST_NAME, pem, mode=PUBLIC_MODE)
+    digest = hashlib.sha256(pem).hexdigest()
+    write_atomic(directory / DIGEST_NAME, f"{digest}  {LIST_NAME}\n".encode(), mode=PUBLIC_MODE)
+
+
+def export_ca(directory: Path, authority: CertificateAuthority) -> None:
+    """Put the CA's certificate where the broker's wrapper looks.
+
+    Raises:
+        LocalFault: ``bad_key_file`` if the directory can not be made or written.
+    """
+    try:
+        if not directory.is_dir():
+            directory.mkdir(parents=True)
+            directory.chmod(EXPORT_MODE)  # the broker runs as another user
+    except OSError as error:
+        raise LocalFault(
+            Code.BAD_KEY_FILE,
+            "The directory for the broker can not be made",
+            directory=str(directory),
+            reason=str(error),
+        ) from error
+    write_atomic(directory / CA_NAME, authority.pem.encode(), mode=PUBLIC_MODE)

@@ -1,0 +1,104 @@
+"""What is done without anybody asking: reconcile after every connect and hourly, renew list and own certificates."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from minervas_admission.authority import Consortium
+from minervas_admission.broker_link import BrokerLink
+from minervas_admission.crl import REISSUE_MS
+from minervas_admission.data_directory import DataDirectory
+from minervas_admission.issued_journal import record_remembered
+from minervas_admission.own_certificates import ensure_own_certificates
+from minervas_admission.sagas.reconciliation import Reconciliation
+from minervas_admission.sagas.worker import DecisionWorker
+from minervas_admission.store.certificates import DAY_MS, soonest_server_expiry
+from minervas_admission.store.database import Database
+from minervas_core.errors import MinervasError
+from minervas_core.rights import ADMISSION
+from minervas_runtime.clock import Clock
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 5.0
+"""Pause before something that failed is tried again."""
+
+WARN_MS = 30 * DAY_MS
+"""How long before its end a server's certificate is warned of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Housekeeping:
+    """The regular duties."""
+
+    database: Database
+    consortium: Consortium
+    data: DataDirectory
+    server_names: list[str]
+    reconciliation: Reconciliation
+    link: BrokerLink
+    worker: DecisionWorker
+    clock: Clock
+    reload_https: Callable[[], None]
+    """Called after the HTTPS server's certificate was renewed."""
+
+    async def after_connects(self) -> None:
+        """Reconcile after every connect, then let failed steps try again."""
+        while True:
+            await self.link.wait_connected()
+            self.worker.retry_now()
+            await self._until_done("reconcile", self.reconciliation.repair_broker)
+
+    async def hourly(self) -> None:
+        """Issue a list, renew own certificates and sweep expired ones from the broker, at start and every hour."""
+        while True:
+            await self._until_done("revocation list", self.reconciliation.renew_list)
+            await self._until_done("certificates", self.renew_own)
+            await asyncio.sleep(REISSUE_MS / 1000)
+            await self._once("reconcile", self.reconciliation.repair_broker)
+
+    async def renew_own(self) -> str:
+        """Renew our own certificates in time, and record those that were signed beside us.
+
+        Nobody renews the broker's by itself, so its end is warned of.
+
+        Raises:
+            LocalFault: ``bad_key_file``.
+            TransientFault: ``database_away``.
+        """
+        signed = await asyncio.to_thread(
+            ensure_own_certificates,
+            self.data,
+            self.consortium.authority,
+            self.server_names,
+            self.clock.now_ms(),
+        )
+        await record_remembered(self.data, self.database)
+        if "server" in signed:
+            self.reload_https()
+        async with self.database.transaction() as connection:
+            soonest = await soonest_server_expiry(connection, besides=str(ADMISSION))
+        if soonest is not None and soonest.not_after_ms < self.clock.now_ms() + WARN_MS:
+            fields = {"server": soonest.principal, "expires_ms": soonest.not_after_ms, "advice": "sign-server again"}
+            log.warning("server_certificate_expires", extra={"fields": fields})
+        return ", ".join(signed)
+
+    async def _until_done(self, duty: str, work: Callable[[], Awaitable[str]]) -> None:
+        done = await self._once(duty, work)
+        while not done:
+            await asyncio.sleep(RETRY_S)
+            done = await self._once(duty, work)
+
+    async def _once(self, duty: str, work: Callable[[], Awaitable[str]]) -> bool:
+        try:
+            await work()
+        except MinervasError as error:
+            log.warning("duty_failed", extra={"fields": {"duty": duty, "code": error.code, "reason": str(error)}})
+            return False
+        except Exception:  # a bug in one duty must not end the others, least of all revocations
+            log.exception("duty_failed", extra={"fields": {"duty": duty}})
+            return False
+        return True

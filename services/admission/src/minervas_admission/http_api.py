@@ -1,0 +1,110 @@
+"""The HTTPS API of applicants: the CA's certificate, the consortium, applications and where they stand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from fastapi import FastAPI, Request, Response
+
+from minervas_admission import __version__
+from minervas_admission.http_errors import install_error_handlers
+from minervas_admission.intake import Intake
+from minervas_admission.rate_limit import RateLimit
+from minervas_core.blocks import VERSION
+from minervas_core.encoding import Record, encode
+from minervas_core.enrolment import MAX_APPLICATION_BYTES, ConsortiumInfo
+from minervas_core.errors import Code, InvalidEncoding, InvalidEnrolment, TransientFault
+
+BODY_TIMEOUT_S = 10.0
+"""How long a client may take to send an application of a few kB."""
+
+_JSON = "application/json"
+_APPLICATION_BODY = {
+    "requestBody": {
+        "required": True,
+        "description": "An application in canonical JSON (RFC 8785), as `minervas join` makes it.",
+        "content": {_JSON: {"schema": {"type": "object"}}},
+    }
+}
+
+
+def make_app(intake: Intake, limit: RateLimit, healthy: Callable[[], bool]) -> FastAPI:
+    """Build the application.
+
+    Args:
+        intake: receives applications.
+        limit: of applications per client.
+        healthy: for /healthz.
+    """
+    app = FastAPI(title="Minervas admission", version=__version__, docs_url=None, redoc_url=None)
+    install_error_handlers(app)
+
+    @app.get("/ca.crt", response_class=Response)
+    async def ca_certificate() -> Response:
+        """The consortium's CA certificate (PEM). Compare its SHA-256 fingerprint before you trust it."""
+        return Response(intake.consortium.authority.pem, media_type="application/x-pem-file")
+
+    @app.get("/v1/consortium", response_class=Response)
+    async def consortium() -> Response:
+        """What anybody may know before joining."""
+        genesis = intake.consortium.genesis
+        return _record(
+            ConsortiumInfo(
+                name=genesis.body.name,
+                network=genesis.network,
+                genesis_hash=genesis.hash,
+                time_ms=intake.clock.now_ms(),
+                protocol_version=VERSION,
+            )
+        )
+
+    @app.post("/v1/applications", response_class=Response, status_code=201, openapi_extra=_APPLICATION_BODY)
+    async def apply(request: Request) -> Response:
+        """Apply for membership. The same bytes again get the same answer, with status 200."""
+        address = request.client.host if request.client else ""
+        if not limit.allow(address):
+            raise TransientFault(Code.RATE_LIMITED, "Too many applications from this address; wait a minute")
+        receipt, new = await intake.receive(await _body(request), address)
+        return _record(receipt, 201 if new else 200)
+
+    @app.get("/v1/applications/{application_id}", response_class=Response)
+    async def application_state(application_id: str, request: Request) -> Response:
+        """Where an application stands; needs the token of the receipt as bearer token."""
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
+            raise InvalidEnrolment(Code.NOT_FOUND, "There is no application with this id and token")
+        return _record(await intake.state(application_id, token.strip()))
+
+    @app.get("/healthz", response_class=Response)
+    async def healthz() -> Response:
+        """Whether the service can do its work."""
+        word, status = ("ok", 200) if healthy() else ("failing", 503)
+        return Response(f'{{"status":"{word}"}}', status, media_type=_JSON)
+
+    return app
+
+
+def _record(record: Record, status: int = 200) -> Response:
+    return Response(encode(record), status, media_type=_JSON, headers={"Cache-Control": "no-store"})
+
+
+async def _body(request: Request) -> bytes:
+    """The body, read no further than an application may be long.
+
+    Raises:
+        InvalidEncoding: ``too_large``.
+        TransientFault: ``timeout``.
+    """
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            async for part in request.stream():
+                body += part
+                if len(body) > MAX_APPLICATION_BYTES:
+                    raise InvalidEncoding(
+                        Code.TOO_LARGE, "Larger than an application may be", max_bytes=MAX_APPLICATION_BYTES
+                    )
+    except TimeoutError as error:
+        raise TransientFault(Code.TIMEOUT, "The application did not arrive in time") from error
+    return bytes(body)

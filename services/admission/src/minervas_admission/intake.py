@@ -1,0 +1,168 @@
+"""Receives applications and tells applicants where theirs stands."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+
+from minervas_admission import audit_log
+from minervas_admission.application_check import decode_application, judge_application
+from minervas_admission.authority import Consortium
+from minervas_admission.metrics import APPLICATIONS
+from minervas_admission.store.applications import (
+    ApplicationRow,
+    count_pending,
+    find_application,
+    insert_application,
+)
+from minervas_admission.store.certificates import member_certificates
+from minervas_admission.store.database import Connection, Database
+from minervas_admission.store.members import find_member
+from minervas_admission.store.transactions import transactions_of_member
+from minervas_admission.tokens import application_id, application_token, token_hash, token_matches
+from minervas_core.enrolment import (
+    Application,
+    ApplicationReceipt,
+    ApplicationState,
+    BrokerAddress,
+    Grant,
+    application_fingerprint,
+)
+from minervas_core.errors import Code, InvalidEnrolment, TransientFault
+from minervas_runtime.clock import Clock
+
+log = logging.getLogger(__name__)
+
+MAX_PENDING = 1_000
+"""Applications that may wait for a decision at once: strangers can not fill the disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """Receives applications."""
+
+    database: Database
+    consortium: Consortium
+    clock: Clock
+    token_key: bytes
+    broker: BrokerAddress
+    """What members are told."""
+
+    async def receive(self, raw: bytes, remote_address: str) -> tuple[ApplicationReceipt, bool]:
+        """Take an application in; the same bytes again get the same answer.
+
+        Args:
+            raw: its canonical bytes.
+            remote_address: where it came from, for the operator.
+
+        Returns:
+            The receipt, and whether the application is new.
+
+        Raises:
+            InvalidEncoding: if the bytes are not an application.
+            PeerFault: why it is refused; see `judge_application` and `insert_application`.
+            TransientFault: ``rate_limited`` if too many wait for a decision; ``database_away``.
+        """
+        application = decode_application(raw)
+        async with self.database.transaction() as connection:
+            known = await find_application(connection, application_id(raw))
+        receipt = self._receipt(raw, application)
+        if known is not None:
+            APPLICATIONS.labels("repeated").inc()
+            return receipt, False
+        judged = judge_application(application, self.clock.now_ms())
+        row = self._row(raw, application, receipt, remote_address)
+        async with self.database.transaction() as connection:
+            if await find_application(connection, row.id) is not None:  # the same bytes came twice at once
+                return receipt, False
+            if await count_pending(connection) >= MAX_PENDING:
+                raise TransientFault(Code.RATE_LIMITED, "Too many applications wait for a decision", limit=MAX_PENDING)
+            await insert_application(connection, row, judged.claims)
+            await audit_log.append(
+                connection, time_ms=row.received_ms, who=audit_log.APPLICANT, action="apply", subject=row.member,
+                application=row.id, fingerprint=row.fingerprint,
+            )  # fmt: skip
+        APPLICATIONS.labels("new").inc()
+        log.info("application_received", extra={"fields": {"application": row.id, "applicant": row.member}})
+        return receipt, True
+
+    async def state(self, wanted_id: str, token: str) -> ApplicationState:
+        """Where an application stands, with everything to install once it is approved.
+
+        Raises:
+            InvalidEnrolment: ``not_found`` if there is none with this id and token.
+            TransientFault: ``database_away``.
+        """
+        async with self.database.transaction() as connection:
+            row = await find_application(connection, wanted_id)
+            if row is None or not token_matches(token, row.token_hash):
+                raise InvalidEnrolment(Code.NOT_FOUND, "There is no application with this id and token")
+            if row.state == "approved":
+                return await self._granted(connection, row)
+        match row.state:
+            case "rejected" | "revoked":
+                return _state(row, "rejected", reason=row.reason)
+            case "approving":
+                return _state(row, "approving")
+            case _:
+                return _state(row, "pending")
+
+    async def _granted(self, connection: Connection, row: ApplicationRow) -> ApplicationState:
+        member = await find_member(connection, row.member)
+        certificates = await member_certificates(connection, row.member, self.clock.now_ms())
+        transactions = await transactions_of_member(connection, row.member)
+        if member is None or member.state != "active" or not certificates:
+            return _state(row, "rejected", reason="the certificates of this membership have expired")
+        grant = Grant(
+            ca_pem=self.consortium.authority.pem,
+            certificates={item.principal.partition(".")[2]: item.pem for item in certificates},
+            genesis=msgspec.Raw(self.consortium.genesis.raw),
+            membership=[msgspec.Raw(item.raw) for item in transactions if item.state in ("open", "settled")],
+            broker=self.broker,
+        )
+        return _state(row, "approved", grant=grant)
+
+    def _receipt(self, raw: bytes, application: Application) -> ApplicationReceipt:
+        return ApplicationReceipt(
+            application_id=application_id(raw),
+            token=application_token(self.token_key, raw),
+            fingerprint=application_fingerprint(application),
+        )
+
+    def _row(
+        self, raw: bytes, application: Application, receipt: ApplicationReceipt, remote_address: str
+    ) -> ApplicationRow:
+        return ApplicationRow(
+            id=receipt.application_id,
+            member=application.member,
+            name=application.name,
+            contact=application.contact,
+            content=raw,
+            fingerprint=receipt.fingerprint,
+            token_hash=token_hash(receipt.token),
+            remote_address=remote_address,
+            received_ms=self.clock.now_ms(),
+            state="pending",
+            reason="",
+            decided_ms=None,
+        )
+
+
+def _state(
+    row: ApplicationRow,
+    state: Literal["pending", "approving", "approved", "rejected"],
+    *,
+    reason: str | msgspec.UnsetType = msgspec.UNSET,
+    grant: Grant | msgspec.UnsetType = msgspec.UNSET,
+) -> ApplicationState:
+    return ApplicationState(
+        application_id=row.id,
+        member=row.member,
+        state=state,
+        fingerprint=row.fingerprint,
+        reason=reason,
+        grant=grant,
+    )

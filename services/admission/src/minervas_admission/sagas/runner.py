@@ -1,0 +1,115 @@
+"""Runs sagas: what is done is recorded step by step, with times, and never repeated needlessly."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import weakref
+
+from minervas_admission import audit_log
+from minervas_admission.metrics import STEP_FAILURES, STEPS
+from minervas_admission.sagas.steps import Saga, Step, Superseded
+from minervas_admission.store.database import Connection, Database
+from minervas_admission.store.decisions import Decision, finish_decision, record_step, steps_of
+from minervas_core.errors import Code, MinervasError
+from minervas_runtime.clock import Clock
+
+log = logging.getLogger(__name__)
+
+
+class SagaRunner:
+    """Carries out decisions. Decisions about one member take turns."""
+
+    def __init__(self, database: Database, clock: Clock, sagas: list[Saga]) -> None:
+        self._database = database
+        self._clock = clock
+        self._sagas = {saga.kind: saga for saga in sagas}
+        self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
+
+    async def attempt(self, decision: Decision) -> bool:
+        """Do what is left of a decision, as far as possible now; returns whether it is carried out.
+
+        Raises:
+            TransientFault: ``database_away``; nothing can be recorded then.
+        """
+        lock = self._locks.setdefault(decision.member or "", asyncio.Lock())
+        async with lock:
+            async with self._database.transaction() as connection:
+                done = {row.step for row in await steps_of(connection, decision.id) if row.state == "done"}
+            try:
+                complete = await self._run_steps(decision, done)
+            except Superseded as reason:
+                await self._end(decision, "superseded", str(reason))
+                return True
+            if complete:
+                await self._end(decision, "", "")
+            return complete
+
+    async def _run_steps(self, decision: Decision, done: set[str]) -> bool:
+        complete = True
+        for step in self._sagas[decision.kind].steps:
+            if step.name in done or await self._attempt_step(decision, step):
+                continue
+            complete = False
+            if step.gates:
+                break
+        return complete
+
+    async def _attempt_step(self, decision: Decision, step: Step) -> bool:
+        """Attempt one step and record the outcome."""
+        began_ms, began_ns = self._clock.now_ms(), time.monotonic_ns()
+        code = ""
+        try:
+            detail = await step.run(decision)
+        except MinervasError as error:
+            code, detail = error.code, str(error)
+            log.warning("step_failed", extra={"fields": _fields(decision, step, code=code, reason=detail)})
+        except Superseded:
+            raise
+        except Exception as error:
+            code, detail = Code.INTERNAL, f"{type(error).__name__}: {error}"
+            log.exception("step_failed", extra={"fields": _fields(decision, step, code=code)})
+        took_us = (time.monotonic_ns() - began_ns) // 1000
+        async with self._database.transaction() as connection:
+            await record_step(
+                connection,
+                decision.id,
+                step.name,
+                state="failing" if code else "done",
+                started_ms=began_ms,
+                finished_ms=self._clock.now_ms(),
+                took_us=took_us,
+                detail=detail,
+            )
+        if code:
+            STEP_FAILURES.labels(decision.kind, step.name, code).inc()
+        else:
+            STEPS.labels(decision.kind, step.name).observe(took_us / 1_000_000)
+            log.info("step_done", extra={"fields": _fields(decision, step, took_us=took_us, detail=detail)})
+        return not code
+
+    async def _end(self, decision: Decision, state: str, reason: str) -> None:
+        async with self._database.transaction() as connection:
+            if not state:
+                state = "carried_out" if await _waits_for_chain(connection, decision.id) else "done"
+            now_ms = self._clock.now_ms()
+            await finish_decision(connection, decision.id, state, now_ms)
+            if decision.kind != "reconcile":
+                await audit_log.append(
+                    connection, time_ms=now_ms, who=audit_log.SERVICE, action=f"{decision.kind} {state}",
+                    subject=decision.member or "", decision=decision.id, **({"reason": reason} if reason else {}),
+                )  # fmt: skip
+
+
+async def _waits_for_chain(connection: Connection, decision_id: int) -> bool:
+    """Whether the decision has a transaction that is not settled."""
+    cursor = await connection.execute(
+        "SELECT count(*) FROM membership_transactions WHERE decision = %s AND state = 'open'", (decision_id,)
+    )
+    row = await cursor.fetchone()
+    return row is not None and row[0] > 0
+
+
+def _fields(decision: Decision, step: Step, **more: str | int) -> dict[str, str | int]:
+    return {"decision": decision.id, "kind": decision.kind, "of": decision.member or "", "step": step.name, **more}

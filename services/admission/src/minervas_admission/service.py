@@ -1,0 +1,231 @@
+"""The running service: everything wired together and started."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import MutableMapping
+from typing import Any
+
+from cryptography import x509
+
+from minervas_admission import __version__
+from minervas_admission.authority import Consortium, load_consortium
+from minervas_admission.broker_link import BrokerLink
+from minervas_admission.broker_rights import BrokerRights
+from minervas_admission.ca import moment_ms
+from minervas_admission.chain_follower import ChainFollower
+from minervas_admission.data_directory import DataDirectory
+from minervas_admission.housekeeping import Housekeeping
+from minervas_admission.http_api import make_app
+from minervas_admission.https_server import HttpsServer
+from minervas_admission.instance import Instance
+from minervas_admission.intake import Intake
+from minervas_admission.issued_journal import record_remembered
+from minervas_admission.membership_feed import MembershipFeed
+from minervas_admission.own_certificates import ensure_own_certificates
+from minervas_admission.rate_limit import RateLimit
+from minervas_admission.revocation_list import RevocationListKeeper
+from minervas_admission.sagas.approval import Approval
+from minervas_admission.sagas.reconciliation import Reconciliation
+from minervas_admission.sagas.revocation import Revocation
+from minervas_admission.sagas.runner import SagaRunner
+from minervas_admission.sagas.worker import DecisionWorker
+from minervas_admission.settings import AdmissionSettings
+from minervas_admission.store.applications import claim_consortium_keys
+from minervas_admission.store.database import Database
+from minervas_admission.store.schema import check_schema
+from minervas_core.enrolment import BrokerAddress
+from minervas_core.errors import TransientFault
+from minervas_core.identifiers import RESERVED_MEMBER
+from minervas_core.messages import Presence
+from minervas_core.rights import ADMISSION
+from minervas_runtime.bus import Bus
+from minervas_runtime.clock import Clock, monotonic_ms
+from minervas_runtime.key_files import read_seed
+from minervas_runtime.mqtt_bus import BusSettings, MqttBus
+from minervas_runtime.presence import offline_will
+from minervas_runtime.service import ServiceContext
+
+log = logging.getLogger(__name__)
+
+DATABASE_RETRY_S = 1.0
+DATABASE_SAY_EVERY = 10
+"""Every how many attempts the log repeats that the database is away."""
+
+STATUS_S = 1.0
+REFUSED_RETRY_S = 2.0
+"""Unlike a member, admission comes back soon after a refusal: it is the one who can mend it."""
+
+
+class AdmissionService:
+    """The parts of the running service."""
+
+    def __init__(self, settings: AdmissionSettings, consortium: Consortium, clock: Clock, database: Database) -> None:
+        self.settings = settings
+        self.database = database
+        self._clock = clock
+        self._data = DataDirectory(settings.paths.data)
+        operator = settings.consortium.operator_member
+        self.feed = MembershipFeed(database, interval_ms=settings.chain.publish_interval_ms)
+        self.follower = ChainFollower(
+            database=database,
+            consortium=consortium,
+            feed=self.feed,
+            clock=clock,
+            operator_member=operator,
+            confirm_depth=settings.chain.confirm_depth,
+            interval_ms=settings.chain.publish_interval_ms,
+        )
+        self.link = BrokerLink(self._make_bus, clock, feed=self.feed, follower=self.follower, presence=self._presence)
+        self.rights = BrokerRights(database, clock, operator_member=operator, dynsec=lambda: self.link.dynsec)
+        self.revocation_list = RevocationListKeeper(
+            database,
+            consortium.authority,
+            clock,
+            stored=self._data.revocation_list,
+            export=settings.paths.broker_export,
+        )
+        approval = Approval(database, consortium, self.rights, self.feed, clock)
+        revocation = Revocation(database, consortium, self.rights, self.revocation_list, self.feed, clock)
+        reconciliation = Reconciliation(database, self.rights, self.revocation_list, clock)
+        sagas = [approval.saga(), revocation.saga(), reconciliation.saga()]
+        self.worker = DecisionWorker(database, SagaRunner(database, clock, sagas))
+        self.https = HttpsServer(
+            make_app(self._intake(consortium), self._rate_limit(), lambda: self.database_answers),
+            settings.http.host,
+            settings.http.port,
+            certificate=self._data.https_certificate,
+            key=self._data.https_key,
+        )
+        self.housekeeping = Housekeeping(
+            database=database,
+            consortium=consortium,
+            data=self._data,
+            server_names=settings.http.names,
+            reconciliation=reconciliation,
+            link=self.link,
+            worker=self.worker,
+            clock=clock,
+            reload_https=self.https.reload,
+        )
+        self.database_answers = True
+
+    async def run(self, instance: Instance, status: MutableMapping[str, Any]) -> None:
+        """Work until cancelled.
+
+        Args:
+            instance: our lock on the database, held.
+            status: what /healthz shows, kept up to date.
+        """
+        async with asyncio.TaskGroup() as group:
+            group.create_task(instance.listen(self.worker.notify))
+            group.create_task(self.https.run())
+            group.create_task(self.worker.run())
+            group.create_task(self.link.run())
+            group.create_task(self.housekeeping.after_connects())
+            group.create_task(self.housekeeping.hourly())
+            group.create_task(self._keep_status(status))
+            log.info("admission_started", extra={"fields": {"port": self.settings.http.port, "version": __version__}})
+
+    def _intake(self, consortium: Consortium) -> Intake:
+        broker = self.settings.broker
+        return Intake(
+            database=self.database,
+            consortium=consortium,
+            clock=self._clock,
+            token_key=read_seed(self._data.token_key),
+            broker=BrokerAddress(
+                host=broker.public_host or broker.host,
+                port=broker.public_port or broker.port,
+            ),
+        )
+
+    def _rate_limit(self) -> RateLimit:
+        return RateLimit(self.settings.http.applications_per_minute, monotonic_ms)
+
+    def _make_bus(self) -> Bus:
+        will = offline_will(ADMISSION.member, ADMISSION.service, version=__version__, now_ms=self._clock.now_ms())
+        return MqttBus(
+            BusSettings(
+                host=self.settings.broker.host,
+                port=self.settings.broker.port,
+                ca_file=self._data.ca_certificate,
+                cert_file=self._data.bus_certificate,
+                key_file=self._data.bus_key,
+                principal=str(ADMISSION),
+                will=will,
+                refused_retry_s=REFUSED_RETRY_S,
+            )
+        )
+
+    def _presence(self) -> Presence:
+        certificate = x509.load_pem_x509_certificate(self._data.bus_certificate.read_bytes())
+        return Presence(
+            state="online",
+            version=__version__,
+            sent_at_ms=self._clock.now_ms(),
+            certificate_expires_ms=moment_ms(certificate.not_valid_after_utc),
+        )
+
+    async def _keep_status(self, status: MutableMapping[str, Any]) -> None:
+        while True:
+            try:
+                async with self.database.transaction() as connection:
+                    await connection.execute("SELECT 1")
+                self.database_answers = True
+            except TransientFault:
+                self.database_answers = False
+            broker = self.link.state
+            word = "ok" if broker == "connected" else "waiting"
+            status["status"] = word if self.database_answers else "failing"
+            status["database"] = "ok" if self.database_answers else "away"
+            status["broker"] = broker
+            status["decisions_under_way"] = self.worker.busy
+            status["revocation_list_issued_at_ms"] = self.revocation_list.issued_at_ms
+            await asyncio.sleep(STATUS_S)
+
+
+async def run_admission(context: ServiceContext[AdmissionSettings]) -> None:
+    """Run the service until it is stopped.
+
+    Raises:
+        LocalFault: if `init` or `migrate` were not run, settings contradict the genesis, an address is taken, or
+            another service works on the database.
+    """
+    settings, clock = context.settings, context.clock
+    consortium = load_consortium(settings)
+    data = DataDirectory(settings.paths.data)
+    ensure_own_certificates(data, consortium.authority, settings.http.names, clock.now_ms())
+    database = Database(settings.database, application="minervas-admission")
+    instance = Instance(settings.database)
+    try:
+        await wait_for_database(database)
+        await instance.acquire()
+        async with database.transaction() as connection:
+            await claim_consortium_keys(connection, consortium.key_claims(), member=RESERVED_MEMBER)
+        await record_remembered(data, database)
+        await AdmissionService(settings, consortium, clock, database).run(instance, context.status)
+    finally:
+        await instance.release()
+        await database.close()
+
+
+async def wait_for_database(database: Database) -> None:
+    """Return once the database answers and has the tables that this program expects.
+
+    Raises:
+        LocalFault: ``schema_version``.
+    """
+    attempt = 0
+    while True:
+        try:
+            async with database.transaction() as connection:
+                await check_schema(connection)
+        except TransientFault as error:
+            if attempt % DATABASE_SAY_EVERY == 0:
+                log.warning("waiting_for_database", extra={"fields": {"reason": str(error)}})
+            attempt += 1
+            await asyncio.sleep(DATABASE_RETRY_S)
+        else:
+            return

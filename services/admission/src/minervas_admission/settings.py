@@ -1,0 +1,158 @@
+"""Admission's settings file."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import zoneinfo
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from minervas_core.errors import MinervasError
+from minervas_core.genesis import Parameters
+from minervas_core.identifiers import check_member_id
+from minervas_runtime.settings import HealthSettings, LogSettings, SettingsError, load_settings
+
+Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+
+_DNS_NAME = re.compile(r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*\Z")
+
+
+class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of all sections: an unknown key is an error."""
+
+
+class ConsortiumSettings(_Section, frozen=True, kw_only=True):
+    """What the genesis says of the consortium besides the numbers; can not be changed after `init`."""
+
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+    currency: Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}\Z")] = "KRW"
+    """ISO 4217 code."""
+    time_zone: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_+\-/0-9]{1,64}\Z")] = "Asia/Seoul"
+    """IANA name; months begin and end in it."""
+    operator_member: str
+    """The member whose peer is asked where a transaction stands, and whose ledger reads everybody's readings."""
+
+
+class PathSettings(_Section, frozen=True, kw_only=True):
+    """Directories."""
+
+    data: Path
+    """Private: CA, authority key, genesis, own keys."""
+    broker_export: Path
+    """Public: ca.crt, ca.crl and its digest, read by the broker's wrapper."""
+
+
+class HttpSettings(_Section, frozen=True, kw_only=True):
+    """The HTTPS API that applicants use."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8443
+    names: Annotated[list[str], msgspec.Meta(min_length=1)]
+    """DNS names and IP addresses under which applicants reach it; they go into its certificate."""
+    applications_per_minute: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 20
+    """New applications accepted from one client address; as many may come at once."""
+
+
+class AdmissionBrokerSettings(_Section, frozen=True, kw_only=True):
+    """Where the broker is."""
+
+    host: str
+    port: Port = 8883
+    public_host: Text | None = None
+    """What members are told; `host` if not given."""
+    public_port: Port | None = None
+    """What members are told; `port` if not given."""
+
+
+class DatabaseSettings(_Section, frozen=True, kw_only=True):
+    """Admission's PostgreSQL database and the role that works in it."""
+
+    host: str
+    """Name, address, or directory of a Unix socket (then it starts with a slash)."""
+    port: Port = 5432
+    name: str
+    user: str
+    password_file: Path
+
+
+class DatabaseOwnerSettings(_Section, frozen=True, kw_only=True):
+    """The role that owns the tables; only `migrate` uses it."""
+
+    user: str
+    password_file: Path
+
+
+class ChainSettings(_Section, frozen=True, kw_only=True):
+    """How membership transactions are followed."""
+
+    confirm_depth: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 6
+    """Blocks, its own and those on top, after which a transaction counts as settled."""
+    publish_interval_ms: Annotated[int, msgspec.Meta(ge=100, le=60_000)] = 3_000
+    """How often unsettled transactions are published and asked for."""
+
+
+class AdmissionSettings(_Section, frozen=True, kw_only=True):
+    """What admission needs to know."""
+
+    ca_passphrase_file: Path
+    """Under this passphrase the keys of CA and authority are encrypted; 16 characters or more, mode 0600."""
+    consortium: ConsortiumSettings
+    genesis: Parameters = Parameters()
+    """The consortium's shared numbers; can not be changed after `init`."""
+    paths: PathSettings
+    http: HttpSettings
+    broker: AdmissionBrokerSettings
+    database: DatabaseSettings
+    database_owner: DatabaseOwnerSettings | None = None
+    chain: ChainSettings = ChainSettings()
+    health: HealthSettings = HealthSettings()
+    log: LogSettings = LogSettings()
+
+
+def load_admission_settings(path: Path) -> AdmissionSettings:
+    """Read and check the settings file.
+
+    Raises:
+        SettingsError: naming file, key and what to do.
+    """
+    settings = load_settings(path, AdmissionSettings)
+    try:
+        check_member_id(settings.consortium.operator_member)
+    except MinervasError as error:
+        raise SettingsError(
+            error.message, file=path, key="consortium.operator_member", advice="name the operator's member"
+        ) from error
+    _check_time_zone(path, settings.consortium.time_zone)
+    for name in settings.http.names:
+        if not is_server_name(name):
+            raise SettingsError(
+                f"{name!r} is neither a DNS name nor an IP address", file=path, key="http.names", advice="correct it"
+            )
+    return settings
+
+
+def is_server_name(name: str) -> bool:
+    """Whether a certificate can name this server: a DNS name in lower case or an IP address."""
+    return _is_address(name) or (len(name) <= 253 and _DNS_NAME.match(name) is not None)
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _check_time_zone(path: Path, name: str) -> None:
+    """Every member's bills need the zone to exist."""
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError) as error:
+        raise SettingsError(
+            f"there is no time zone {name!r}", file=path, key="consortium.time_zone", advice="use an IANA name"
+        ) from error

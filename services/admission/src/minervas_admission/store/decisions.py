@@ -1,0 +1,163 @@
+"""The operator's decisions and the steps by which the service carries them out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from psycopg.rows import class_row
+
+from minervas_admission.store.database import Connection
+
+DECISION_CHANNEL = "minervas_admission_decision"
+"""Notified when a decision was made."""
+PROGRESS_CHANNEL = "minervas_admission_progress"
+"""Notified with a decision's id when something about it was recorded."""
+
+INSTANCE_LOCK = 0x6D69_6E65_7276_6102
+"""Advisory lock that the running service holds ("minerva", 2): there is one, and commands see whether it runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the operator decided."""
+
+    id: int
+    kind: str
+    """approve, reject, revoke, or reconcile."""
+    member: str | None
+    application: str | None
+    reason: str
+    who: str
+    made_ms: int
+    state: str
+    """queued, carried_out, done, or superseded."""
+    finished_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class StepRow:
+    """What became of one step."""
+
+    step: str
+    state: str
+    """failing or done."""
+    attempts: int
+    started_ms: int
+    finished_ms: int
+    took_us: int
+    detail: str
+
+
+async def insert_decision(
+    connection: Connection,
+    *,
+    kind: str,
+    member: str | None,
+    application: str | None,
+    reason: str,
+    who: str,
+    made_ms: int,
+    state: str = "queued",
+) -> int:
+    """Store a decision and wake the service; returns its id."""
+    cursor = await connection.execute(
+        """
+        INSERT INTO decisions (kind, member, application, reason, who, made_ms, state, finished_ms)
+        VALUES (%(kind)s, %(member)s, %(application)s, %(reason)s, %(who)s, %(made_ms)s, %(state)s,
+                CASE WHEN %(state)s = 'done' THEN %(made_ms)s END)
+        RETURNING id
+        """,
+        {
+            "kind": kind,
+            "member": member,
+            "application": application,
+            "reason": reason,
+            "who": who,
+            "made_ms": made_ms,
+            "state": state,
+        },
+    )
+    row = await cursor.fetchone()
+    await connection.execute("SELECT pg_notify(%s, '')", (DECISION_CHANNEL,))
+    return int(row[0]) if row else 0
+
+
+async def queued_decisions(connection: Connection) -> list[Decision]:
+    """Decisions that are not carried out yet, oldest first."""
+    async with connection.cursor(row_factory=class_row(Decision)) as cursor:
+        await cursor.execute("SELECT * FROM decisions WHERE state = 'queued' ORDER BY id")
+        return await cursor.fetchall()
+
+
+async def find_decision(connection: Connection, decision_id: int) -> Decision | None:
+    """A decision by its id."""
+    async with connection.cursor(row_factory=class_row(Decision)) as cursor:
+        await cursor.execute("SELECT * FROM decisions WHERE id = %s", (decision_id,))
+        return await cursor.fetchone()
+
+
+async def finish_decision(connection: Connection, decision_id: int, state: str, finished_ms: int) -> None:
+    """Record the end of a decision, or that only the chain is still to confirm it."""
+    await connection.execute(
+        "UPDATE decisions SET state = %s, finished_ms = %s WHERE id = %s AND state IN ('queued', 'carried_out')",
+        (state, finished_ms, decision_id),
+    )
+    await notify_progress(connection, decision_id)
+
+
+async def steps_of(connection: Connection, decision_id: int) -> list[StepRow]:
+    """Steps of a decision in the order in which they began."""
+    async with connection.cursor(row_factory=class_row(StepRow)) as cursor:
+        await cursor.execute(
+            """
+            SELECT step, state, attempts, started_ms, finished_ms, took_us, detail FROM saga_steps
+            WHERE decision = %s ORDER BY entry
+            """,
+            (decision_id,),
+        )
+        return await cursor.fetchall()
+
+
+async def record_step(
+    connection: Connection,
+    decision_id: int,
+    step: str,
+    *,
+    state: str,
+    started_ms: int,
+    finished_ms: int,
+    took_us: int,
+    detail: str,
+) -> None:
+    """Record an attempt at a step; a step that was done before and is done again counts one more attempt."""
+    await connection.execute(
+        """
+        INSERT INTO saga_steps (decision, step, state, attempts, started_ms, finished_ms, took_us, detail)
+        VALUES (%s, %s, %s, 1, %s, %s, %s, %s)
+        ON CONFLICT (decision, step) DO UPDATE SET
+            state = excluded.state, attempts = saga_steps.attempts + 1, finished_ms = excluded.finished_ms,
+            took_us = excluded.took_us, detail = excluded.detail
+        """,
+        (decision_id, step, state, started_ms, finished_ms, took_us, detail),
+    )
+    await notify_progress(connection, decision_id)
+
+
+async def notify_progress(connection: Connection, decision_id: int) -> None:
+    """Tell waiting commands that something about a decision was recorded."""
+    await connection.execute("SELECT pg_notify(%s, %s)", (PROGRESS_CHANNEL, str(decision_id)))
+
+
+async def service_is_running(connection: Connection) -> bool:
+    """Whether a service works on this database: whether somebody holds its lock."""
+    cursor = await connection.execute(
+        """
+        SELECT count(*) FROM pg_locks
+        WHERE locktype = 'advisory' AND granted AND objsubid = 1
+              AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+              AND classid::bigint = %s AND objid::bigint = %s
+        """,
+        (INSTANCE_LOCK >> 32, INSTANCE_LOCK & 0xFFFF_FFFF),
+    )
+    row = await cursor.fetchone()
+    return row is not None and row[0] > 0

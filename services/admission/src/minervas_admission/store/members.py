@@ -1,0 +1,100 @@
+"""Members in the database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from psycopg.rows import class_row
+
+from minervas_admission.store.database import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class MemberRow:
+    """A member and where it stands."""
+
+    member: str
+    application: str
+    """Id of the application that it was admitted on."""
+    state: str
+    """approving, active, or revoked."""
+    approved_ms: int
+    revoked_ms: int | None
+    revocation_reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class MemberOverview:
+    """A member as the operator sees it."""
+
+    member: str
+    name: str
+    state: str
+    approved_ms: int
+    revoked_ms: int | None
+    revocation_reason: str
+    certificate_expires_ms: int
+    """The earliest end of its valid certificates; 0 if it has none."""
+    action: str
+    """Its newest membership transaction, or empty."""
+    chain_state: str
+    height: int
+    depth: int
+
+
+async def insert_member(connection: Connection, member: str, application_id: str, approved_ms: int) -> None:
+    """Enter a member whose approval is under way."""
+    await connection.execute(
+        "INSERT INTO members (member, application, state, approved_ms) VALUES (%s, %s, 'approving', %s)",
+        (member, application_id, approved_ms),
+    )
+
+
+async def lock_member(connection: Connection, member: str) -> MemberRow | None:
+    """A member, kept from being changed by others until the end of the transaction."""
+    async with connection.cursor(row_factory=class_row(MemberRow)) as cursor:
+        await cursor.execute("SELECT * FROM members WHERE member = %s FOR UPDATE", (member,))
+        return await cursor.fetchone()
+
+
+async def find_member(connection: Connection, member: str) -> MemberRow | None:
+    """A member."""
+    async with connection.cursor(row_factory=class_row(MemberRow)) as cursor:
+        await cursor.execute("SELECT * FROM members WHERE member = %s", (member,))
+        return await cursor.fetchone()
+
+
+async def activate_member(connection: Connection, member: str) -> None:
+    """The member has everything it needs."""
+    await connection.execute("UPDATE members SET state = 'active' WHERE member = %s AND state = 'approving'", (member,))
+
+
+async def revoke_member(connection: Connection, member: str, reason: str, revoked_ms: int) -> None:
+    """End a membership with all its certificates."""
+    await connection.execute(
+        "UPDATE members SET state = 'revoked', revoked_ms = %s, revocation_reason = %s WHERE member = %s",
+        (revoked_ms, reason, member),
+    )
+    await connection.execute(
+        "UPDATE certificates SET revoked_ms = %s WHERE member = %s AND revoked_ms IS NULL", (revoked_ms, member)
+    )
+
+
+async def member_overviews(connection: Connection) -> list[MemberOverview]:
+    """All members that ever were, by name."""
+    async with connection.cursor(row_factory=class_row(MemberOverview)) as cursor:
+        await cursor.execute(
+            """
+            SELECT m.member, a.name, m.state, m.approved_ms, m.revoked_ms, m.revocation_reason,
+                   coalesce((SELECT min(c.not_after_ms) FROM certificates c
+                             WHERE c.member = m.member AND c.revoked_ms IS NULL), 0) AS certificate_expires_ms,
+                   coalesce(t.action, '') AS action, coalesce(t.state, '') AS chain_state,
+                   coalesce(t.height, 0) AS height, coalesce(t.depth, 0) AS depth
+            FROM members m JOIN applications a ON a.id = m.application
+            LEFT JOIN LATERAL (
+                SELECT * FROM membership_transactions x WHERE x.member = m.member ORDER BY x.number DESC LIMIT 1
+            ) t ON true
+            ORDER BY m.member
+            """
+        )
+        return await cursor.fetchall()

@@ -1,0 +1,96 @@
+"""Membership transactions in the database, numbered in the order of signing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from psycopg.rows import class_row
+
+from minervas_admission.store.database import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionRow:
+    """A membership transaction and where it stands."""
+
+    number: int
+    id: str
+    member: str
+    action: str
+    """admit or revoke."""
+    decision: int
+    raw: bytes
+    expires_height: int
+    signed_ms: int
+    state: str
+    """open, settled, expired, or moot."""
+    height: int
+    """Block that carries it; 0 if none does."""
+    depth: int
+
+
+async def next_number(connection: Connection) -> int:
+    """The number of the next transaction; no other transaction can be numbered until the end of ours."""
+    await connection.execute("LOCK TABLE membership_transactions IN SHARE ROW EXCLUSIVE MODE")
+    cursor = await connection.execute("SELECT coalesce(max(number) + 1, 0) FROM membership_transactions")
+    row = await cursor.fetchone()
+    return int(row[0]) if row else 0
+
+
+async def insert_transaction(connection: Connection, row: TransactionRow) -> None:
+    """Store a transaction that was just signed."""
+    await connection.execute(
+        """
+        INSERT INTO membership_transactions
+            (number, id, member, action, decision, raw, expires_height, signed_ms, state)
+        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, 'open')
+        """,
+        (row.number, row.id, row.member, row.action, row.decision, row.raw, row.expires_height, row.signed_ms),
+    )
+
+
+async def transactions_from(connection: Connection, number: int, limit: int) -> tuple[list[bytes], int]:
+    """Transactions from a number on, in order, and how many there are in all."""
+    cursor = await connection.execute(
+        "SELECT raw FROM membership_transactions WHERE number >= %s ORDER BY number LIMIT %s", (number, limit)
+    )
+    found = [bytes(raw) for (raw,) in await cursor.fetchall()]
+    cursor = await connection.execute("SELECT count(*) FROM membership_transactions")
+    row = await cursor.fetchone()
+    return found, int(row[0]) if row else 0
+
+
+async def open_transactions(connection: Connection) -> list[TransactionRow]:
+    """Transactions that are not settled yet, in order."""
+    async with connection.cursor(row_factory=class_row(TransactionRow)) as cursor:
+        await cursor.execute("SELECT * FROM membership_transactions WHERE state = 'open' ORDER BY number")
+        return await cursor.fetchall()
+
+
+async def transactions_of_member(connection: Connection, member: str) -> list[TransactionRow]:
+    """All transactions about a member, in order."""
+    async with connection.cursor(row_factory=class_row(TransactionRow)) as cursor:
+        await cursor.execute("SELECT * FROM membership_transactions WHERE member = %s ORDER BY number", (member,))
+        return await cursor.fetchall()
+
+
+async def set_transaction_place(
+    connection: Connection, number: int, *, state: str, height: int = 0, depth: int = 0
+) -> None:
+    """Record where a transaction stands."""
+    await connection.execute(
+        "UPDATE membership_transactions SET state = %s, height = %s, depth = %s WHERE number = %s",
+        (state, height, depth, number),
+    )
+
+
+async def operator_tip(connection: Connection) -> int:
+    """Height of the operator member's chain as last reported; 0 if it never was."""
+    cursor = await connection.execute("SELECT height FROM operator_tip")
+    row = await cursor.fetchone()
+    return int(row[0]) if row else 0
+
+
+async def set_operator_tip(connection: Connection, height: int, reported_ms: int) -> None:
+    """Record the height of the operator member's chain."""
+    await connection.execute("UPDATE operator_tip SET height = %s, reported_ms = %s", (height, reported_ms))
