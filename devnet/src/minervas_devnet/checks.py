@@ -1,0 +1,75 @@
+"""What has to hold at the end of the demo: each check says what it saw."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from minervas_devnet.api_client import BlockSummary
+from minervas_devnet.consortium import Consortium
+from minervas_devnet.node import Node
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that has to hold."""
+
+    name: str
+    holds: bool
+    seen: str
+    """What was seen, for people."""
+
+
+def check_chain(consortium: Consortium, *, min_blocks: int) -> list[Check]:
+    """One chain with everybody on it. Call when all nodes have the same tip."""
+    members = list(consortium.nodes)
+    height = consortium.common_height()
+    rosters = {member: node.api.members() for member, node in consortium.nodes.items()}
+    hashes = {roster.roster_hash for roster in rosters.values()}
+    admitted = [
+        sorted(entry.member for entry in roster.members if entry.status == "active" and entry.admitted_height > 0)
+        for roster in rosters.values()
+    ]
+    return [
+        Check("all ledgers have the same tip", height > 0, consortium.describe_tips()),
+        Check("all ledgers have the same roster", len(hashes) == 1, ", ".join(sorted(each[:16] for each in hashes))),
+        Check(
+            "every member was admitted by a transaction on the chain",
+            all(names == sorted(members) for names in admitted),
+            ", ".join(f"{entry.member} in block {entry.admitted_height}" for entry in rosters[members[0]].members),
+        ),
+        Check(f"the chain has at least {min_blocks} blocks", height >= min_blocks, f"height {height}"),
+    ]
+
+
+def check_keys(nodes: Sequence[Node]) -> Check:
+    """Every peer can open what the others send."""
+    missing = [
+        f"{node.member} lacks {peer.member}'s"
+        for node in nodes
+        for peer in node.api.status().peers
+        if peer.member in {other.member for other in nodes} and peer.their_key != "held"
+    ]
+    return Check("every peer holds the others' sender keys", not missing, "; ".join(missing) or "sealed end to end")
+
+
+def check_audits(nodes: Sequence[Node]) -> list[Check]:
+    """Every database follows from genesis."""
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        outcomes = list(pool.map(Node.audit, nodes))
+    return [
+        Check(f"the audit of {node.member}'s database passes", passed, said.splitlines()[-1] if said else "")
+        for node, (passed, said) in zip(nodes, outcomes, strict=True)
+    ]
+
+
+def check_refusal(name: str, said: str, expected: str) -> Check:
+    """A node that must not get in said why."""
+    return Check(name, expected in said, said)
+
+
+def blocks_by_miner(blocks: Sequence[BlockSummary]) -> Counter[str]:
+    """How many blocks each member mined."""
+    return Counter(block.header.miner for block in blocks)

@@ -1,0 +1,184 @@
+"""A consortium on this machine: the servers, admission, and any number of members' nodes.
+
+Theory of operation. Everything is a child process with a log file below the work directory, and started in the order
+of who needs whom: PostgreSQL, admission's CA, the broker (its request signed by that CA), admission, nodes. A node
+joins as it would anywhere; the operator's part is done with the operator's own commands. `stop` ends everything in
+the reverse order, whatever went wrong before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Self
+
+from minervas_devnet.admission import Admission
+from minervas_devnet.broker import BrokerServer
+from minervas_devnet.health import is_status
+from minervas_devnet.node import Node
+from minervas_devnet.options import DevnetOptions
+from minervas_devnet.postgres import PostgresServer
+from minervas_devnet.processes import ManagedProcess, Supervisor
+from minervas_devnet.progress import Progress
+from minervas_devnet.waiting import wait_until
+
+ADMISSION_TIMEOUT_S = 30.0
+APPLY_TIMEOUT_S = 30.0
+JOIN_TIMEOUT_S = 30.0
+
+
+class Consortium:
+    """Servers, admission and nodes below one directory. A context manager: started inside, stopped at the end.
+
+    Args:
+        directory: where everything goes; the servers' system users must be able to pass through it.
+        options: the consortium's numbers and how its programs run.
+        progress: what is told meanwhile.
+    """
+
+    def __init__(self, directory: Path, options: DevnetOptions, *, progress: Progress | None = None) -> None:
+        self.directory = directory
+        self.options = options
+        self.log_dir = directory / "logs"
+        self.nodes: dict[str, Node] = {}
+        self.progress = progress or Progress()
+        self.postgres = PostgresServer(directory / "postgres")
+        self.admission = Admission(directory / "admission", self.log_dir / "admission.log", options)
+        self.broker = BrokerServer(directory / "broker", self.admission.export_dir)
+        self.fingerprint = ""
+        """Of the CA, as applicants compare it."""
+        self._supervisor = Supervisor()
+
+    def start(self) -> None:
+        """Start servers and admission.
+
+        Raises:
+            MinervasError: if one of them does not come up; what runs by then is stopped by `stop`.
+        """
+        self.log_dir.mkdir(mode=0o755)
+        with self.progress.step("PostgreSQL runs"):
+            self._supervisor.add(self.postgres).start()
+            database = self.postgres.create_database("consortium")
+        with self.progress.step("admission made the certificate authority and the genesis"):
+            self.admission.prepare(database, self.broker.port)
+        with self.progress.step("Mosquitto runs: TLS 1.3, client certificates, rights, revocation list"):
+            self._start_broker()
+        with self.progress.step("admission runs"):
+            self._supervisor.add(self.admission.process).start()
+            self.wait_admission()
+            self.fingerprint = self.admission.fingerprint()
+
+    def wait_admission(self) -> None:
+        """Wait until admission is connected and answers."""
+        self.admission.process.wait_for(
+            lambda: is_status(self.admission.health_port, "ok"),
+            timeout_s=ADMISSION_TIMEOUT_S,
+            awaited="to be healthy",
+        )
+
+    def add_nodes(self, members: Sequence[str]) -> list[Node]:
+        """Make members' nodes and start their services, which then wait for approval."""
+        nodes = [self._make_node(member) for member in members]
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            list(pool.map(Node.prepare, nodes))
+        for node in nodes:
+            node.start()
+        for node in nodes:
+            node.wait_enrolled()
+        return nodes
+
+    def make_outsider(self, member: str) -> Node:
+        """Make a node that is not counted among the consortium's; its services are not started."""
+        node = self._make_node(member)
+        del self.nodes[member]
+        node.prepare()
+        return node
+
+    def join(self, node: Node) -> None:
+        """Let a node apply, approve it as the operator would, and wait until its services work.
+
+        Raises:
+            ProcessFailed: if the application or the approval fails.
+        """
+        joining = self.apply(node)
+        self.admission.command("approve", "--yes", node.member)
+        joining.wait_for_exit(timeout_s=JOIN_TIMEOUT_S)
+        node.wait_ready()
+
+    def apply(self, node: Node) -> ManagedProcess:
+        """Let a node apply; returns its `minervas join`, which waits for the operator's decision."""
+        joining = self._supervisor.add(node.join_process(self.admission.url, self.fingerprint))
+        joining.start()
+        joining.wait_for(
+            lambda: node.member in self.admission.pending(),
+            timeout_s=APPLY_TIMEOUT_S,
+            awaited="its application to arrive",
+        )
+        return joining
+
+    def revoke(self, member: str) -> str:
+        """End a membership; returns what the operator's command said."""
+        return self.admission.command("revoke", "--yes", "--reason", "for a test", member)
+
+    def wait_same_tip(self, *, height: int = 1, timeout_s: float = 30.0) -> None:
+        """Wait until all nodes have the same tip, at least at this height.
+
+        Raises:
+            WaitTimeout: with every node's tip.
+        """
+        wait_until(
+            lambda: self.common_height() >= height,
+            timeout_s=timeout_s,
+            awaited=f"one tip of height {height} or more on {', '.join(self.nodes)}",
+            describe=self.describe_tips,
+        )
+
+    def common_height(self) -> int:
+        """Height of the nodes' tip, if it is the same on all; else -1."""
+        tips = [node.api.tip() for node in self.nodes.values()]
+        first = tips[0]
+        same = first is not None and all(tip == first for tip in tips)
+        return first.height if first is not None and same else -1
+
+    def describe_tips(self) -> str:
+        """Every node's tip, for messages."""
+        lines = []
+        for member, node in self.nodes.items():
+            tip = node.api.tip()
+            lines.append(f"{member}: " + (f"height {tip.height} {tip.hash[:16]} work {tip.work}" if tip else "away"))
+        return "tips: " + "; ".join(lines)
+
+    def stop(self) -> list[str]:
+        """Stop everything, last first; returns a line for each that could not be stopped."""
+        return self._supervisor.stop_all()
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _start_broker(self) -> None:
+        request = self.broker.prepare()
+        certificate = self.admission.directory / "broker.crt"
+        self.admission.sign_server(request, certificate)
+        self.broker.install((self.admission.export_dir / "ca.crt").read_bytes(), certificate.read_bytes())
+        self._supervisor.add(self.broker).start()
+
+    def _make_node(self, member: str) -> Node:
+        node = Node(
+            member,
+            self.directory / "nodes" / member,
+            log_dir=self.log_dir,
+            database=self.postgres.create_database(member),
+            broker_port=self.broker.port,
+            options=self.options,
+        )
+        self.nodes[member] = self._supervisor.add(node)
+        return node

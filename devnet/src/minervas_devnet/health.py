@@ -1,0 +1,25 @@
+"""Ask a service's /healthz."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+
+from minervas_devnet.ports import LOOPBACK
+
+TIMEOUT_S = 2.0
+
+
+def health(port: int) -> dict[str, Any]:
+    """What /healthz of a service on a loopback port says; ``{"status": "away"}`` if nobody answers."""
+    try:
+        content = httpx.get(f"http://{LOOPBACK}:{port}/healthz", timeout=TIMEOUT_S).json()
+    except (httpx.HTTPError, ValueError):
+        return {"status": "away"}
+    return content if isinstance(content, dict) else {"status": "away"}
+
+
+def is_status(port: int, *wanted: str) -> bool:
+    """Whether a service is in one of these states."""
+    return health(port).get("status") in wanted

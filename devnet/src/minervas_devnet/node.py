@@ -1,0 +1,168 @@
+"""One member's node: its directory, its settings files, and its services as processes.
+
+The directory is laid out as a container's volumes would be. The services start before the member is admitted, as they
+do anywhere: each makes its keys, hands in its enrolment, and waits until `minervas join` has installed what the
+consortium issued.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from minervas_devnet.api_client import NodeApi
+from minervas_devnet.health import is_status
+from minervas_devnet.options import SERVICES, DevnetOptions
+from minervas_devnet.ports import LOOPBACK, free_port, free_ports
+from minervas_devnet.postgres_roles import NodeDatabase
+from minervas_devnet.processes import ManagedProcess, console_script
+from minervas_devnet.programs import run_program, try_program
+from minervas_devnet.proxy import TcpProxy
+from minervas_devnet.toml_text import Value, as_toml
+
+ENROL_TIMEOUT_S = 30.0
+READY_TIMEOUT_S = 40.0
+
+PROGRAMS = {service: f"minervas-{service}" for service in SERVICES}
+
+
+class Node:
+    """A member's node below a directory.
+
+    Args:
+        member: member id.
+        directory: for everything of the node but its database.
+        log_dir: where each service gets its log file.
+        database: the ledger's.
+        broker_port: of the broker, on loopback.
+        options: of the devnet.
+    """
+
+    def __init__(
+        self,
+        member: str,
+        directory: Path,
+        *,
+        log_dir: Path,
+        database: NodeDatabase,
+        broker_port: int,
+        options: DevnetOptions,
+    ) -> None:
+        self.member = member
+        self.name = member
+        self.directory = directory
+        self.database = database
+        self.api_port = free_port()
+        self.api = NodeApi(f"http://{LOOPBACK}:{self.api_port}")
+        self.health_ports = dict(zip(SERVICES, free_ports(len(SERVICES)), strict=True))
+        self.proxies = {
+            service: TcpProxy(LOOPBACK, broker_port, name=f"{member}.{service}") for service in sorted(options.proxied)
+        }
+        """Services that reach the broker through one, by name."""
+        self.services = {service: self._process(service, log_dir) for service in SERVICES}
+        """The services' processes by name."""
+        self._log_dir = log_dir
+        self._options = options
+
+    def settings_file(self, service: str) -> Path:
+        """Settings file of one service."""
+        return self.directory / f"{service}.toml"
+
+    def prepare(self) -> None:
+        """Make the directory, settings, proxies and database tables."""
+        self.directory.mkdir(mode=0o700, parents=True)
+        for proxy in self.proxies.values():
+            proxy.start()
+        for service in SERVICES:
+            self.settings_file(service).write_text(self._settings(service), encoding="utf-8")
+        run_program(PROGRAMS["ledger"], "migrate", "--config", self.settings_file("ledger"))
+
+    def start(self) -> None:
+        """Start all services, without waiting for them."""
+        for process in self.services.values():
+            process.start()
+
+    def wait_enrolled(self) -> None:
+        """Wait until every service has handed in its enrolment."""
+        for service, process in self.services.items():
+            file = self.directory / "enrol" / f"{service}.json"
+            process.wait_for(file.exists, timeout_s=ENROL_TIMEOUT_S, awaited="its enrolment")
+
+    def wait_ready(self) -> None:
+        """Wait until every service is connected and works."""
+        for service, process in self.services.items():
+            port = self.health_ports[service]
+            process.wait_for(
+                lambda port=port: is_status(port, "ok"),  # type: ignore[misc]  # a default argument has no type here
+                timeout_s=READY_TIMEOUT_S,
+                awaited="to be healthy",
+            )
+
+    def join_process(self, admission_url: str, fingerprint: str) -> ManagedProcess:
+        """Return the command with which the member applies and then waits for the operator's decision."""
+        command: list[str | Path] = [
+            *(console_script("minervas"), "join", admission_url, "--ca-fingerprint", fingerprint),
+            *("--member", self.member, "--name", self.member, "--contact", f"post@{self.member}.example"),
+            *("--directory", self.directory),
+        ]
+        return ManagedProcess(f"{self.member}.join", command, self._log_dir / f"{self.member}.join.log")
+
+    def stop_services(self) -> None:
+        """Stop the services, the one that others need last."""
+        for process in reversed(self.services.values()):
+            process.stop()
+
+    def stop(self) -> None:
+        """Stop the services and end the proxies, for good."""
+        self.stop_services()
+        for proxy in self.proxies.values():
+            proxy.stop()
+        self.api.close()
+
+    def cut(self, *services: str) -> None:
+        """Cut services off from the broker (all proxied ones if none is named)."""
+        for service in services or self.proxies:
+            self.proxies[service].cut()
+
+    def restore(self, *services: str) -> None:
+        """Let services reach the broker again (all proxied ones if none is named)."""
+        for service in services or self.proxies:
+            self.proxies[service].restore()
+
+    def audit(self) -> tuple[bool, str]:
+        """Replay the chain out of the database; whether everything in it follows, and what the audit said."""
+        done = try_program(PROGRAMS["ledger"], "audit", "--config", self.settings_file("ledger"))
+        return done.returncode == 0, (done.stdout + done.stderr).strip()
+
+    def _process(self, service: str, log_dir: Path) -> ManagedProcess:
+        command: list[str | Path] = [console_script(PROGRAMS[service]), "run", "--config", self.settings_file(service)]
+        log_file = log_dir / f"{self.member}.{service}.log"
+        return ManagedProcess(f"{self.member}.{service}", command, log_file, directory=log_dir)
+
+    def _settings(self, service: str) -> str:
+        tables: dict[str, dict[str, Value]] = {
+            "paths": {"data": service, "enrol": "enrol", "issued": "issued", "secrets": "secrets"},
+            "health": {"host": LOOPBACK, "port": self.health_ports[service]},
+            "log": {"level": self._options.log_level},
+        }
+        if service in self.proxies:
+            tables["broker"] = {"host": LOOPBACK, "port": self.proxies[service].port}
+        match service:
+            case "peer":
+                tables["api"] = {"host": LOOPBACK, "port": self.api_port}
+            case "ledger":
+                tables["database"] = self._database_settings()
+                owner = self.database.owner
+                tables["database_owner"] = {"user": owner.user, "password_file": owner.password_file}
+            case _:
+                tables["search"] = {"nice": self._options.miner_nice}
+        return as_toml({"member": self.member, **tables})
+
+    def _database_settings(self) -> dict[str, Value]:
+        writer = self.database.writer
+        return {
+            "host": self.database.host,
+            "port": self.database.port,
+            "name": self.database.name,
+            "user": writer.user,
+            "password_file": writer.password_file,
+        }
