@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from minervas_core.blocks import Block, decode_block
 from minervas_core.errors import Code, InvalidBlock
 from minervas_core.genesis import Genesis
+from minervas_core.market.records import Trade
 from minervas_core.signature_cache import SignatureCache
 from minervas_core.state import BlockUndo, ChainState
 from minervas_core.tree import BlockTree
@@ -25,6 +26,8 @@ class ReplayedBlock:
     """Of the chain up to it."""
     state: ChainState
     """After the block. The replay goes on changing it: look at it before asking for the next block."""
+    trades: tuple[Trade, ...] = ()
+    """What it traded, in order."""
 
 
 def replay(genesis: Genesis, blocks: Iterable[bytes]) -> Iterator[ReplayedBlock]:
@@ -53,8 +56,8 @@ def replay(genesis: Genesis, blocks: Iterable[bytes]) -> Iterator[ReplayedBlock]
             )
         check_header(block.header, block.hash, parent, genesis)
         check_block_body(block, genesis, signatures)
-        undo = connect_block(state, block, parent, genesis)
+        applied = connect_block(state, block, parent, genesis)
         node = tree.add(block.header, block.hash, parent)
         tree.set_body(node)
         tree.move_tip(node)
-        yield ReplayedBlock(node.height, block, undo, node.work, state)
+        yield ReplayedBlock(node.height, block, applied.undo, node.work, state, applied.trades)

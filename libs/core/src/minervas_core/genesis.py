@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -57,6 +57,18 @@ class Parameters(Record, frozen=True, kw_only=True):
     max_block_transactions: Annotated[int, msgspec.Meta(ge=1, le=MAX_BLOCK_TRANSACTIONS)] = MAX_BLOCK_TRANSACTIONS
     max_expiry_blocks: Positive = 5_760
     """How far above the including block a transaction's expiry height may lie (a day of 15 s blocks)."""
+
+    slot_ms: Positive = 900_000
+    """A market slot; gateways state each channel once per slot."""
+    market_mode: Literal["continuous"] = "continuous"
+    """How orders are matched."""
+    max_open_orders: Positive = 200
+    """Open orders per member."""
+    max_lots_per_offer: Annotated[int, msgspec.Meta(ge=1, le=100)] = 100
+    max_fills_per_block: Positive = 1_000
+    """Beyond them, matching goes on in the next block."""
+    smallest_order_wh: Positive = 10
+    """Smallest offer or bid in Wh."""
 
     @property
     def give_up_ms(self) -> int:

@@ -13,8 +13,9 @@ from minervas_core.errors import Code, InvalidTransaction, PeerFault
 from minervas_core.genesis import Genesis
 from minervas_core.identifiers import check_member_id
 from minervas_core.keys import check_public_key
+from minervas_core.market.state import Market
 from minervas_core.roster import MemberRecord, Roster, key_texts
-from minervas_core.transactions import Admit, Revoke, Transaction
+from minervas_core.transactions import Admit, Membership, RegisterMeter, Revoke, Transaction
 
 
 def check_membership_alone(transaction: Transaction, genesis: Genesis) -> None:
@@ -23,7 +24,7 @@ def check_membership_alone(transaction: Transaction, genesis: Genesis) -> None:
     Raises:
         InvalidTransaction: ``tx_wrong_sender``, ``bad_member_id``, ``bad_key`` or ``key_reused``.
     """
-    body = transaction.body
+    body = membership_of(transaction)
     if body.sender != genesis.body.authority:
         raise InvalidTransaction(
             Code.TX_WRONG_SENDER, "Only the authority changes the roster", tx=transaction.id, sender=body.sender
@@ -35,26 +36,41 @@ def check_membership_alone(transaction: Transaction, genesis: Genesis) -> None:
             for key in (keys.wallet, keys.block, keys.vote):
                 check_public_key(key)
             load_box_public(keys.box)
+        elif isinstance(body.change, RegisterMeter):
+            check_public_key(body.change.gateway)
     except PeerFault as error:
         raise InvalidTransaction(error.code, error.message, tx=transaction.id, **error.values) from error
     if isinstance(body.change, Admit):
         _check_keys_differ(transaction, body.change, genesis)
 
 
-def check_membership(transaction: Transaction, roster: Roster) -> None:
-    """Check a membership transaction against the roster before it.
+def membership_of(transaction: Transaction) -> Membership:
+    """The body of a membership transaction.
+
+    Raises:
+        InvalidTransaction: ``tx_wrong_sender`` for any other kind: the authority signs nothing else.
+    """
+    if not isinstance(transaction.body, Membership):
+        raise InvalidTransaction(
+            Code.TX_WRONG_SENDER, "Not a membership transaction", tx=transaction.id, kind=transaction.kind
+        )
+    return transaction.body
+
+
+def check_membership(transaction: Transaction, roster: Roster, market: Market) -> None:
+    """Check an admission or a revocation against the state before it.
 
     Raises:
         InvalidTransaction: ``member_exists``, ``key_reused``, ``member_unknown`` or ``member_revoked``.
     """
-    match transaction.body.change:
+    match membership_of(transaction).change:
         case Admit(member=member, keys=keys):
             if roster.get(member) is not None:
                 raise InvalidTransaction(
                     Code.MEMBER_EXISTS, "A member id is never used twice", tx=transaction.id, member=member
                 )
             for key in key_texts(keys):
-                owner = roster.owner_of_key(key)
+                owner = roster.owner_of_key(key) or market.owner_of_gateway(key)
                 if owner is not None:
                     raise _reused(transaction, key, owner)
         case Revoke(member=member):
@@ -71,7 +87,7 @@ def check_membership(transaction: Transaction, roster: Roster) -> None:
 
 def apply_membership(transaction: Transaction, roster: Roster, height: int) -> None:
     """Change the roster as a checked transaction in the block at `height` says."""
-    match transaction.body.change:
+    match membership_of(transaction).change:
         case Admit(member=member, keys=keys):
             roster.put(
                 MemberRecord(
@@ -91,11 +107,13 @@ def apply_membership(transaction: Transaction, roster: Roster, height: int) -> N
 
 def claims_of(transaction: Transaction) -> tuple[str, ...]:
     """What only one transaction of a chain can have: two that share a claim never both apply."""
-    match transaction.body.change:
+    match membership_of(transaction).change:
         case Admit(member=member, keys=keys):
             return (f"admit {member}", *(f"key {key}" for key in key_texts(keys)))
         case Revoke(member=member):
             return (f"revoke {member}",)
+        case RegisterMeter(member=member, meter=meter):
+            return (f"meter {member}/{meter.meter}",)
 
 
 def _check_keys_differ(transaction: Transaction, change: Admit, genesis: Genesis) -> None:

@@ -11,11 +11,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from minervas_core.blocks import Block
+from minervas_core.encoding import MAX_INTEGER
 from minervas_core.errors import Code, InvalidTransaction
 from minervas_core.genesis import Genesis
-from minervas_core.membership import claims_of
+from minervas_core.rules import begin_block, claims_of
 from minervas_core.signature_cache import SignatureCache
 from minervas_core.state import ChainState, apply_transaction, check_transaction
+from minervas_core.timing import latest_acceptable_ms
 from minervas_core.transactions import Transaction, block_order
 
 
@@ -63,7 +65,7 @@ class Mempool:
         """A queued transaction."""
         return self._transactions.get(tx_id)
 
-    def add(self, transaction: Transaction, state: ChainState) -> bool:
+    def add(self, transaction: Transaction, state: ChainState, now_ms: int) -> bool:
         """Queue a transaction if the block after `state` could carry it; False if it is queued already.
 
         Raises:
@@ -72,7 +74,9 @@ class Mempool:
         """
         if transaction.id in self._transactions:
             return False
-        check_transaction(state, transaction, state.height + 1, self._genesis)
+        check_transaction(
+            state, transaction, state.height + 1, latest_acceptable_ms(now_ms, self._genesis.parameters), self._genesis
+        )
         self._check_room(transaction)
         self._check_conflict(transaction)
         self._signatures.check(transaction)
@@ -98,6 +102,7 @@ class Mempool:
             Those that do not apply on the new branch, with the reason.
         """
         scratch = state.scratch()
+        context = begin_block(scratch, state.height + 1, self._genesis)
         dropped: list[tuple[Transaction, InvalidTransaction]] = []
         for transaction in transactions:
             if transaction.id in self._transactions:
@@ -105,13 +110,13 @@ class Mempool:
             # On a lower tip an expiry can be too far for now; that passes with the next blocks.
             height = max(state.height + 1, transaction.body.expires_height - self._genesis.parameters.max_expiry_blocks)
             try:
-                check_transaction(scratch, transaction, height, self._genesis)
+                check_transaction(scratch, transaction, height, MAX_INTEGER, self._genesis)
                 self._check_conflict(transaction)
                 self._check_total(transaction)
             except InvalidTransaction as error:
                 dropped.append((transaction, error))
             else:
-                apply_transaction(scratch, transaction, height)
+                apply_transaction(scratch, transaction, context)
                 self._put(transaction)
         return tuple(dropped)
 

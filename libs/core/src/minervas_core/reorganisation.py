@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from minervas_core.blocks import Block
 from minervas_core.errors import Code, InvalidBlock, LocalFault
 from minervas_core.genesis import Genesis
+from minervas_core.market.records import Trade
 from minervas_core.state import BlockUndo, ChainState, undo_block
 from minervas_core.transactions import Transaction
 from minervas_core.tree import BlockTree, HeaderNode
@@ -22,6 +23,8 @@ class ConnectedBlock:
     undo: BlockUndo
     work: int
     """Of the chain up to it."""
+    trades: tuple[Trade, ...] = ()
+    """What it traded, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +85,10 @@ def move_state(
     for joining in tree.path(fork, node):
         block = _checked(block_of(joining), joining)
         try:
-            undo = connect_block(layer, block, parent, genesis)
+            applied = connect_block(layer, block, parent, genesis)
         except InvalidBlock as error:
             raise BranchRefused(joining, error) from error
-        connected.append(ConnectedBlock(block, undo, joining.work))
+        connected.append(ConnectedBlock(block, applied.undo, joining.work, applied.trades))
         parent = joining
     layer.commit()
     return TipChange(tuple(disconnected), tuple(connected))

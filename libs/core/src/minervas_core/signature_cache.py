@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 
 from minervas_core.genesis import Genesis
-from minervas_core.membership import check_membership_alone
+from minervas_core.rules import check_alone
 from minervas_core.transactions import Transaction, check_signature
 
 DEFAULT_LIMIT = 65_536
@@ -42,7 +42,7 @@ class SignatureCache:
             del self._valid[digest]
         else:
             self.misses += 1
-            check_membership_alone(transaction, self._genesis)
+            check_alone(transaction, self._genesis)
             check_signature(transaction, self._genesis.network)
             if len(self._valid) >= self._limit:
                 del self._valid[next(iter(self._valid))]

@@ -1,4 +1,4 @@
-"""The state of the chain after a block: roster and the transaction ids that may not come again (design section 5).
+"""The state of the chain after a block: roster, market, and the transaction ids that may not come again.
 
 `apply_block` and `undo_block` are exact inverses: after both, the state equals the one before, and a state reached by
 any mix of them equals a replay from genesis. Tests hold that over random histories.
@@ -7,14 +7,17 @@ any mix of them equals a replay from genesis. Tests hold that over random histor
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from minervas_core.blocks import Block
-from minervas_core.encoding import Count, Hash, Record
+from minervas_core.encoding import Count, Hash, Record, TimeMs
 from minervas_core.errors import Code, InvalidTransaction, LocalFault
 from minervas_core.genesis import Genesis, Parameters
 from minervas_core.identifiers import MemberId
-from minervas_core.membership import apply_membership, check_membership
+from minervas_core.market.records import Trade
+from minervas_core.market.state import BlockContext, Market, MarketRow
 from minervas_core.roster import MemberRecord, Roster
+from minervas_core.rules import apply_in_state, begin_block, check_in_state
 from minervas_core.tables import Table
 from minervas_core.transactions import Transaction
 
@@ -30,6 +33,18 @@ class BlockUndo(Record, frozen=True, kw_only=True):
     """Previous records of the other members that changed, by id."""
     ids_pruned: list[Hash]
     """Transaction ids that left the window, sorted."""
+    market_before: list[MarketRow]
+    """Previous rows of the market tables that changed."""
+    time_before_ms: TimeMs
+    """Time of the predecessor."""
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedBlock:
+    """What came of a block: how to take it back, and what it traded."""
+
+    undo: BlockUndo
+    trades: tuple[Trade, ...]
 
 
 class StateSnapshot(Record, frozen=True, kw_only=True):
@@ -40,19 +55,26 @@ class StateSnapshot(Record, frozen=True, kw_only=True):
     members: list[MemberRecord]
     key_owners: dict[str, MemberId]
     recent_ids: dict[Hash, Count]
+    time_ms: TimeMs
+    market: list[MarketRow]
 
 
 class ChainState:
     """The state after one block."""
 
-    __slots__ = ("_below", "_ids", "_ids_at", "height", "roster", "tip_hash")
+    __slots__ = ("_below", "_ids", "_ids_at", "height", "market", "roster", "time_ms", "tip_hash")
 
-    def __init__(self, height: int, tip_hash: str, roster: Roster, *, below: ChainState | None = None) -> None:
+    def __init__(
+        self, height: int, tip_hash: str, time_ms: int, roster: Roster, *, below: ChainState | None = None
+    ) -> None:
         self.height = height
         """Height of the block after which this is the state; 0 for genesis."""
         self.tip_hash = tip_hash
         """That block's hash; the genesis hash at height 0."""
+        self.time_ms = time_ms
+        """That block's time; the creation time of genesis at height 0."""
         self.roster = roster
+        self.market = Market(below=below and below.market)
         self._below = below
         self._ids: Table[str, int] = below.id_layer() if below else Table()
         self._ids_at: Table[int, tuple[str, ...]] = below.ids_at_layer() if below else Table()
@@ -60,21 +82,30 @@ class ChainState:
     @classmethod
     def fresh(cls, genesis: Genesis) -> ChainState:
         """The state before block 1."""
-        return cls(0, genesis.hash, Roster())
+        return cls(0, genesis.hash, genesis.body.created_ms, Roster())
 
     @classmethod
     def restore(
-        cls, height: int, tip_hash: str, members: Iterable[MemberRecord], recent_ids: Mapping[str, int]
+        cls,
+        height: int,
+        tip_hash: str,
+        time_ms: int,
+        members: Iterable[MemberRecord],
+        recent_ids: Mapping[str, int],
+        market: Iterable[MarketRow],
     ) -> ChainState:
         """The state as it was stored.
 
         Args:
             height: height of the stored tip.
             tip_hash: its hash.
+            time_ms: its time.
             members: every member's record.
             recent_ids: height by id, of the transactions in the last ``max_expiry_blocks`` blocks up to the tip.
+            market: every row of the market tables.
         """
-        state = cls(height, tip_hash, Roster(members))
+        state = cls(height, tip_hash, time_ms, Roster(members))
+        state.market.put_back(market)
         at: dict[int, list[str]] = {}
         for tx_id, included in recent_ids.items():
             at.setdefault(included, []).append(tx_id)
@@ -84,7 +115,7 @@ class ChainState:
 
     def scratch(self) -> ChainState:
         """A layer over this state: change it freely, then `commit` it or throw it away."""
-        return ChainState(self.height, self.tip_hash, Roster(below=self.roster), below=self)
+        return ChainState(self.height, self.tip_hash, self.time_ms, Roster(below=self.roster), below=self)
 
     def id_layer(self) -> Table[str, int]:
         """A layer over the heights by transaction id."""
@@ -100,9 +131,10 @@ class ChainState:
         if below is None:
             raise ValueError("this state lies over nothing")
         self.roster.merge_down()
+        self.market.merge_down()
         self._ids.merge_down()
         self._ids_at.merge_down()
-        below.height, below.tip_hash = self.height, self.tip_hash
+        below.height, below.tip_hash, below.time_ms = self.height, self.tip_hash, self.time_ms
 
     def included_height(self, tx_id: str) -> int | None:
         """Height of the block that carries a transaction, while it could still come again."""
@@ -141,14 +173,25 @@ class ChainState:
             members=self.roster.members(),
             key_owners=self.roster.key_owners(),
             recent_ids=self.recent_ids,
+            time_ms=self.time_ms,
+            market=self.market.rows(),
         )
 
 
-def check_transaction(state: ChainState, transaction: Transaction, height: int, genesis: Genesis) -> None:
+def check_transaction(
+    state: ChainState, transaction: Transaction, height: int, latest_ms: int, genesis: Genesis
+) -> None:
     """Check a transaction for a block at `height` on top of `state`; `SignatureCache.check` is the other half.
 
+    Args:
+        state: the state before it.
+        transaction: the transaction.
+        height: of the block.
+        latest_ms: the block's time (or, in the queue, the latest that a block could have).
+        genesis: the consortium's genesis.
+
     Raises:
-        InvalidTransaction: ``tx_expired``, ``tx_expiry_too_far``, ``tx_duplicate``, or a code of `check_membership`.
+        InvalidTransaction: ``tx_expired``, ``tx_expiry_too_far``, ``tx_duplicate``, or a code of `check_in_state`.
     """
     expires = transaction.body.expires_height
     if expires < height:
@@ -164,15 +207,15 @@ def check_transaction(state: ChainState, transaction: Transaction, height: int, 
         raise InvalidTransaction(
             Code.TX_DUPLICATE, "Stands in the chain already", tx=transaction.id, included_height=included
         )
-    check_membership(transaction, state.roster)
+    check_in_state(state, transaction, latest_ms, genesis)
 
 
-def apply_transaction(state: ChainState, transaction: Transaction, height: int) -> None:
-    """Apply a checked transaction of the block at `height`."""
-    apply_membership(transaction, state.roster, height)
+def apply_transaction(state: ChainState, transaction: Transaction, context: BlockContext) -> None:
+    """Apply a checked transaction of the block that `begin_block` began."""
+    apply_in_state(state, transaction, context)
 
 
-def apply_block(layer: ChainState, block: Block, genesis: Genesis) -> BlockUndo:
+def apply_block(layer: ChainState, block: Block, genesis: Genesis) -> AppliedBlock:
     """Check and apply a block's transactions on a fresh layer over its parent's state.
 
     The caller commits the layer, or throws it away if this (or a later check) raises.
@@ -181,9 +224,10 @@ def apply_block(layer: ChainState, block: Block, genesis: Genesis) -> BlockUndo:
         InvalidTransaction: as `check_transaction`.
     """
     height = block.header.height
+    context = begin_block(layer, height, genesis)
     for transaction in block.transactions:
-        check_transaction(layer, transaction, height, genesis)
-        apply_transaction(layer, transaction, height)
+        check_transaction(layer, transaction, height, block.header.time_ms, genesis)
+        apply_transaction(layer, transaction, context)
     layer.remember_ids(height, tuple(transaction.id for transaction in block.transactions))
     pruned = layer.forget_ids(_leaving_height(height, genesis.parameters))
     changes = layer.roster.changes()
@@ -193,9 +237,11 @@ def apply_block(layer: ChainState, block: Block, genesis: Genesis) -> BlockUndo:
         members_added=[member for member, before in changes if before is None],
         members_before=[before for _, before in changes if before is not None],
         ids_pruned=list(pruned),
+        market_before=layer.market.changed_before(),
+        time_before_ms=layer.time_ms,
     )
-    layer.height, layer.tip_hash = height, block.hash
-    return undo
+    layer.height, layer.tip_hash, layer.time_ms = height, block.hash, block.header.time_ms
+    return AppliedBlock(undo, tuple(context.trades))
 
 
 def undo_block(state: ChainState, block: Block, undo: BlockUndo, parameters: Parameters) -> None:
@@ -212,9 +258,10 @@ def undo_block(state: ChainState, block: Block, undo: BlockUndo, parameters: Par
         state.roster.forget(member)
     for record in undo.members_before:
         state.roster.put(record)
+    state.market.put_back(undo.market_before)
     state.forget_ids(undo.height)
     state.remember_ids(_leaving_height(undo.height, parameters), tuple(undo.ids_pruned))
-    state.height, state.tip_hash = undo.height - 1, block.header.prev
+    state.height, state.tip_hash, state.time_ms = undo.height - 1, block.header.prev, undo.time_before_ms
 
 
 def _leaving_height(height: int, parameters: Parameters) -> int:

@@ -8,6 +8,7 @@ from minervas_core.errors import InvalidBlock, InvalidTransaction, TransientFaul
 from minervas_core.genesis import Genesis
 from minervas_core.mempool import Mempool
 from minervas_core.merkle import EMPTY_ROOT
+from minervas_core.rules import begin_block
 from minervas_core.state import ChainState, apply_transaction, check_transaction
 from minervas_core.timing import earliest_time_ms
 from minervas_core.transactions import Transaction
@@ -30,8 +31,8 @@ def build_draft(chain: Chain, mempool: Mempool, miner: str, now_ms: int) -> tupl
     parameters = genesis.parameters
     candidates = mempool.select(parameters.max_block_bytes - FRAME_BYTES, parameters.max_block_transactions)
     layer = chain.state.scratch()
-    chosen = _apply_those_that_fit(layer, candidates, tip.height + 1, genesis)
     time_ms = earliest_time_ms(now_ms, tip.time_ms)
+    chosen = _apply_those_that_fit(layer, candidates, time_ms, genesis)
     try:
         check_miner(layer.roster, miner, time_ms, tip, parameters)
     except InvalidBlock as error:
@@ -51,14 +52,16 @@ def build_draft(chain: Chain, mempool: Mempool, miner: str, now_ms: int) -> tupl
 
 
 def _apply_those_that_fit(
-    layer: ChainState, candidates: list[Transaction], height: int, genesis: Genesis
+    layer: ChainState, candidates: list[Transaction], time_ms: int, genesis: Genesis
 ) -> list[Transaction]:
+    height = layer.height + 1
+    context = begin_block(layer, height, genesis)
     chosen: list[Transaction] = []
     for transaction in candidates:
         try:
-            check_transaction(layer, transaction, height, genesis)
+            check_transaction(layer, transaction, height, time_ms, genesis)
         except InvalidTransaction:
             continue
-        apply_transaction(layer, transaction, height)
+        apply_transaction(layer, transaction, context)
         chosen.append(transaction)
     return chosen

@@ -26,6 +26,8 @@ from minervas_core.encoding import (
 from minervas_core.errors import Code, InvalidEncoding, InvalidTransaction
 from minervas_core.identifiers import MemberId
 from minervas_core.keys import SigningKey, signing_bytes, verify
+from minervas_core.market.records import Bid, Cancel, MeterDeclaration, Offer
+from minervas_core.metering import Generation
 
 MAX_TRANSACTION_BYTES = 32_768
 """An admission has about 3 kB, an offer of 100 lots about 7 kB."""
@@ -62,6 +64,14 @@ class Revoke(Record, frozen=True, kw_only=True, tag_field="action", tag="revoke"
     member: MemberId
 
 
+class RegisterMeter(Record, frozen=True, kw_only=True, tag_field="action", tag="register_meter"):
+    """Register a meter of an active member; its gateway key may state energy from then on."""
+
+    member: MemberId
+    gateway: PublicKey
+    meter: MeterDeclaration
+
+
 class Membership(Record, frozen=True, kw_only=True, tag_field="type", tag="membership"):
     """A change of the roster, signed by the authority."""
 
@@ -70,14 +80,14 @@ class Membership(Record, frozen=True, kw_only=True, tag_field="type", tag="membe
     salt: Salt
     expires_height: Count
     """Last height whose block may carry it."""
-    change: Admit | Revoke
+    change: Admit | Revoke | RegisterMeter
 
 
-TransactionBody = Membership
-"""Every kind of body; a tagged union once there are several."""
+TransactionBody = Membership | Generation | Offer | Bid | Cancel
+"""Every kind of body, told apart by ``type``."""
 
 
-KNOWN_TYPES = frozenset({"membership"})
+KNOWN_TYPES = frozenset({"membership", "generation", "offer", "bid", "cancel"})
 """Types that `TransactionBody` can decode."""
 
 
@@ -104,12 +114,21 @@ class Transaction:
 
 
 ORDER_GROUPS = {"membership": 0, "authority": 0, "generation": 1, "cancel": 2, "offer": 3, "bid": 4}
-"""Transactions of a block stand in the order of these groups, within a group by id; unlisted kinds are group 5."""
+"""Transactions of a block stand in the order of these groups, within a group by id; unlisted kinds are group 5.
+Statements stand by channel and start before id, so that consecutive ones can share a block."""
 
 
-def block_order(transaction: Transaction) -> tuple[int, str]:
-    """Sort key of a transaction within its block."""
-    return ORDER_GROUPS.get(transaction.kind, 5), transaction.id
+def block_order(transaction: Transaction) -> tuple[int, str, int, str]:
+    """Sort key of a transaction within its block; its last part is the id."""
+    body = transaction.body
+    if isinstance(body, Generation):
+        return (
+            ORDER_GROUPS["generation"],
+            f"{body.member}/{body.meter}/{body.channel}",
+            body.start.time_ms,
+            transaction.id,
+        )
+    return ORDER_GROUPS.get(transaction.kind, 5), "", 0, transaction.id
 
 
 def sign_transaction(body: TransactionBody, key: SigningKey) -> Transaction:

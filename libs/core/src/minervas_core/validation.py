@@ -22,7 +22,7 @@ from minervas_core.merkle import EMPTY_ROOT
 from minervas_core.proof_of_work import is_good
 from minervas_core.roster import Roster
 from minervas_core.signature_cache import SignatureCache
-from minervas_core.state import BlockUndo, ChainState, apply_block
+from minervas_core.state import AppliedBlock, ChainState, apply_block
 from minervas_core.timing import check_after_parent
 from minervas_core.transactions import block_order
 from minervas_core.tree import HeaderNode
@@ -136,7 +136,7 @@ def check_block_body(block: Block, genesis: Genesis, signatures: SignatureCache)
             raise _in_block(block, error) from error
 
 
-def connect_block(state: ChainState, block: Block, parent: HeaderNode, genesis: Genesis) -> BlockUndo:
+def connect_block(state: ChainState, block: Block, parent: HeaderNode, genesis: Genesis) -> AppliedBlock:
     """Check a block against the state of its predecessor and apply it; on a refusal the state is as before.
 
     The miner and its signature are judged by the roster *after* the block's transactions: block 1 can admit its own
@@ -148,7 +148,7 @@ def connect_block(state: ChainState, block: Block, parent: HeaderNode, genesis: 
     """
     layer = state.scratch()
     try:
-        undo = apply_block(layer, block, genesis)
+        applied = apply_block(layer, block, genesis)
     except InvalidTransaction as error:
         raise _in_block(block, error) from error
     header = block.header
@@ -156,7 +156,7 @@ def connect_block(state: ChainState, block: Block, parent: HeaderNode, genesis: 
     if not block_signature_is_valid(header, block.hash, block.signature, block_key):
         raise InvalidBlock(Code.BLOCK_SIGNATURE, "Not signed by its miner", hash=block.hash, miner=header.miner)
     layer.commit()
-    return undo
+    return applied
 
 
 def check_miner(roster: Roster, miner: str, time_ms: int, parent: HeaderNode, parameters: Parameters) -> str:
@@ -195,7 +195,7 @@ def _check_order(block: Block) -> None:
     keys = [block_order(transaction) for transaction in block.transactions]
     for position, (before, after) in enumerate(pairwise(keys), 1):
         if before == after:
-            raise InvalidBlock(Code.TX_DUPLICATE, "A transaction stands twice in the block", tx=after[1])
+            raise InvalidBlock(Code.TX_DUPLICATE, "A transaction stands twice in the block", tx=after[-1])
         if before > after:
             raise InvalidBlock(Code.BLOCK_TX_ORDER, "Transactions are out of order", hash=block.hash, position=position)
 

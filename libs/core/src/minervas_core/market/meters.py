@@ -1,0 +1,44 @@
+"""Registering meters (design section 5, membership)."""
+
+from __future__ import annotations
+
+from minervas_core.errors import Code, InvalidTransaction
+from minervas_core.market.records import Meter
+from minervas_core.market.state import Market
+from minervas_core.roster import Roster
+from minervas_core.transactions import RegisterMeter
+
+
+def check_registration(market: Market, roster: Roster, tx_id: str, change: RegisterMeter) -> None:
+    """Check the registration of a meter.
+
+    Raises:
+        InvalidTransaction: ``member_unknown``, ``meter_exists``, or ``key_reused`` if the gateway key is registered for
+            anything but this member's meters.
+    """
+    if roster.active(change.member) is None:
+        raise InvalidTransaction(Code.MEMBER_UNKNOWN, "Not an active member", tx=tx_id, member=change.member)
+    if f"{change.member}/{change.meter.meter}" in market.meters:
+        raise InvalidTransaction(
+            Code.METER_EXISTS, "The member has a meter of this id", tx=tx_id, meter=change.meter.meter
+        )
+    owner = market.owner_of_gateway(change.gateway)
+    if roster.owner_of_key(change.gateway) is not None or owner not in (None, change.member):
+        raise InvalidTransaction(
+            Code.KEY_REUSED, "The gateway key is in use for something else", tx=tx_id, key=change.gateway
+        )
+
+
+def register_meter(market: Market, change: RegisterMeter, parent_time_ms: int) -> None:
+    """Register a checked meter: nothing metered before the predecessor's time is minted."""
+    meter = change.meter
+    record = Meter(
+        member=change.member,
+        meter=meter.meter,
+        model=meter.model,
+        gateway=change.gateway,
+        channels=meter.channels,
+        register_step_wh=meter.register_step_wh,
+        registered_ms=parent_time_ms,
+    )
+    market.meters.put(f"{change.member}/{meter.meter}", record)

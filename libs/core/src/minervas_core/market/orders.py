@@ -1,0 +1,163 @@
+"""Offers, bids and cancellations: who may place what, and what becomes of the lots (design section 5).
+
+Every rule has a check, which changes nothing (the queue asks it too), and an application, which relies on the check.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from minervas_core.encoding import MAX_INTEGER
+from minervas_core.errors import Code, InvalidTransaction
+from minervas_core.genesis import Parameters
+from minervas_core.market.matching import match_incoming
+from minervas_core.market.records import Bid, Cancel, Lot, Offer, Order
+from minervas_core.market.state import BlockContext, Market
+
+
+def check_offer(market: Market, offer: Offer, seller: str, parent_time_ms: int, parameters: Parameters) -> None:
+    """Check an offer of `seller`.
+
+    Raises:
+        InvalidTransaction: ``lot_unknown``, ``lot_not_owned``, ``lot_offered``, ``lot_twice``, ``order_too_small``,
+            ``order_too_large``, ``order_expired`` or ``order_limit``.
+    """
+    if len(offer.lots) > parameters.max_lots_per_offer:
+        raise InvalidTransaction(Code.ORDER_TOO_LARGE, "Too many lots in one offer", lots=len(offer.lots))
+    if len(set(offer.lots)) != len(offer.lots):
+        raise InvalidTransaction(Code.LOT_TWICE, "A lot stands twice in the offer", lots=len(offer.lots))
+    energy_wh = sum(_sellable(market, lot_id, seller).energy_wh for lot_id in offer.lots)
+    _check_terms(energy_wh, offer, parent_time_ms, parameters)
+    _check_count(market, seller, parameters)
+
+
+def place_offer(market: Market, offer_id: str, offer: Offer, seller: str, context: BlockContext) -> None:
+    """Put checked lots on sale and match them at once."""
+    lots = {lot_id: market.lot(lot_id) for lot_id in offer.lots}
+    for lot_id, lot in lots.items():
+        market.lots.put(lot_id, msgspec.structs.replace(lot, offer=offer_id))
+    order = Order(
+        side="offer",
+        member=seller,
+        price_micro=offer.price_micro,
+        energy_wh=sum(lot.energy_wh for lot in lots.values()),
+        smallest_wh=offer.smallest_wh,
+        valid_until_ms=offer.valid_until_ms,
+        height=context.height,
+        index=context.orders,
+        buyer=offer.buyer,
+        lots=list(offer.lots),
+    )
+    context.orders += 1
+    market.orders.put(offer_id, order)
+    match_incoming(market, offer_id, context)
+
+
+def check_bid(market: Market, bid: Bid, buyer: str, parent_time_ms: int, parameters: Parameters) -> None:
+    """Check a bid of `buyer`.
+
+    Raises:
+        InvalidTransaction: ``order_too_small``, ``order_too_large``, ``order_expired`` or ``order_limit``.
+    """
+    _check_terms(bid.energy_wh, bid, parent_time_ms, parameters)
+    _check_count(market, buyer, parameters)
+
+
+def place_bid(market: Market, bid_id: str, bid: Bid, buyer: str, context: BlockContext) -> None:
+    """Ask for energy and match at once."""
+    order = Order(
+        side="bid",
+        member=buyer,
+        price_micro=bid.price_micro,
+        energy_wh=bid.energy_wh,
+        valid_until_ms=bid.valid_until_ms,
+        height=context.height,
+        index=context.orders,
+        lots=[],
+    )
+    context.orders += 1
+    market.orders.put(bid_id, order)
+    match_incoming(market, bid_id, context)
+
+
+def check_cancel(market: Market, cancel: Cancel, member: str) -> None:
+    """Check that `member` may take an order back.
+
+    Raises:
+        InvalidTransaction: ``order_unknown`` or ``order_not_owned``.
+    """
+    order = market.orders.get(cancel.order)
+    if order is None:
+        raise InvalidTransaction(
+            Code.ORDER_UNKNOWN, "No such open order: filled, expired or never placed", order=cancel.order
+        )
+    if order.member != member:
+        raise InvalidTransaction(
+            Code.ORDER_NOT_OWNED, "The order is another member's", order=cancel.order, owner=order.member
+        )
+
+
+def close_order(market: Market, order_id: str) -> None:
+    """Remove an order; the lots that an offer still holds are free again."""
+    for lot_id in market.order(order_id).lots:
+        market.lots.put(lot_id, msgspec.structs.replace(market.lot(lot_id), offer=""))
+    market.orders.drop(order_id)
+
+
+def expire_orders(market: Market, parent_time_ms: int) -> None:
+    """Close every order whose validity ended by the predecessor's time, in id order.
+
+    The block's own time would not do: a miner raises it while it searches, which must not change what applies.
+    """
+    ended = [order_id for order_id, order in market.orders.items() if order.valid_until_ms <= parent_time_ms]
+    for order_id in sorted(ended):
+        close_order(market, order_id)
+
+
+def close_orders_of(market: Market, member: str) -> None:
+    """Close all orders of a member that is revoked in this block."""
+    for order_id, _ in list(market.orders_of(member)):
+        close_order(market, order_id)
+
+
+def _sellable(market: Market, lot_id: str, seller: str) -> Lot:
+    lot = market.lots.get(lot_id)
+    if lot is None:
+        raise InvalidTransaction(Code.LOT_UNKNOWN, "No such unspent lot: never minted, or already sold", lot=lot_id)
+    if lot.owner != seller:
+        raise InvalidTransaction(Code.LOT_NOT_OWNED, "The lot is another member's", lot=lot_id, owner=lot.owner)
+    if lot.offer:
+        raise InvalidTransaction(Code.LOT_OFFERED, "The lot is on sale already", lot=lot_id, offer=lot.offer)
+    return lot
+
+
+def _check_count(market: Market, member: str, parameters: Parameters) -> None:
+    if sum(1 for _ in market.orders_of(member)) >= parameters.max_open_orders:
+        raise InvalidTransaction(
+            Code.ORDER_LIMIT, "Too many open orders", member=member, limit=parameters.max_open_orders
+        )
+
+
+def _check_terms(energy_wh: int, terms: Offer | Bid, parent_time_ms: int, parameters: Parameters) -> None:
+    """What offers and bids have in common."""
+    if energy_wh < parameters.smallest_order_wh:
+        raise InvalidTransaction(
+            Code.ORDER_TOO_SMALL,
+            "Smaller than an order may be",
+            energy_wh=energy_wh,
+            least_wh=parameters.smallest_order_wh,
+        )
+    if energy_wh * terms.price_micro > MAX_INTEGER or energy_wh > MAX_INTEGER:
+        raise InvalidTransaction(
+            Code.ORDER_TOO_LARGE,
+            "Energy times price reaches 2^53",
+            energy_wh=str(energy_wh),
+            price_micro=terms.price_micro,
+        )
+    if terms.valid_until_ms <= parent_time_ms:
+        raise InvalidTransaction(
+            Code.ORDER_EXPIRED,
+            "Its validity is over",
+            valid_until_ms=terms.valid_until_ms,
+            time_ms=parent_time_ms,
+        )

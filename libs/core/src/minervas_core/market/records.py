@@ -1,0 +1,157 @@
+"""What the market keeps in the chain state: meters, channel registers, lots and open orders (design section 5)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from minervas_core.encoding import Count, Hash, NetworkId, PublicKey, Record, Salt, TimeMs
+from minervas_core.identifiers import MemberId
+from minervas_core.metering import Name
+
+EnergyWh = Annotated[int, msgspec.Meta(ge=1, le=2**53 - 1)]
+"""A positive amount of energy in Wh."""
+PriceMicro = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
+"""Price in millionths of the currency per Wh (thousandths per kWh)."""
+RatedW = Annotated[int, msgspec.Meta(ge=1, le=100_000_000)]
+RegisterStep = Annotated[int, msgspec.Meta(ge=1, le=100_000)]
+"""Resolution of a meter's energy register, rounded up to Wh."""
+
+
+class Channel(Record, frozen=True, kw_only=True):
+    """One measured panel or string of a meter."""
+
+    name: Name
+    rated_w: RatedW
+
+
+class MeterDeclaration(Record, frozen=True, kw_only=True):
+    """What an applicant says of a meter and the authority registers."""
+
+    meter: Name
+    model: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,31}\Z")]
+    """Name of the register map."""
+    channels: Annotated[list[Channel], msgspec.Meta(min_length=1, max_length=32)]
+    register_step_wh: RegisterStep
+
+
+class Meter(Record, frozen=True, kw_only=True):
+    """A registered meter. Its gateway key may state energy for its channels, within their rated power."""
+
+    member: MemberId
+    meter: Name
+    model: str
+    gateway: PublicKey
+    channels: Annotated[list[Channel], msgspec.Meta(min_length=1, max_length=32)]
+    register_step_wh: RegisterStep
+    registered_ms: TimeMs = 0
+    """Time of the block that registered it; nothing metered earlier is minted."""
+
+
+class Register(Record, frozen=True, kw_only=True):
+    """Where a channel's last statement ended."""
+
+    time_ms: TimeMs
+    register_wh: Count
+    statement: Hash
+    """Transaction id of that statement."""
+
+
+class Lot(Record, frozen=True, kw_only=True):
+    """An amount of metered energy with its origin and owner: an unspent transaction output."""
+
+    owner: MemberId
+    energy_wh: EnergyWh
+    parent: str
+    """Lot from which it was split, or the id of the statement that minted it."""
+    origin: Hash
+    """Id of the generation statement at the root: meter, channel and time."""
+    offer: str = ""
+    """Offer that holds it, or empty."""
+
+
+class Order(Record, frozen=True, kw_only=True):
+    """An open offer or bid. Its id is its transaction's."""
+
+    side: Literal["offer", "bid"]
+    member: MemberId
+    price_micro: PriceMicro
+    """Asked price of an offer, limit of a bid."""
+    energy_wh: EnergyWh
+    """What is still open."""
+    smallest_wh: EnergyWh = 1
+    """Smallest fill of an offer; its last remainder may be smaller."""
+    valid_until_ms: TimeMs
+    height: Count
+    index: Count
+    """Position of its transaction in the chain: earlier ones go first at equal price."""
+    buyer: str = ""
+    """Only this member may buy (personal deal), or empty."""
+    lots: list[str]
+    """Lots of an offer that are not used up, in the order in which they are sold."""
+    waiting: bool = False
+    """Matching was cut short by the limit of fills per block; it goes on at the start of the next block."""
+    events: Count = 0
+    """How many lots this offer has derived so far: names the next one."""
+
+
+class Trade(Record, frozen=True, kw_only=True):
+    """A fill, numbered within its block: energy from a seller to a buyer, and what the buyer owes."""
+
+    height: Count
+    position: Count
+    """Number of the fill within the block, from 0."""
+    offer: Hash
+    bid: Hash
+    seller: MemberId
+    buyer: MemberId
+    energy_wh: EnergyWh
+    price_micro: PriceMicro
+    amount_micro: Count
+    lots: list[str]
+    """Lots that the buyer received."""
+
+
+class Obligation(Record, frozen=True, kw_only=True):
+    """What one member owes another in all, before payments."""
+
+    amount_micro: Count
+    energy_wh: Count
+
+
+class MarketBody(Record, frozen=True, kw_only=True):
+    """Fields of every transaction that a wallet signs."""
+
+    network: NetworkId
+    sender: PublicKey
+    salt: Salt
+    expires_height: Count
+
+
+class Offer(MarketBody, frozen=True, kw_only=True, tag_field="type", tag="offer"):
+    """Puts lots on sale."""
+
+    lots: Annotated[list[Hash], msgspec.Meta(min_length=1, max_length=100)]
+    price_micro: PriceMicro
+    """At least this, in millionths of the currency per Wh."""
+    smallest_wh: EnergyWh
+    """No fill is smaller, but for the last remainder."""
+    valid_until_ms: TimeMs
+    buyer: Annotated[str, msgspec.Meta(pattern=r"^([a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?)?\Z")] = ""
+    """Only this member may buy (personal deal), or empty."""
+
+
+class Bid(MarketBody, frozen=True, kw_only=True, tag_field="type", tag="bid"):
+    """Wants energy."""
+
+    energy_wh: EnergyWh
+    price_micro: PriceMicro
+    """At most this, in millionths of the currency per Wh."""
+    valid_until_ms: TimeMs
+
+
+class Cancel(MarketBody, frozen=True, kw_only=True, tag_field="type", tag="cancel"):
+    """Takes an own offer or bid back."""
+
+    order: Hash

@@ -1,0 +1,132 @@
+"""What each kind of transaction may do, asked in one place (design section 5).
+
+* `check_alone`: what needs only genesis; the answer never changes.
+* `check_in_state`: what needs the state before the transaction; changes nothing.
+* `apply_in_state`: carries out what was checked.
+* `claims_of`: what only one transaction of a chain can have.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from minervas_core import membership
+from minervas_core.errors import Code, InvalidTransaction
+from minervas_core.genesis import Genesis
+from minervas_core.market import generation, meters, orders
+from minervas_core.market.matching import resume_matching
+from minervas_core.market.records import Bid, Cancel, MarketBody, Offer
+from minervas_core.market.state import BlockContext
+from minervas_core.metering import Generation
+from minervas_core.transactions import Membership, RegisterMeter, Revoke, Transaction
+
+if TYPE_CHECKING:
+    from minervas_core.state import ChainState
+
+
+def check_alone(transaction: Transaction, genesis: Genesis) -> None:
+    """Check what can be judged without the state; the signature is checked elsewhere.
+
+    Raises:
+        InvalidTransaction: a code of `check_membership_alone` or `check_statement_alone`.
+    """
+    body = transaction.body
+    if isinstance(body, Membership):
+        membership.check_membership_alone(transaction, genesis)
+    elif isinstance(body, Generation):
+        generation.check_statement_alone(transaction.id, body)
+
+
+def begin_block(state: ChainState, height: int, genesis: Genesis) -> BlockContext:
+    """What happens before a block's own transactions: orders expire, cut-short matching goes on."""
+    context = BlockContext(height=height, fills_left=genesis.parameters.max_fills_per_block)
+    orders.expire_orders(state.market, state.time_ms)
+    resume_matching(state.market, context)
+    return context
+
+
+def check_in_state(state: ChainState, transaction: Transaction, latest_ms: int, genesis: Genesis) -> None:
+    """Check a transaction against the state before it.
+
+    Args:
+        state: the state.
+        transaction: the transaction.
+        latest_ms: time of the block that carries it (or, in the queue, the latest that a block could have).
+        genesis: the consortium's genesis.
+
+    Raises:
+        InvalidTransaction: a code of the kind's rules, with the transaction's id among the values.
+    """
+    try:
+        _check(state, transaction, latest_ms, genesis)
+    except InvalidTransaction as error:
+        if "tx" in error.values:
+            raise
+        raise InvalidTransaction(error.code, error.message, tx=transaction.id, **error.values) from error
+
+
+def apply_in_state(state: ChainState, transaction: Transaction, context: BlockContext) -> None:
+    """Carry out a checked transaction."""
+    body, market = transaction.body, state.market
+    match body:
+        case Membership(change=RegisterMeter() as change):
+            meters.register_meter(market, change, state.time_ms)
+        case Membership(change=change):
+            membership.apply_membership(transaction, state.roster, context.height)
+            if isinstance(change, Revoke):
+                orders.close_orders_of(market, change.member)
+        case Generation():
+            generation.apply_statement(market, transaction.id, body)
+        case Offer():
+            orders.place_offer(market, transaction.id, body, sender_of(state, body), context)
+        case Bid():
+            orders.place_bid(market, transaction.id, body, sender_of(state, body), context)
+        case Cancel():
+            orders.close_order(market, body.order)
+
+
+def claims_of(transaction: Transaction) -> tuple[str, ...]:
+    """What only one transaction of a chain can have: two that share a claim never both apply."""
+    body = transaction.body
+    match body:
+        case Membership():
+            return membership.claims_of(transaction)
+        case Generation():
+            return (f"statement {generation.channel_key(body)} {body.start.time_ms}",)
+        case Offer():
+            return tuple(f"lot {lot}" for lot in body.lots)
+        case Cancel():
+            return (f"cancel {body.order}",)
+        case Bid():
+            return ()
+
+
+def sender_of(state: ChainState, body: MarketBody) -> str:
+    """The active member whose wallet signed.
+
+    Raises:
+        InvalidTransaction: ``member_unknown``.
+    """
+    record = state.roster.active_by_wallet(body.sender)
+    if record is None:
+        raise InvalidTransaction(Code.MEMBER_UNKNOWN, "Not the wallet of an active member", sender=body.sender)
+    return record.member
+
+
+def _check(state: ChainState, transaction: Transaction, latest_ms: int, genesis: Genesis) -> None:
+    body, market = transaction.body, state.market
+    match body:
+        case Membership(change=RegisterMeter() as change):
+            meters.check_registration(market, state.roster, transaction.id, change)
+        case Membership():
+            membership.check_membership(transaction, state.roster, market)
+        case Generation():
+            if state.roster.active(body.member) is None:
+                raise InvalidTransaction(Code.MEMBER_UNKNOWN, "Not an active member", member=body.member)
+            generation.check_statement(market, body, latest_ms)
+        case Offer():
+            orders.check_offer(market, body, sender_of(state, body), state.time_ms, genesis.parameters)
+        case Bid():
+            orders.check_bid(market, body, sender_of(state, body), state.time_ms, genesis.parameters)
+        case Cancel():
+            orders.check_cancel(market, body, sender_of(state, body))
