@@ -74,7 +74,7 @@ class ChainState:
         self.time_ms = time_ms
         """That block's time; the creation time of genesis at height 0."""
         self.roster = roster
-        self.market = Market(below=below and below.market)
+        self.market: Market = Market(below=below.market) if below else Market()
         self._below = below
         self._ids: Table[str, int] = below.id_layer() if below else Table()
         self._ids_at: Table[int, tuple[str, ...]] = below.ids_at_layer() if below else Table()
@@ -90,6 +90,7 @@ class ChainState:
         height: int,
         tip_hash: str,
         time_ms: int,
+        *,
         members: Iterable[MemberRecord],
         recent_ids: Mapping[str, int],
         market: Iterable[MarketRow],

@@ -100,7 +100,9 @@ class Market:
     def rows(self) -> list[MarketRow]:
         """All rows, by table and key."""
         return [
-            _row(name, key, record) for name, table in self._tables.items() for key, record in sorted(table.items())
+            _row(name, key, record)
+            for name, table in self._tables.items()
+            for key, record in sorted(table.items(), key=lambda item: item[0])
         ]
 
     def lot(self, lot_id: str) -> Lot:
@@ -117,7 +119,8 @@ class Market:
 
     def orders_of(self, member: str) -> Iterator[tuple[str, Order]]:
         """A member's open orders, by id."""
-        return iter(sorted((key, order) for key, order in self.orders.items() if order.member == member))
+        own = [(key, order) for key, order in self.orders.items() if order.member == member]
+        return iter(sorted(own, key=lambda item: item[0]))
 
     def owner_of_gateway(self, gateway: str) -> str | None:
         """The member whose meters are registered under a gateway key."""
