@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from tools.vectors import (
     bus_cases,
+    chain_cases,
     document_cases,
     encoding_cases,
     frame_cases,
@@ -14,7 +15,7 @@ from tools.vectors import (
     signature_cases,
     work_cases,
 )
-from tools.vectors.fixtures import NETWORK
+from tools.vectors.fixtures import GENESIS, NETWORK
 from tools.vectors.format import Plain, render
 from tools.vectors.samples import enrolment_samples, gossip_samples, node_samples
 
@@ -56,6 +57,17 @@ def _contents() -> dict[str, Mapping[str, Plain]]:
         },
         **_documents(),
         **_bus(),
+        "chain": _chain(),
+    }
+
+
+def _chain() -> Mapping[str, Plain]:
+    blocks, histories = chain_cases.history_cases()
+    return {
+        "about": "Blocks handed to a node in turn, what becomes of each, and its tip then (spec/blocks.md).",
+        "genesis_hex": GENESIS.raw.hex(),
+        "blocks": blocks,
+        "histories": histories,
     }
 
 

@@ -72,7 +72,16 @@ AUTHORITY = SigningKey(seed("authority"))
 MOKPO, HAENAM, KIM, OUTSIDER = (member_keys(name) for name in ("mokpo-univ", "haenam-farm", "kim-house", "outsider"))
 MEMBERS = (MOKPO, HAENAM, KIM)
 
-PARAMETERS = Parameters(block_interval_ms=INTERVAL_MS, initial_difficulty=16, min_difficulty=4, max_expiry_blocks=100)
+PARAMETERS = Parameters(
+    block_interval_ms=INTERVAL_MS,
+    initial_difficulty=16,
+    min_difficulty=4,
+    diversity_per_mille=600,
+    max_block_bytes=20_000,
+    max_block_transactions=10,
+    max_expiry_blocks=100,
+)
+"""Small enough that every limit is reached: of three miners, the last block's may not mine the next."""
 
 GENESIS_BODY = GenesisBody(
     format=1,
