@@ -22,6 +22,7 @@ from minervas_core.encoding import (
 from minervas_core.errors import Code, InvalidEnrolment
 from minervas_core.identifiers import PRINTABLE, MemberId, ServiceName, check_member_id
 from minervas_core.keys import SigningKey, check_public_key, verify
+from minervas_core.market.records import MeterDeclaration
 from minervas_core.transactions import BoxPublic, ServiceKeys
 
 PURPOSE = "enrolment"
@@ -34,6 +35,12 @@ MAX_APPLICATION_BYTES = 65_536
 MEMBER_SERVICES = ("ledger", "miner", "peer")
 """Services that every application must bring, in order."""
 
+GATEWAY = "meter-gateway"
+"""Service that an application may bring besides: a member without one is a consumer."""
+
+MAX_METERS = 64
+"""Meters of one gateway: more than its buses can read once a second."""
+
 Pem = Annotated[str, msgspec.Meta(min_length=1, max_length=8_192)]
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=PRINTABLE)]
 
@@ -42,13 +49,15 @@ class ServiceClaim(Record, frozen=True, kw_only=True):
     """What one service says of itself; the private keys never leave it."""
 
     member: MemberId
-    service: Literal["peer", "miner", "ledger"]
+    service: Literal["peer", "miner", "ledger", "meter-gateway"]
     csr: Pem
     """Certificate signing request; only its public key is used."""
     signing_key: PublicKey
-    """Wallet (peer), block key (miner) or vote key (ledger)."""
+    """Wallet (peer), block key (miner), vote key (ledger) or gateway key (meter-gateway)."""
     box: BoxPublic | msgspec.UnsetType = msgspec.UNSET
     """Box key, peer only."""
+    meters: Annotated[list[MeterDeclaration], msgspec.Meta(max_length=MAX_METERS)] | msgspec.UnsetType = msgspec.UNSET
+    """Meters to register, meter-gateway only."""
 
 
 class ServiceEnrolment(Record, frozen=True, kw_only=True):
@@ -140,6 +149,8 @@ def check_enrolment(enrolment: ServiceEnrolment) -> None:
         )
     if (claim.service == "peer") == isinstance(claim.box, msgspec.UnsetType):
         raise InvalidEnrolment(Code.BAD_ENROLMENT, "The peer, and only it, brings a box key", service=claim.service)
+    if (claim.service == GATEWAY) == isinstance(claim.meters, msgspec.UnsetType):
+        raise InvalidEnrolment(Code.BAD_ENROLMENT, "The gateway, and only it, declares meters", service=claim.service)
     if isinstance(claim.box, str):
         load_box_public(claim.box)
 
@@ -156,10 +167,10 @@ def check_application(application: Application) -> ServiceKeys:
     """
     check_member_id(application.member)
     claims: dict[str, ServiceClaim] = {item.claim.service: item.claim for item in application.services}
-    if tuple(sorted(claims)) != MEMBER_SERVICES or len(application.services) != len(MEMBER_SERVICES):
+    if tuple(sorted(claims.keys() - {GATEWAY})) != MEMBER_SERVICES or len(application.services) != len(claims):
         raise InvalidEnrolment(
             Code.BAD_ENROLMENT,
-            "An application brings peer, miner and ledger once each",
+            "An application brings peer, miner and ledger once each, and at most one gateway",
             services=",".join(claims),
         )
     for enrolment in application.services:
@@ -168,7 +179,7 @@ def check_application(application: Application) -> ServiceKeys:
             raise InvalidEnrolment(
                 Code.BAD_ENROLMENT, "A service enrolled for another member", service=enrolment.claim.service
             )
-    keys = [claims[service].signing_key for service in MEMBER_SERVICES]
+    keys = [claim.signing_key for claim in claims.values()]
     if len(set(keys)) != len(keys):
         raise InvalidEnrolment(Code.KEY_REUSED, "Every service needs a key of its own", member=application.member)
     box = claims["peer"].box
@@ -180,6 +191,27 @@ def check_application(application: Application) -> ServiceKeys:
         block=claims["miner"].signing_key,
         vote=claims["ledger"].signing_key,
     )
+
+
+def declared_meters(application: Application) -> list[tuple[str, MeterDeclaration]]:
+    """The meters to register, each with its gateway key.
+
+    Raises:
+        InvalidEnrolment: ``bad_enrolment`` if two meters share an id, or two channels of a meter a name.
+    """
+    found: list[tuple[str, MeterDeclaration]] = []
+    for enrolment in application.services:
+        meters = enrolment.claim.meters
+        if not isinstance(meters, msgspec.UnsetType):
+            found += [(enrolment.claim.signing_key, meter) for meter in meters]
+    names = [meter.meter for _, meter in found]
+    if len(set(names)) != len(names):
+        raise InvalidEnrolment(Code.BAD_ENROLMENT, "Two meters share an id", member=application.member)
+    for _, meter in found:
+        channels = {channel.name for channel in meter.channels}
+        if len(channels) != len(meter.channels):
+            raise InvalidEnrolment(Code.BAD_ENROLMENT, "Two channels share a name", meter=meter.meter)
+    return found
 
 
 def application_fingerprint(application: Application) -> str:

@@ -57,6 +57,7 @@ class Code(StrEnum):
     METER_EXISTS = "meter_exists"
     METER_UNKNOWN = "meter_unknown"
     CHANNEL_UNKNOWN = "channel_unknown"
+    CHANNEL_TWICE = "channel_twice"
     STATEMENT_GAP = "statement_gap"
     STATEMENT_OVERLAP = "statement_overlap"
     STATEMENT_FUTURE = "statement_future"

@@ -13,11 +13,13 @@ def check_registration(market: Market, roster: Roster, tx_id: str, change: Regis
     """Check the registration of a meter.
 
     Raises:
-        InvalidTransaction: ``member_unknown``, ``meter_exists``, or ``key_reused`` if the gateway key is registered for
+        InvalidTransaction: ``member_unknown``, ``channel_twice``, ``meter_exists``, or ``key_reused`` if the gateway key is registered for
             anything but this member's meters.
     """
     if roster.active(change.member) is None:
         raise InvalidTransaction(Code.MEMBER_UNKNOWN, "Not an active member", tx=tx_id, member=change.member)
+    if len({channel.name for channel in change.meter.channels}) != len(change.meter.channels):
+        raise InvalidTransaction(Code.CHANNEL_TWICE, "Two channels share a name", tx=tx_id, meter=change.meter.meter)
     if f"{change.member}/{change.meter.meter}" in market.meters:
         raise InvalidTransaction(
             Code.METER_EXISTS, "The member has a meter of this id", tx=tx_id, meter=change.meter.meter

@@ -1,0 +1,222 @@
+"""What the services of one node say to each other about metering and trading, sealed under the node key.
+
+A statement goes meter-gateway -> ledger (``statement``) -> peer (``relay``) -> other peers; an order goes
+peer -> ledger (``submit``) and, once accepted, from the peer to the others.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from minervas_core.encoding import Count, Hash, Record, Salt, TimeMs
+from minervas_core.identifiers import MemberId
+from minervas_core.market.records import Lot, Meter, Obligation, Order, Register, Trade
+from minervas_core.metering import Name, Reading
+from minervas_core.node_messages import PageSize, SubmitResult
+
+MAX_RANGES = 200
+"""Ranges in one acknowledgement: a batch of 200 readings has at most that many gaps."""
+
+SequenceRange = Annotated[list[Count], msgspec.Meta(min_length=2, max_length=2)]
+"""First and last sequence number of a run without gaps."""
+
+
+# meter-gateway -> ledger
+
+
+class Statement(Record, frozen=True, kw_only=True):
+    """Request: queue and spread a metering statement. Repeating it is harmless. Answer: `SubmitResult`."""
+
+    transaction: msgspec.Raw
+
+
+class GetChannelRegisters(Record, frozen=True, kw_only=True):
+    """Request: what the chain knows of our node's meters."""
+
+
+class ChannelRegister(Record, frozen=True, kw_only=True):
+    """One registered channel of our node."""
+
+    meter: Name
+    channel: Name
+    last: Register | msgspec.UnsetType = msgspec.UNSET
+    """Where its last statement on the best chain ended; absent before the first."""
+
+
+class ChannelRegisters(Record, frozen=True, kw_only=True):
+    """Answer to `GetChannelRegisters`: as of the ledger's tip."""
+
+    meters: list[Meter]
+    channels: list[ChannelRegister]
+    slot_ms: Count
+    tip_height: Count
+    tip_time_ms: TimeMs
+
+
+# ledger -> meter-gateway
+
+
+class ReadingsStored(Record, frozen=True, kw_only=True):
+    """Event: these readings are committed in PostgreSQL; the spool may forget them."""
+
+    spool: Salt
+    ranges: Annotated[list[SequenceRange], msgspec.Meta(min_length=1, max_length=MAX_RANGES)]
+
+
+# ledger -> peer
+
+
+class Relay(Record, frozen=True, kw_only=True):
+    """Event: transactions of our own node that the others should have."""
+
+    transactions: Annotated[list[msgspec.Raw], msgspec.Meta(min_length=1, max_length=200)]
+
+
+# peer -> ledger
+
+
+class GetLots(Record, frozen=True, kw_only=True):
+    """Request: unspent lots, of one owner or of all."""
+
+    owner: str = ""
+    limit: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 200
+
+
+class LotEntry(Record, frozen=True, kw_only=True):
+    """An unspent lot."""
+
+    id: Hash
+    lot: Lot
+
+
+class Lots(Record, frozen=True, kw_only=True):
+    """Answer to `GetLots`, by id."""
+
+    lots: list[LotEntry]
+
+
+class GetOrders(Record, frozen=True, kw_only=True):
+    """Request: open orders, of one member or of all."""
+
+    member: str = ""
+    limit: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 200
+
+
+class OrderEntry(Record, frozen=True, kw_only=True):
+    """An open order."""
+
+    id: Hash
+    order: Order
+
+
+class Orders(Record, frozen=True, kw_only=True):
+    """Answer to `GetOrders`: offers first, best price first."""
+
+    orders: list[OrderEntry]
+
+
+class GetTrades(Record, frozen=True, kw_only=True):
+    """Request: the newest trades on the best chain."""
+
+    limit: PageSize = 50
+
+
+class TradeEntry(Record, frozen=True, kw_only=True):
+    """A trade, and the meters that its energy came from."""
+
+    trade: Trade
+    meters: list[str]
+    """``member/meter/channel`` of the statements at the root of its lots."""
+
+
+class Trades(Record, frozen=True, kw_only=True):
+    """Answer to `GetTrades`, newest first."""
+
+    trades: list[TradeEntry]
+
+
+class GetObligations(Record, frozen=True, kw_only=True):
+    """Request: who owes whom on the best chain."""
+
+
+class ObligationEntry(Record, frozen=True, kw_only=True):
+    """What one member owes another."""
+
+    debtor: MemberId
+    creditor: MemberId
+    owed: Obligation
+
+
+class Obligations(Record, frozen=True, kw_only=True):
+    """Answer to `GetObligations`, by debtor and creditor."""
+
+    obligations: list[ObligationEntry]
+
+
+class GetMeters(Record, frozen=True, kw_only=True):
+    """Request: registered meters, of one member or of all."""
+
+    member: str = ""
+
+
+class ChannelEnergy(Record, frozen=True, kw_only=True):
+    """What one channel has minted."""
+
+    member: MemberId
+    meter: Name
+    channel: Name
+    minted_wh: Count
+    statements: Count
+
+
+class Meters(Record, frozen=True, kw_only=True):
+    """Answer to `GetMeters`."""
+
+    meters: list[Meter]
+    energy: list[ChannelEnergy]
+
+
+class GetReadings(Record, frozen=True, kw_only=True):
+    """Request: the newest readings of our node's channels."""
+
+    meter: str = ""
+    channel: str = ""
+    limit: PageSize = 60
+
+
+class ReadingEntry(Record, frozen=True, kw_only=True):
+    """A stored reading."""
+
+    spool: Salt
+    reading: Reading
+    stored_ms: TimeMs
+
+
+class Readings(Record, frozen=True, kw_only=True):
+    """Answer to `GetReadings`, newest first, and counts since the node began."""
+
+    readings: list[ReadingEntry]
+    stored: Count
+    conflicts: Count
+    """Readings of one time and sequence that came with other content."""
+
+
+NODE_MARKET_REQUEST_TYPES: dict[str, tuple[type[Record], type[Record]]] = {
+    "statement": (Statement, SubmitResult),
+    "channel_registers": (GetChannelRegisters, ChannelRegisters),
+    "lots": (GetLots, Lots),
+    "orders": (GetOrders, Orders),
+    "trades": (GetTrades, Trades),
+    "obligations": (GetObligations, Obligations),
+    "meters": (GetMeters, Meters),
+    "readings": (GetReadings, Readings),
+}
+"""Request and answer inside a node, by kind."""
+
+NODE_MARKET_EVENT_TYPES: dict[str, type[Record]] = {
+    "readings_stored": ReadingsStored,
+    "relay": Relay,
+}
+"""Messages without an answer inside a node, by kind."""
