@@ -13,8 +13,8 @@ def check_registration(market: Market, roster: Roster, tx_id: str, change: Regis
     """Check the registration of a meter.
 
     Raises:
-        InvalidTransaction: ``member_unknown``, ``channel_twice``, ``meter_exists``, or ``key_reused`` if the gateway key is registered for
-            anything but this member's meters.
+        InvalidTransaction: ``member_unknown``, ``channel_twice``, ``meter_exists``, or ``key_reused`` if the gateway
+            key is registered for anything but this member's meters.
     """
     if roster.active(change.member) is None:
         raise InvalidTransaction(Code.MEMBER_UNKNOWN, "Not an active member", tx=tx_id, member=change.member)
