@@ -19,7 +19,7 @@ from minervas_devnet.health import is_status
 from minervas_devnet.node import Node
 from minervas_devnet.options import DevnetOptions
 from minervas_devnet.postgres import PostgresServer
-from minervas_devnet.processes import ManagedProcess, Supervisor
+from minervas_devnet.processes import ManagedProcess, ProcessFailed, Supervisor
 from minervas_devnet.progress import Progress
 from minervas_devnet.waiting import wait_until
 
@@ -46,8 +46,6 @@ class Consortium:
         self.postgres = PostgresServer(directory / "postgres")
         self.admission = Admission(directory / "admission", self.log_dir / "admission.log", options)
         self.broker = BrokerServer(directory / "broker", self.admission.export_dir)
-        self.fingerprint = ""
-        """Of the CA, as applicants compare it."""
         self._supervisor = Supervisor()
 
     def start(self) -> None:
@@ -67,7 +65,6 @@ class Consortium:
         with self.progress.step("admission runs"):
             self._supervisor.add(self.admission.process).start()
             self.wait_admission()
-            self.fingerprint = self.admission.fingerprint()
 
     def wait_admission(self) -> None:
         """Wait until admission is connected and answers."""
@@ -95,27 +92,30 @@ class Consortium:
         node.prepare()
         return node
 
-    def join(self, node: Node) -> None:
-        """Let a node apply, approve it as the operator would, and wait until its services work.
+    def join(self, *nodes: Node) -> None:
+        """Let nodes apply, approve them one after another as the operator would, and wait until they work.
 
         Raises:
-            ProcessFailed: if the application or the approval fails.
+            ProcessFailed: if an application or an approval fails.
         """
-        joining = self.apply(node)
-        self.admission.command("approve", "--yes", node.member)
-        joining.wait_for_exit(timeout_s=JOIN_TIMEOUT_S)
-        node.wait_ready()
+        applying = [self._supervisor.add(self._apply(node)) for node in nodes]
+        self.wait_pending(*nodes)
+        for node, join in zip(nodes, applying, strict=True):
+            with self.progress.step(f"the operator approved {node.member}"):
+                self.admission.command("approve", "--yes", node.member)
+                if (status := join.wait_for_exit(timeout_s=JOIN_TIMEOUT_S)) != 0:
+                    raise ProcessFailed(join.name, status, join.output())
+        for node in nodes:
+            node.wait_ready()
 
-    def apply(self, node: Node) -> ManagedProcess:
-        """Let a node apply; returns its `minervas join`, which waits for the operator's decision."""
-        joining = self._supervisor.add(node.join_process(self.admission.url, self.fingerprint))
-        joining.start()
-        joining.wait_for(
-            lambda: node.member in self.admission.pending(),
+    def wait_pending(self, *nodes: Node) -> None:
+        """Wait until the operator sees the nodes' applications."""
+        members = {node.member for node in nodes}
+        wait_until(
+            lambda: members <= set(self.admission.pending()),
             timeout_s=APPLY_TIMEOUT_S,
-            awaited="its application to arrive",
+            awaited=f"the applications of {', '.join(sorted(members))}",
         )
-        return joining
 
     def revoke(self, member: str) -> str:
         """End a membership; returns what the operator's command said."""
@@ -170,6 +170,12 @@ class Consortium:
         self.admission.sign_server(request, certificate)
         self.broker.install((self.admission.export_dir / "ca.crt").read_bytes(), certificate.read_bytes())
         self._supervisor.add(self.broker).start()
+
+    def _apply(self, node: Node) -> ManagedProcess:
+        """Start a node's `minervas join`, which ends after the operator's decision."""
+        joining = node.join_process(self.admission.url, self.admission.fingerprint)
+        joining.start()
+        return joining
 
     def _make_node(self, member: str) -> Node:
         node = Node(
