@@ -95,9 +95,7 @@ def _run(work: WorkDir, *, once: bool) -> int:
 
 def _scenario(consortium: Consortium, view: View) -> list[Check]:
     progress = consortium.progress
-    consortium.start()
-    with progress.step("the members' services made their keys"):
-        nodes = consortium.add_nodes(MEMBERS)
+    nodes = consortium.start(MEMBERS)
     with progress.step("the members applied, were approved by the operator, and run"):
         consortium.join(*nodes)
     view.show(take_snapshot(nodes))
