@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import msgspec
@@ -23,6 +24,8 @@ from tests.support.ledger import StoredChain, audit, migrated
 WORDS = {"BEST": "best_chain AND height = 3", "SIDE": "NOT best_chain AND height = 3"}
 """Which block a statement of these tests means: there are two at height 3."""
 
+TABLES = ("blocks", "transactions", "roster", "node_state", "abandoned_searches")
+
 IMPOSSIBLE = 2**52
 """A difficulty that no hash of these tests fulfils."""
 
@@ -39,7 +42,13 @@ class Audited:
         return audit(self.stored.settings, self.stored.genesis)
 
     def tamper(self, statement: str, *values: object) -> None:
-        """Change rows behind the back of every constraint."""
+        """Change rows."""
+        for word, condition in WORDS.items():
+            statement = statement.replace(word, condition)
+        assert self.superuser.execute(statement.encode(), values or None).rowcount > 0
+
+    def drop_constraints(self) -> None:
+        """Whoever can tamper with rows can also do that."""
         names = self.superuser.execute(
             """
             SELECT conrelid::regclass::text, conname FROM pg_constraint
@@ -49,9 +58,19 @@ class Audited:
         for table, name in names:
             drop = sql.SQL("ALTER TABLE {} DROP CONSTRAINT {}")
             self.superuser.execute(drop.format(sql.Identifier(str(table)), sql.Identifier(str(name))))
-        for word, condition in WORDS.items():
-            statement = statement.replace(word, condition)
-        assert self.superuser.execute(statement.encode(), values or None).rowcount > 0
+
+    def keep_copies(self) -> None:
+        """Remember all rows."""
+        for table in TABLES:
+            copy = sql.SQL("CREATE TABLE {} AS TABLE {}")
+            self.superuser.execute(copy.format(sql.Identifier(f"copy_{table}"), sql.Identifier(table)))
+
+    def restore(self) -> None:
+        """Undo all tampering."""
+        for table in TABLES:
+            name, copy = sql.Identifier(table), sql.Identifier(f"copy_{table}")
+            self.superuser.execute(sql.SQL("DELETE FROM {}").format(name))
+            self.superuser.execute(sql.SQL("INSERT INTO {} TABLE {}").format(name, copy))
 
     def fault(self) -> LocalFault:
         """What the audit finds."""
@@ -61,11 +80,27 @@ class Audited:
         return caught.value
 
 
+@pytest.fixture(scope="module")
+def world(postgres_server: PostgresServer) -> Iterator[Audited]:
+    """One chain for all tests that tamper with it."""
+    with fill(postgres_server, postgres_server.create_database("test-audit")) as audited:
+        audited.stored.now.close()
+        audited.drop_constraints()
+        audited.keep_copies()
+        yield audited
+
+
 @pytest.fixture
-def audited(node_database: NodeDatabase, postgres_server: PostgresServer) -> Iterator[Audited]:
-    """Seven blocks, two of them beside the best chain, one of those invalid; three members; an abandoned search."""
+def audited(world: Audited) -> Iterator[Audited]:
+    yield world
+    world.restore()
+
+
+@contextmanager
+def fill(server: PostgresServer, database: NodeDatabase) -> Iterator[Audited]:
+    """Seven blocks, two of them beside the best chain, one of those invalid; members; an abandoned search."""
     local = LocalChain()
-    stored = StoredChain(migrated(node_database), local.genesis)
+    stored = StoredChain(migrated(database), local.genesis)
     stored.take(local.found("m0", "m1", "m2"), local.extend("m1"))
     base = local.tip
     stored.take(local.extend("m2", [admit("m3", expires=6)]))
@@ -76,7 +111,7 @@ def audited(node_database: NodeDatabase, postgres_server: PostgresServer) -> Ite
     stored.now.store_search(
         AbandonedSearch(header=hopeless, tries=3, elapsed_ms=1_000, lowest_hash=hopeless.hash(), stored_at_ms=1)
     )
-    with psycopg.connect(postgres_server.superuser_conninfo(stored.settings.name), autocommit=True) as superuser:
+    with psycopg.connect(server.superuser_conninfo(stored.settings.name), autocommit=True) as superuser:
         yield Audited(stored, local, superuser)
     stored.now.close()
 
@@ -103,8 +138,9 @@ def test_audit_passes_on_an_unused_database(node_database: NodeDatabase) -> None
 
 
 def test_audit_of_another_genesis_names_the_first_block(audited: Audited) -> None:
-    audited.stored.genesis = make_genesis(name="Another consortium")
-    assert "height 1," in str(audited.fault().values["row"])
+    with pytest.raises(LocalFault) as caught:
+        audit(audited.stored.settings, make_genesis(name="Another consortium"))
+    assert "height 1," in str(caught.value.values["row"])
 
 
 @pytest.mark.parametrize(
@@ -197,7 +233,6 @@ def test_order_of_arrival_is_free_as_long_as_it_does_not_choose_another_tip(audi
 
 def test_audit_finds_a_better_block_that_is_hidden_as_invalid(audited: Audited) -> None:
     """Somebody cuts the best chain short, with all tables in agreement, and marks the rest invalid."""
-    audited.stored.now.close()
     parent = audited.local.tip.parent
     assert parent is not None
     audited.tamper("UPDATE blocks SET best_chain = false, undo = NULL, invalid = true WHERE best_chain AND height = 5")
@@ -207,14 +242,17 @@ def test_audit_finds_a_better_block_that_is_hidden_as_invalid(audited: Audited) 
     assert "better than the tip" in str(audited.fault().values["reason"])
 
 
-def test_audit_sees_one_moment_while_the_ledger_works(audited: Audited) -> None:
-    old_tip = audited.local.tip.hash
+def test_audit_sees_one_moment_while_the_ledger_works(
+    postgres_server: PostgresServer, node_database: NodeDatabase
+) -> None:
+    with fill(postgres_server, node_database) as working:
+        old_tip = working.local.tip.hash
 
-    def connect_a_block(report: AuditReport) -> None:
-        audited.stored.take(audited.local.extend("m0" if report.height % 2 else "m2", start=report.height))
+        def connect_a_block(report: AuditReport) -> None:
+            working.stored.take(working.local.extend("m0" if report.height % 2 else "m2", start=report.height))
 
-    connection = connect(audited.stored.settings, application="test audit")
-    report = Audit(connection, audited.stored.genesis, connect_a_block).run()
-    connection.close()
-    assert (report.height, report.tip_hash) == (5, old_tip)
-    assert audited.run().height == 10
+        connection = connect(working.stored.settings, application="test audit")
+        report = Audit(connection, working.stored.genesis, connect_a_block).run()
+        connection.close()
+        assert (report.height, report.tip_hash) == (5, old_tip)
+        assert working.run().height == 10
