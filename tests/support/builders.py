@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 import msgspec
 
@@ -171,7 +172,7 @@ def mine_block(
     return sign_block(find_nonce(draft, start=start), ordered, signer=signer)
 
 
-def altered(block: Block, *, signer: str = "", mine: bool = True, **fields: object) -> Block:
+def altered(block: Block, *, signer: str = "", mine: bool = True, **fields: Any) -> Block:
     """A block with other header fields, mined and signed again unless told otherwise."""
     header = msgspec.structs.replace(block.header, **fields)
     if mine:

@@ -20,6 +20,7 @@ from minervas_core.rights import ADMISSION, Rights, rights_for
 from minervas_devnet.broker import BrokerServer
 from minervas_runtime.bus import Message, Will
 from minervas_runtime.mqtt_bus import BusSettings, MqttBus
+from minervas_runtime.tls_diagnosis import Diagnosis, diagnose
 from tests.support.pki import Authority, CertFiles, publish_crl
 
 CONTROL_TOPIC = "$CONTROL/dynamic-security/v1"
@@ -74,6 +75,11 @@ class Broker:
         """Put a certificate on the revocation list and publish it."""
         self.authority.revoke(files.certificate)
         publish_crl(self.export_dir, self.authority.crl_pem())
+
+    def probe(self, files: CertFiles) -> Diagnosis:
+        """What this broker thinks of a certificate."""
+        server = self.server
+        return diagnose(server.host, server.port, files.ca_file, files.cert_file, files.key_file, quiet_s=0.3)
 
     def settings(self, principal: Principal | str, files: CertFiles, **changes: Any) -> BusSettings:
         """Bus settings with short pauses."""

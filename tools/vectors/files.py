@@ -6,12 +6,14 @@ from collections.abc import Mapping
 
 from tools.vectors import (
     bus_cases,
+    catalogue,
     chain_cases,
     document_cases,
     encoding_cases,
     frame_cases,
     merkle_cases,
     message_cases,
+    schemas,
     signature_cases,
     work_cases,
 )
@@ -23,7 +25,11 @@ from tools.vectors.samples import enrolment_samples, gossip_samples, node_sample
 def vector_files() -> dict[str, str]:
     """Text of every generated file, by its path below spec/."""
     files = {f"vectors/{name}.json": render(content) for name, content in _contents().items()}
-    return files | {"rights.json": render(bus_cases.rights_table())}
+    return files | {
+        "rights.json": render(bus_cases.rights_table()),
+        "schemas.json": render(schemas.schema_file()),
+        "asyncapi.yaml": catalogue.catalogue_text(),
+    }
 
 
 def _contents() -> dict[str, Mapping[str, Plain]]:

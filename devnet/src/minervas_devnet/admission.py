@@ -36,6 +36,8 @@ class Admission:
         self.settings_file = directory / "admission.toml"
         self.passphrase_file = directory / "ca.passphrase"
         self.http_port, self.health_port = free_ports(2)
+        self.fingerprint = ""
+        """Of the CA, as applicants compare it."""
         self.url = f"https://{LOOPBACK}:{self.http_port}"
         self.process = ManagedProcess(
             "admission", [console_script(PROGRAM), "run", "--config", self.settings_file], log_file, directory=directory
@@ -49,7 +51,8 @@ class Admission:
         self.export_dir.chmod(0o755)
         write_atomic(self.passphrase_file, secrets.token_urlsafe(32).encode() + b"\n")
         self._write_settings(database, broker_port)
-        self.command("init")
+        said = self.command("init")
+        self.fingerprint = next(word for word in said.split() if word.startswith("sha256:"))
         self.command("migrate")
 
     def command(self, verb: str, *arguments: str | Path) -> str:
@@ -70,10 +73,6 @@ class Admission:
         """Members whose applications wait for a decision, with the fingerprint that both sides compare."""
         listed: list[dict[str, str]] = json.loads(self.command("pending", "--json"))
         return {each["member"]: each["fingerprint"] for each in listed}
-
-    def fingerprint(self) -> str:
-        """The CA's fingerprint, which applicants compare."""
-        return self.command("fingerprint").strip()
 
     def _write_settings(self, database: NodeDatabase, broker_port: int) -> None:
         options = self._options

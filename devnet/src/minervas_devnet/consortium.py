@@ -8,7 +8,7 @@ the reverse order, whatever went wrong before.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
@@ -19,7 +19,7 @@ from minervas_devnet.health import is_status
 from minervas_devnet.node import Node
 from minervas_devnet.options import DevnetOptions
 from minervas_devnet.postgres import PostgresServer
-from minervas_devnet.processes import ManagedProcess, Supervisor
+from minervas_devnet.processes import ManagedProcess, ProcessFailed, Supervisor, uninterrupted
 from minervas_devnet.progress import Progress
 from minervas_devnet.waiting import wait_until
 
@@ -42,16 +42,17 @@ class Consortium:
         self.options = options
         self.log_dir = directory / "logs"
         self.nodes: dict[str, Node] = {}
+        """The members' nodes by member."""
+        self.outsiders: list[Node] = []
+        """Nodes that are no member's."""
         self.progress = progress or Progress()
         self.postgres = PostgresServer(directory / "postgres")
         self.admission = Admission(directory / "admission", self.log_dir / "admission.log", options)
         self.broker = BrokerServer(directory / "broker", self.admission.export_dir)
-        self.fingerprint = ""
-        """Of the CA, as applicants compare it."""
         self._supervisor = Supervisor()
 
-    def start(self) -> None:
-        """Start servers and admission.
+    def start(self, members: Sequence[str] = ()) -> list[Node]:
+        """Start servers and admission, and meanwhile the services of `members`, which then wait for approval.
 
         Raises:
             MinervasError: if one of them does not come up; what runs by then is stopped by `stop`.
@@ -59,15 +60,19 @@ class Consortium:
         self.log_dir.mkdir(mode=0o755)
         with self.progress.step("PostgreSQL runs"):
             self._supervisor.add(self.postgres).start()
-            database = self.postgres.create_database("consortium")
+        with ThreadPoolExecutor(max_workers=1) as beside:
+            nodes = beside.submit(self.add_nodes, members)
+            self._start_admission()
+            return nodes.result()
+
+    def _start_admission(self) -> None:
         with self.progress.step("admission made the certificate authority and the genesis"):
-            self.admission.prepare(database, self.broker.port)
+            self.admission.prepare(self.postgres.create_database("consortium"), self.broker.port)
         with self.progress.step("Mosquitto runs: TLS 1.3, client certificates, rights, revocation list"):
             self._start_broker()
         with self.progress.step("admission runs"):
             self._supervisor.add(self.admission.process).start()
             self.wait_admission()
-            self.fingerprint = self.admission.fingerprint()
 
     def wait_admission(self) -> None:
         """Wait until admission is connected and answers."""
@@ -80,42 +85,53 @@ class Consortium:
     def add_nodes(self, members: Sequence[str]) -> list[Node]:
         """Make members' nodes and start their services, which then wait for approval."""
         nodes = [self._make_node(member) for member in members]
-        with ThreadPoolExecutor(max_workers=2) as pool:
-            list(pool.map(Node.prepare, nodes))
-        for node in nodes:
-            node.start()
-        for node in nodes:
-            node.wait_enrolled()
+        if nodes:
+            with self.progress.step("the members' services made their keys"):
+                for failure in _on_each(Node.prepare, nodes):
+                    raise failure
+                for node in nodes:
+                    node.start()
+                for node in nodes:
+                    node.wait_enrolled()
         return nodes
 
     def make_outsider(self, member: str) -> Node:
-        """Make a node that is not counted among the consortium's; its services are not started."""
+        """Make a node that is not counted among the members'; its services are not started, its database is empty."""
         node = self._make_node(member)
-        del self.nodes[member]
-        node.prepare()
+        self.outsiders.append(self.nodes.pop(member))
+        node.write_settings()
         return node
 
-    def join(self, node: Node) -> None:
-        """Let a node apply, approve it as the operator would, and wait until its services work.
+    def join(self, *nodes: Node) -> None:
+        """Let nodes apply, approve them one after another as the operator would, and wait until they work.
 
         Raises:
-            ProcessFailed: if the application or the approval fails.
+            ProcessFailed: if an application or an approval fails.
         """
-        joining = self.apply(node)
-        self.admission.command("approve", "--yes", node.member)
-        joining.wait_for_exit(timeout_s=JOIN_TIMEOUT_S)
-        node.wait_ready()
+        applying = [self._supervisor.add(self._apply(node)) for node in nodes]
+        pending = self.wait_pending(*nodes)
+        for node, join in zip(nodes, applying, strict=True):
+            fingerprint = pending[node.member]
+            if fingerprint not in join.output():
+                raise ProcessFailed(join.name, join.exit_status, f"another fingerprint than {fingerprint}")
+            with self.progress.step(f"{node.member}: both sides see {fingerprint}, the operator approved"):
+                self.admission.command("approve", "--yes", node.member)
+                if (status := join.wait_for_exit(timeout_s=JOIN_TIMEOUT_S)) != 0:
+                    raise ProcessFailed(join.name, status, join.output())
+        for node in nodes:
+            node.wait_ready()
 
-    def apply(self, node: Node) -> ManagedProcess:
-        """Let a node apply; returns its `minervas join`, which waits for the operator's decision."""
-        joining = self._supervisor.add(node.join_process(self.admission.url, self.fingerprint))
-        joining.start()
-        joining.wait_for(
-            lambda: node.member in self.admission.pending(),
-            timeout_s=APPLY_TIMEOUT_S,
-            awaited="its application to arrive",
-        )
-        return joining
+    def wait_pending(self, *nodes: Node) -> dict[str, str]:
+        """Wait until the operator sees the nodes' applications; returns their fingerprints by member."""
+        members = {node.member for node in nodes}
+        seen: dict[str, str] = {}
+
+        def all_there() -> bool:
+            seen.update(self.admission.pending())
+            return members <= set(seen)
+
+        wait_until(all_there, timeout_s=APPLY_TIMEOUT_S, awaited=f"the applications of {', '.join(sorted(members))}")
+        return seen
 
     def revoke(self, member: str) -> str:
         """End a membership; returns what the operator's command said."""
@@ -150,8 +166,10 @@ class Consortium:
         return "tips: " + "; ".join(lines)
 
     def stop(self) -> list[str]:
-        """Stop everything, last first; returns a line for each that could not be stopped."""
-        return self._supervisor.stop_all()
+        """Stop everything, the nodes first; returns a line for each thing that could not be stopped."""
+        with uninterrupted():
+            failures = _on_each(Node.stop, [*self.nodes.values(), *self.outsiders])
+            return [*map(str, failures), *self._supervisor.stop_all()]
 
     def __enter__(self) -> Self:
         try:
@@ -171,6 +189,12 @@ class Consortium:
         self.broker.install((self.admission.export_dir / "ca.crt").read_bytes(), certificate.read_bytes())
         self._supervisor.add(self.broker).start()
 
+    def _apply(self, node: Node) -> ManagedProcess:
+        """Start a node's `minervas join`, which ends after the operator's decision."""
+        joining = node.join_process(self.admission.url, self.admission.fingerprint)
+        joining.start()
+        return joining
+
     def _make_node(self, member: str) -> Node:
         node = Node(
             member,
@@ -180,5 +204,12 @@ class Consortium:
             broker_port=self.broker.port,
             options=self.options,
         )
-        self.nodes[member] = self._supervisor.add(node)
+        self.nodes[member] = node
         return node
+
+
+def _on_each(action: Callable[[Node], None], nodes: Sequence[Node]) -> list[BaseException]:
+    """Do something with all nodes, some at a time; returns what went wrong."""
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        outcomes = [pool.submit(action, node) for node in nodes]
+    return [error for outcome in outcomes if (error := outcome.exception()) is not None]

@@ -8,7 +8,7 @@ import time
 
 SAMPLE_S = 0.2
 BATCH = 2_000
-SHARE_PER_MILLE = 600
+SHARE_PER_MILLE = 500
 """Part of the cores' time that is left for searching beside the services and servers of a devnet."""
 
 

@@ -22,6 +22,9 @@ from minervas_devnet.toml_text import Value, as_toml
 ENROL_TIMEOUT_S = 30.0
 READY_TIMEOUT_S = 40.0
 
+DATABASE = "database"
+"""Name of the proxy between a ledger and PostgreSQL."""
+
 PROGRAMS = {service: f"minervas-{service}" for service in SERVICES}
 
 
@@ -55,9 +58,10 @@ class Node:
         self.api = NodeApi(f"http://{LOOPBACK}:{self.api_port}")
         self.health_ports = dict(zip(SERVICES, free_ports(len(SERVICES)), strict=True))
         self.proxies = {
-            service: TcpProxy(LOOPBACK, broker_port, name=f"{member}.{service}") for service in sorted(options.proxied)
+            name: TcpProxy(LOOPBACK, database.port if name == DATABASE else broker_port, name=f"{member}.{name}")
+            for name in sorted(options.proxied)
         }
-        """Services that reach the broker through one, by name."""
+        """Between a service and the broker, by service; and between the ledger and PostgreSQL (`DATABASE`)."""
         self.services = {service: self._process(service, log_dir) for service in SERVICES}
         """The services' processes by name."""
         self._log_dir = log_dir
@@ -67,13 +71,17 @@ class Node:
         """Settings file of one service."""
         return self.directory / f"{service}.toml"
 
-    def prepare(self) -> None:
-        """Make the directory, settings, proxies and database tables."""
+    def write_settings(self) -> None:
+        """Make the directory and the services' settings files."""
         self.directory.mkdir(mode=0o700, parents=True)
-        for proxy in self.proxies.values():
-            proxy.start()
         for service in SERVICES:
             self.settings_file(service).write_text(self._settings(service), encoding="utf-8")
+
+    def prepare(self) -> None:
+        """Make directory, settings, proxies and database tables."""
+        self.write_settings()
+        for proxy in self.proxies.values():
+            proxy.start()
         run_program(PROGRAMS["ledger"], "migrate", "--config", self.settings_file("ledger"))
 
     def start(self) -> None:
@@ -102,7 +110,7 @@ class Node:
         command: list[str | Path] = [
             *(console_script("minervas"), "join", admission_url, "--ca-fingerprint", fingerprint),
             *("--member", self.member, "--name", self.member, "--contact", f"post@{self.member}.example"),
-            *("--directory", self.directory),
+            *("--node", self.directory),
         ]
         return ManagedProcess(f"{self.member}.join", command, self._log_dir / f"{self.member}.join.log")
 
@@ -119,12 +127,12 @@ class Node:
         self.api.close()
 
     def cut(self, *services: str) -> None:
-        """Cut services off from the broker (all proxied ones if none is named)."""
+        """Cut services off from the broker, or the ledger from its database (`DATABASE`); all if none is named."""
         for service in services or self.proxies:
             self.proxies[service].cut()
 
     def restore(self, *services: str) -> None:
-        """Let services reach the broker again (all proxied ones if none is named)."""
+        """Join again what was cut; all if none is named."""
         for service in services or self.proxies:
             self.proxies[service].restore()
 
@@ -161,7 +169,7 @@ class Node:
         writer = self.database.writer
         return {
             "host": self.database.host,
-            "port": self.database.port,
+            "port": self.proxies[DATABASE].port if DATABASE in self.proxies else self.database.port,
             "name": self.database.name,
             "user": writer.user,
             "password_file": writer.password_file,

@@ -29,4 +29,5 @@ class DevnetOptions:
     """How much the searches step back, so that the machine stays usable."""
     log_level: str = "info"
     proxied: frozenset[str] = field(default_factory=frozenset)
-    """Services that reach the broker through a proxy of their own, which can cut them off."""
+    """Services that reach the broker, and with `database` ledgers that reach PostgreSQL, through a proxy of their own,
+    which can cut them off."""

@@ -1,4 +1,4 @@
-"""Nodes that must not get in: they run the real peer with certificates that nobody approved.
+"""Nodes that must not get in: they run a real service with certificates that nobody approved.
 
 Everything else they need is public or easily copied: the CA certificate, the genesis, the broker's address. What they
 lack is a certificate of the consortium, or the rights that an approval gives to its name.
@@ -26,8 +26,12 @@ REFUSAL_TIMEOUT_S = 20.0
 DAY = dt.timedelta(days=1)
 
 
+SERVICE = "miner"
+"""What the outsider runs: any service would do, this one asks for nothing but a certificate."""
+
+
 class Outsider:
-    """A node whose peer is given a certificate behind admission's back.
+    """A node whose miner is given a certificate behind admission's back.
 
     Args:
         node: prepared, its services not started.
@@ -41,7 +45,7 @@ class Outsider:
         self._broker_port = broker_port
 
     def try_self_made(self) -> str:
-        """Let it try with a certificate of its own making; returns the peer's last words."""
+        """Let it try with a certificate of its own making; returns the miner's last words."""
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Not the consortium's CA")])
         return self._try(key, name)
@@ -60,22 +64,22 @@ class Outsider:
         return self._try(key, certificate.subject)
 
     def _try(self, issuer_key: ec.EllipticCurvePrivateKey, issuer: x509.Name) -> str:
-        peer = self.node.services["peer"]
+        miner = self.node.services[SERVICE]
         ready = self.node.directory / "issued" / "ready"
         ready.unlink(missing_ok=True)
-        peer.start()
-        enrolment = self.node.directory / "enrol" / "peer.json"
-        peer.wait_for(enrolment.exists, timeout_s=REFUSAL_TIMEOUT_S, awaited="its enrolment")
+        miner.start()
+        enrolment = self.node.directory / "enrol" / f"{SERVICE}.json"
+        miner.wait_for(enrolment.exists, timeout_s=REFUSAL_TIMEOUT_S, awaited="its enrolment")
         self._install(enrolment, issuer_key, issuer)
-        peer.wait_for_exit(timeout_s=REFUSAL_TIMEOUT_S)
-        return peer.output().splitlines()[-1]
+        miner.wait_for_exit(timeout_s=REFUSAL_TIMEOUT_S)
+        return miner.output().splitlines()[-1]
 
     def _install(self, enrolment: Path, issuer_key: ec.EllipticCurvePrivateKey, issuer: x509.Name) -> None:
-        """Do what `minervas join` does after an approval, with a certificate for the peer's own key."""
+        """Do what `minervas join` does after an approval, with a certificate for the miner's own key."""
         claim = msgspec.json.decode(enrolment.read_bytes(), type=ServiceEnrolment).claim
         request = x509.load_pem_x509_csr(claim.csr.encode())
         issued = self.node.directory / "issued"
-        write_atomic(issued / "certs" / "peer.crt", _certify(request, issuer_key, issuer))
+        write_atomic(issued / "certs" / f"{SERVICE}.crt", _certify(request, issuer_key, issuer))
         write_atomic(issued / "ca.crt", (self._admission.export_dir / "ca.crt").read_bytes())
         write_atomic(issued / "genesis.json", (self._admission.directory / "data" / "genesis.json").read_bytes())
         write_atomic(issued / "membership.json", b"[]")

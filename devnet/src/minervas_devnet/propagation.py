@@ -34,11 +34,12 @@ class Propagation:
 def measure(miner_logs: Iterable[Path], ledger_logs: Iterable[Path]) -> Propagation:
     """Compare when blocks were found with when each ledger connected them.
 
-    A block that lost against another one, or that came to a ledger together with its successors (after a
-    reorganisation or while catching up), is left out.
+    Blocks from before the youngest ledger's first one are left out (it got them by catching up), and so are blocks
+    that lost against another one or came to a ledger together with others after a reorganisation.
     """
-    found = {key: time for log in miner_logs for key, time in _times(log, "block_found")}
     connected = [dict(_times(log, "block_connected")) for log in ledger_logs]
+    since = max((min(times.values(), default=0.0) for times in connected), default=0.0)
+    found = {key: time for log in miner_logs for key, time in _times(log, "block_found") if time > since}
     everywhere = [key for key in found if all(key in times for times in connected)]
     seconds = [max(times[key] for times in connected) - found[key] for key in everywhere]
     return Propagation(tuple(sorted(seconds)))

@@ -21,7 +21,9 @@ FRAME_BYTES = 1_200
 def build_draft(chain: Chain, mempool: Mempool, miner: str, now_ms: int) -> tuple[Draft, tuple[Transaction, ...]]:
     """The block that `miner` should search for on the tip, with its transactions.
 
-    Transactions that do not apply (yet) are left in the queue. A miner may be admitted by the block itself.
+    Transactions that do not apply (yet) are left in the queue. A miner may be admitted by the block itself. No
+    transaction is left out to make the miner eligible: a sole active miner that an admission (one more member to let
+    go first) excludes would otherwise mine on without it for ever; so it waits for the others, or for the idle time.
 
     Raises:
         TransientFault: ``block_miner_unknown`` (not admitted, or revoked) or ``block_miner_too_soon`` (others are

@@ -220,7 +220,9 @@ class MqttConnection:
     def _connect(self) -> None:
         """Connect (blocks) and start paho's thread; reads the TLS files anew, so renewed ones are used."""
         settings = self._settings
-        self._client.tls_set_context(client_context(settings.ca_file, settings.cert_file, settings.key_file))
+        context = client_context(settings.ca_file, settings.cert_file, settings.key_file)
+        context.sslsocket_class = _TidySocket
+        self._client.tls_set_context(context)
         properties = _properties(PacketTypes.CONNECT)
         properties.SessionExpiryInterval = 0
         self._client.connect(
@@ -296,6 +298,17 @@ class MqttConnection:
         ack = self._acks.get(mid)
         if ack is not None and not ack.done():
             ack.set_result(codes)
+
+
+class _TidySocket(ssl.SSLSocket):
+    """paho does not close its socket when the handshake fails: every refusal would leak one."""
+
+    def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002  # the signature of ssl.SSLSocket
+        try:
+            super().do_handshake(block)
+        except OSError:
+            self.close()
+            raise
 
 
 def _properties(packet_type: int) -> Properties:

@@ -80,9 +80,25 @@ def client_context(ca_file: Path, cert_file: Path | None, key_file: Path | None)
 
 
 def diagnose(
-    host: str, port: int, ca_file: Path, cert_file: Path | None, key_file: Path | None, *, timeout_s: float = 5.0
+    host: str,
+    port: int,
+    ca_file: Path,
+    cert_file: Path | None,
+    key_file: Path | None,
+    *,
+    timeout_s: float = 5.0,
+    quiet_s: float = QUIET_S,
 ) -> Diagnosis:
     """Connect without speaking MQTT and report what the broker thinks of our certificate. Blocks.
+
+    Args:
+        host: of the broker.
+        port: of the broker.
+        ca_file: whom we trust.
+        cert_file: our certificate, or None to try without.
+        key_file: its key.
+        timeout_s: for TCP and TLS each.
+        quiet_s: how long to wait for an alert; no alert means that we are accepted.
 
     Raises:
         LocalFault: ``bad_key_file`` if our own files are unusable.
@@ -93,7 +109,7 @@ def diagnose(
             socket.create_connection((host, port), timeout=timeout_s) as plain,
             context.wrap_socket(plain, server_hostname=host) as secured,
         ):
-            return _listen(secured)
+            return _listen(secured, quiet_s)
     except ssl.SSLError as error:
         return explain_tls_error(error, cert_file)
     except OSError as error:
@@ -101,9 +117,9 @@ def diagnose(
         return Diagnosis("unreachable", "", f"no connection to {host}:{port} ({reason})")
 
 
-def _listen(secured: ssl.SSLSocket) -> Diagnosis:
+def _listen(secured: ssl.SSLSocket, quiet_s: float) -> Diagnosis:
     """Wait for an alert after the handshake."""
-    secured.settimeout(QUIET_S)
+    secured.settimeout(quiet_s)
     try:
         data = secured.recv(1)
     except TimeoutError:

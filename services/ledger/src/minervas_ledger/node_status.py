@@ -8,6 +8,7 @@ from minervas_core.messages import Presence
 from minervas_core.node_messages import LedgerStatus, SearchProgress
 from minervas_ledger import __version__, refusals
 from minervas_ledger.chain_worker import ChainWorker
+from minervas_runtime.bus import Bus
 from minervas_runtime.clock import Clock, monotonic_ms
 
 PROGRESS_FRESH_MS = 3_000
@@ -72,13 +73,14 @@ class NodeStatus:
             tip=self._worker.view.tip,
         )
 
-    def health(self, *, connected: bool) -> dict[str, object]:
+    def health(self, bus: Bus) -> dict[str, object]:
         """Our part of /healthz."""
-        trouble = self._worker.trouble or ("" if connected else "The broker is away")
+        bus_trouble = "" if bus.connected else str(bus.refusal or "The broker is away")
+        trouble = self._worker.trouble or bus_trouble
         health: dict[str, object] = {
             "status": "failing" if trouble else "ok",
             "trouble": trouble,
-            "connected": connected,
+            "connected": bus.connected,
             "database": "away" if self._worker.trouble else "ok",
         }
         view = self._worker.last_view

@@ -134,7 +134,7 @@ class Node:
 
     async def _keep_status(self) -> None:
         while True:
-            self.context.status.update(self.status.health(connected=self.bus.connected))
+            self.context.status.update(self.status.health(self.bus))
             await asyncio.sleep(STATUS_S)
 
     async def _release_postponed(self) -> None:

@@ -1,0 +1,68 @@
+"""The command line's way to the peer's HTTP API."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+
+from minervas_core.errors import Code, LocalFault, MinervasError, TransientFault
+
+TIMEOUT_S = 15.0
+"""The peer itself waits up to 10 s for its ledger."""
+
+Json = dict[str, Any]
+
+
+class ApiClient:
+    """Asks one peer."""
+
+    def __init__(self, url: str, *, transport: httpx.BaseTransport | None = None) -> None:
+        """Prepare; nothing is sent yet.
+
+        Args:
+            url: where the API is, e.g. ``http://127.0.0.1:8730``.
+            transport: replaces the network in tests.
+        """
+        self._url = url
+        self._client = httpx.Client(base_url=url, timeout=TIMEOUT_S, trust_env=False, transport=transport)
+
+    def get(self, path: str, **query: int) -> Json:
+        """Get one page as parsed JSON.
+
+        Raises:
+            TransientFault: ``peer_unreachable`` if nothing answers there.
+            MinervasError: what the peer refused, with its code.
+        """
+        try:
+            response = self._client.get(path, params=query)
+            content = response.json()
+        except httpx.HTTPError as error:
+            raise TransientFault(
+                Code.PEER_UNREACHABLE,
+                "The peer's API does not answer; is the peer running and approved? Name it with --api or MINERVAS_API",
+                url=self._url,
+                reason=str(error) or type(error).__name__,
+            ) from error
+        except ValueError as error:
+            raise _not_ours(self._url) from error
+        if not isinstance(content, dict):
+            raise _not_ours(self._url)
+        if not response.is_success:
+            raise _refusal(content, self._url)
+        return content
+
+
+def _refusal(content: Mapping[str, Any], url: str) -> MinervasError:
+    try:
+        code = Code(str(content.get("code")))
+    except ValueError:
+        return _not_ours(url)
+    family = LocalFault if code is Code.WRONG_SHAPE else TransientFault
+    values = content.get("values")
+    return family(code, str(content.get("message")), **(values if isinstance(values, dict) else {}))
+
+
+def _not_ours(url: str) -> LocalFault:
+    return LocalFault(Code.BAD_SETTINGS, "What answers there is not a peer of this version", url=url)

@@ -1,0 +1,174 @@
+"""The command line `minervas`: which command with which arguments."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import httpx
+
+from minervas_peer import __version__
+from minervas_peer.api_client import ApiClient
+from minervas_peer.commands.abandoned import show_abandoned
+from minervas_peer.commands.blocks import show_block, show_blocks
+from minervas_peer.commands.join import run_join
+from minervas_peer.commands.members import show_members
+from minervas_peer.commands.output import Output
+from minervas_peer.commands.status import show_status
+from minervas_peer.commands.transaction import show_transaction
+from minervas_peer.join.fingerprint import parse_fingerprint
+from minervas_peer.join.flow import JoinOptions
+from minervas_peer.settings import ApiSettings
+from minervas_runtime.service import EXIT_FAILED, EXIT_OK, report_errors
+
+PROGRAM = "minervas"
+API_VARIABLE = "MINERVAS_API"
+DEFAULT_API = f"http://{ApiSettings().host}:{ApiSettings().port}"
+MAX_PAGE = 200
+
+
+def main() -> int:
+    """Entry point; returns the exit status."""
+    return run(sys.argv[1:])
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command; returns the exit status: 0 done, 1 failed, 2 wrong usage."""
+    given = _parser().parse_args(arguments)
+    try:
+        return report_errors(PROGRAM, lambda: _carry_out(given))
+    except KeyboardInterrupt:
+        sys.stderr.write(f"{PROGRAM}: interrupted; run the same command again to go on\n")
+        return EXIT_FAILED
+
+
+def _carry_out(given: argparse.Namespace) -> int:
+    if given.command == "version":
+        print(f"{PROGRAM} {__version__}")
+        return EXIT_OK
+    if given.command == "join":
+        options = JoinOptions(
+            url=given.url,
+            ca_fingerprint=given.ca_fingerprint,
+            member=given.member,
+            name=given.name,
+            contact=given.contact,
+            timeout_s=given.timeout,
+        )
+        run_join(options, given.node, Output())
+        return EXIT_OK
+    client, output = ApiClient(given.api), Output(as_json=given.json)
+    actions: dict[str, Callable[[], None]] = {
+        "status": lambda: show_status(client, output),
+        "members": lambda: show_members(client, output),
+        "blocks": lambda: show_blocks(client, output, below_height=given.below, limit=given.limit),
+        "block": lambda: show_block(client, output, given.reference),
+        "tx": lambda: show_transaction(client, output, given.id),
+        "abandoned": lambda: show_abandoned(client, output, limit=given.limit),
+    }
+    actions[given.command]()
+    return EXIT_OK
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=PROGRAM, description="Join a Minervas consortium and look at your node.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_join(commands.add_parser("join", help="apply for membership and install what is granted"))
+    for name, text in (
+        ("status", "the node at a glance"),
+        ("members", "everybody who is or was a member"),
+        ("blocks", "the newest blocks"),
+        ("block", "one block with its transactions"),
+        ("tx", "one transaction and where it stands"),
+        ("abandoned", "searches of our miner that found nothing in time"),
+    ):
+        command = commands.add_parser(name, help=text)
+        default = os.environ.get(API_VARIABLE, DEFAULT_API)
+        command.add_argument("--api", type=_url, default=default, metavar="URL", help="the peer (%(default)s)")
+        command.add_argument("--json", action="store_true", help="print JSON for programs")
+        _add_arguments(name, command)
+    commands.add_parser("version", help="show the version")
+    return parser
+
+
+def _add_arguments(name: str, command: argparse.ArgumentParser) -> None:
+    if name in ("blocks", "abandoned"):
+        command.add_argument("--limit", type=_page, default=20, metavar="N", help="how many at most (20)")
+    if name == "blocks":
+        command.add_argument("--below", type=_height, default=0, metavar="HEIGHT", help="only below this height")
+    if name == "block":
+        command.add_argument("reference", type=_block, metavar="REF", help="hash, or height on the best chain")
+    if name == "tx":
+        command.add_argument("id", type=_hash, metavar="ID", help="id of the transaction")
+
+
+def _add_join(command: argparse.ArgumentParser) -> None:
+    command.add_argument("url", type=_https_url, metavar="URL", help="of the consortium's admission, https://...")
+    command.add_argument(
+        "--ca-fingerprint", type=_fingerprint, required=True, metavar="sha256:...", help="as the operator told you"
+    )
+    command.add_argument("--member", required=True, metavar="ID", help="id to apply for, e.g. mokpo-univ")
+    command.add_argument("--name", required=True, metavar="NAME", help="your organisation; never on the chain")
+    command.add_argument("--contact", required=True, metavar="CONTACT", help="how the operator reaches you")
+    command.add_argument("--node", type=Path, required=True, metavar="DIR", help="the node's directory")
+    command.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="give up waiting after this time")
+
+
+def _url(text: str, schemes: Sequence[str] = ("http", "https")) -> str:
+    try:
+        url = httpx.URL(text)
+    except (httpx.InvalidURL, ValueError) as error:
+        raise argparse.ArgumentTypeError(f"not a URL: {text!r}") from error
+    if url.scheme not in schemes or not url.host:
+        raise argparse.ArgumentTypeError(f"not a URL with {' or '.join(schemes)}: {text!r}")
+    return text.rstrip("/")
+
+
+def _https_url(text: str) -> str:
+    return _url(text, ("https",))
+
+
+def _fingerprint(text: str) -> str:
+    try:
+        return parse_fingerprint(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _matching(pattern: str, what: str) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise argparse.ArgumentTypeError(f"not {what}: {text!r}")
+        return text
+
+    return check
+
+
+_block = _matching(r"[0-9a-f]{64}|0|[1-9][0-9]{0,14}", "a block's hash or height")
+_hash = _matching(r"[0-9a-f]{64}", "the id of a transaction (64 hex digits)")
+
+
+def _number(text: str, low: int, high: int) -> int:
+    if not text.isdecimal() or not low <= int(text) <= high:
+        raise argparse.ArgumentTypeError(f"not a number from {low} to {high}: {text!r}")
+    return int(text)
+
+
+def _page(text: str) -> int:
+    return _number(text, 1, MAX_PAGE)
+
+
+def _height(text: str) -> int:
+    return _number(text, 0, 10**15 - 1)
+
+
+def _seconds(text: str) -> int:
+    return _number(text, 1, 10**9)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,47 @@
+"""The fingerprint of the consortium's CA, which the applicant has from the operator by another way."""
+
+from __future__ import annotations
+
+import re
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from minervas_core.encoding import sha256_hex
+from minervas_core.errors import Code, PeerFault
+
+_PREFIX = "sha256:"
+
+
+def parse_fingerprint(text: str) -> str:
+    """Read ``sha256:`` and 64 hex digits, in either case and with or without colons; returns the usual form.
+
+    Raises:
+        ValueError: if it is not one.
+    """
+    digits = re.sub(r"[:\s]", "", text.lower().removeprefix(_PREFIX))
+    if not text.lower().startswith(_PREFIX) or not re.fullmatch(r"[0-9a-f]{64}", digits):
+        raise ValueError(f"not of the form {_PREFIX} and 64 hex digits: {text!r}")
+    return _PREFIX + digits
+
+
+def check_ca(pem: bytes, fingerprint: str) -> x509.Certificate:
+    """Read a CA certificate and check that it is the one that was announced.
+
+    Raises:
+        PeerFault: ``bad_enrolment`` if it is another one, or no certificate at all.
+    """
+    try:
+        certificate = x509.load_pem_x509_certificate(pem)
+    except ValueError as error:
+        raise PeerFault(Code.BAD_ENROLMENT, "The server did not give a CA certificate; is the URL right?") from error
+    found = _PREFIX + sha256_hex(certificate.public_bytes(Encoding.DER))
+    if found != fingerprint:
+        raise PeerFault(
+            Code.BAD_ENROLMENT,
+            "The server's CA has another fingerprint: a wrong URL or fingerprint, or somebody in between. Nothing was "
+            "sent. Ask the operator by phone",
+            expected=fingerprint,
+            found=found,
+        )
+    return certificate

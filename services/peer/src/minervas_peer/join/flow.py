@@ -1,0 +1,236 @@
+"""The steps of joining, each of which can be interrupted and is found again by the next run.
+
+1. Get the CA, compare its fingerprint; then everything goes over verified HTTPS.
+2. Wait for the requests and public keys of the node's services.
+3. Write the application to the node's secrets, send it, write the receipt beside it.
+4. Ask until it is decided.
+5. Check what is granted, install it, and mark it as ready.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from minervas_core.encoding import decode, encode
+from minervas_core.enrolment import (
+    MAX_APPLICATION_BYTES,
+    Application,
+    ApplicationReceipt,
+    ApplicationState,
+    ConsortiumInfo,
+    ServiceEnrolment,
+    application_fingerprint,
+    check_application,
+)
+from minervas_core.errors import Code, LocalFault, PeerFault, TransientFault
+from minervas_core.identifiers import check_member_id
+from minervas_peer.join.admission_client import AdmissionClient, check_clock, fetch_ca
+from minervas_peer.join.grant_check import check_grant
+from minervas_peer.join.http_exchange import Refused
+from minervas_peer.join.install import install
+from minervas_peer.join.node_directory import NodeDirectory, StoredApplication
+from minervas_runtime.clock import Clock
+from minervas_runtime.randomness import new_salt
+
+ENROLMENT_POLL_S = 0.5
+STATE_POLL_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class JoinOptions:
+    """What the applicant said."""
+
+    url: str
+    ca_fingerprint: str
+    """``sha256:`` and 64 hex digits."""
+    member: str
+    name: str
+    contact: str
+    timeout_s: float | None = None
+    """How long to wait in all; for ever if not given."""
+
+
+class Join:
+    """One run of `minervas join`."""
+
+    def __init__(
+        self,
+        options: JoinOptions,
+        node: NodeDirectory,
+        *,
+        say: Callable[[str], None],
+        clock: Clock,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._options = options
+        self._node = node
+        self._say = say
+        self._clock = clock
+        self._sleep = sleep
+        self._deadline_s = None if options.timeout_s is None else time.monotonic() + options.timeout_s
+
+    def run(self) -> None:
+        """Apply (or go on with an application), wait for the decision, install.
+
+        Raises:
+            MinervasError: one clear line for everything that can go wrong; the next run goes on where this one ended.
+        """
+        options = self._options
+        check_member_id(options.member)
+        if self._node.is_joined:
+            self._say(f"{self._node.path} has joined already; there is nothing to do.")
+            return
+        ca_pem = fetch_ca(options.url, options.ca_fingerprint, self._clock.now_ms())
+        with AdmissionClient(options.url, ca_pem) as client:
+            info = client.consortium()
+            check_clock(self._clock.now_ms(), info.time_ms)
+            self._say(f"Consortium: {info.name}")
+            self._wait_for_services()
+            enrolments = self._node.enrolments(options.member)
+            stored, receipt = self._apply(client, enrolments)
+            application = decode(bytes(stored.application), Application, max_bytes=MAX_APPLICATION_BYTES)
+            self._say_fingerprint(application, receipt)
+            state = self._wait_for_decision(client, receipt)
+        self._finish(state, application, info, ca_pem)
+
+    def _wait_for_services(self) -> None:
+        said: list[str] = []
+        while missing := self._node.missing_services():
+            if missing != said:
+                self._say(f"Waiting for the services to hand in their public keys: {', '.join(missing)} (start them)")
+                said = missing
+            self._pause(ENROLMENT_POLL_S, f"services have not handed in their keys: {', '.join(missing)}")
+
+    def _apply(
+        self, client: AdmissionClient, enrolments: list[ServiceEnrolment]
+    ) -> tuple[StoredApplication, ApplicationReceipt]:
+        """Send the application, or the one of an earlier run; its receipt is on disk when this returns."""
+        stored = self._resumed(enrolments)
+        if stored is not None and isinstance(stored.receipt, ApplicationReceipt):
+            return stored, stored.receipt
+        if stored is not None:
+            try:
+                return self._send(client, stored)
+            except Refused as refusal:
+                if refusal.code is not Code.CLOCK_OFFSET:
+                    raise
+                # it was made long ago and had never arrived: a new one is due
+        return self._send(client, self._new_application(enrolments))
+
+    def _resumed(self, enrolments: list[ServiceEnrolment]) -> StoredApplication | None:
+        """The application of an earlier run.
+
+        Raises:
+            LocalFault: ``bad_enrolment`` if it is for something else than what is asked for now.
+        """
+        stored = self._node.load_application()
+        if stored is None:
+            return None
+        application = decode(bytes(stored.application), Application, max_bytes=MAX_APPLICATION_BYTES)
+        options = self._options
+        before = (stored.url, stored.ca_fingerprint, application.member)
+        if before != (options.url, options.ca_fingerprint, options.member):
+            raise LocalFault(
+                Code.BAD_ENROLMENT,
+                "Another application of this node is under way; go on with it, or delete secrets/application.json",
+                url=stored.url,
+                member=application.member,
+            )
+        if application.services != enrolments:
+            raise LocalFault(
+                Code.BAD_ENROLMENT,
+                "The services have other keys than when you applied; restore them, or delete secrets/application.json "
+                "and tell the operator",
+                member=application.member,
+            )
+        return stored
+
+    def _new_application(self, enrolments: list[ServiceEnrolment]) -> StoredApplication:
+        options = self._options
+        fields = {"name": options.name, "contact": options.contact}
+        try:
+            application = msgspec.convert(
+                {
+                    "member": options.member,
+                    "salt": new_salt(),
+                    "sent_at_ms": self._clock.now_ms(),
+                    "services": [msgspec.to_builtins(enrolment) for enrolment in enrolments],
+                    **fields,
+                },
+                Application,
+            )
+        except msgspec.ValidationError as error:
+            raise LocalFault(
+                Code.BAD_ENROLMENT, "Name and contact have 1 to 200 printable characters each", **fields
+            ) from error
+        check_application(application)
+        return StoredApplication(
+            url=options.url,
+            ca_fingerprint=options.ca_fingerprint,
+            application=msgspec.Raw(encode(application)),
+        )
+
+    def _send(self, client: AdmissionClient, stored: StoredApplication) -> tuple[StoredApplication, ApplicationReceipt]:
+        self._node.store_application(stored)
+        try:
+            receipt = client.apply(bytes(stored.application))
+        except Refused:
+            self._node.forget_application()
+            raise
+        stored = msgspec.structs.replace(stored, receipt=receipt)
+        self._node.store_application(stored)
+        self._say("The application was received.")
+        return stored, receipt
+
+    def _say_fingerprint(self, application: Application, receipt: ApplicationReceipt) -> None:
+        """Show the fingerprint of what we sent, not what the server says of it.
+
+        Raises:
+            PeerFault: ``bad_enrolment`` if the server has another application in hand.
+        """
+        fingerprint = application_fingerprint(application)
+        if receipt.fingerprint != fingerprint:
+            raise PeerFault(Code.BAD_ENROLMENT, "The server received another application than ours; tell the operator")
+        self._say(f"Fingerprint to compare with the operator by phone: {fingerprint}")
+
+    def _wait_for_decision(self, client: AdmissionClient, receipt: ApplicationReceipt) -> ApplicationState:
+        said = ""
+        while True:
+            try:
+                state = client.state(receipt)
+                if state.state in ("approved", "rejected"):
+                    return state
+                now: str = state.state
+            except TransientFault as error:
+                now = f"unknown ({error.message}; trying on)"
+            if now != said:
+                self._say(f"State: {now}")
+                said = now
+            self._pause(STATE_POLL_S, f"the application is not decided yet: {now}")
+
+    def _finish(self, state: ApplicationState, application: Application, info: ConsortiumInfo, ca_pem: bytes) -> None:
+        if state.state == "rejected":
+            self._node.forget_application()
+            reason = "" if isinstance(state.reason, msgspec.UnsetType) else state.reason
+            raise Refused(Code.BAD_ENROLMENT, "The application was rejected", reason=reason)
+        if isinstance(state.grant, msgspec.UnsetType):
+            raise PeerFault(Code.BAD_ENROLMENT, "The application is approved, but the server gave no certificates")
+        check_grant(state.grant, application, info, self._options.ca_fingerprint)
+        install(state.grant, ca_pem, self._node)
+        self._say(f"Approved. {application.member} is a member of {info.name}; the services start by themselves.")
+
+    def _pause(self, seconds: float, waiting_for: str) -> None:
+        """Sleep a little.
+
+        Raises:
+            TransientFault: ``timeout`` if the time given with --timeout is over.
+        """
+        if self._deadline_s is not None and time.monotonic() + seconds > self._deadline_s:
+            raise TransientFault(
+                Code.TIMEOUT, "Stopped waiting; run the same command again to go on", waiting_for=waiting_for
+            )
+        self._sleep(seconds)

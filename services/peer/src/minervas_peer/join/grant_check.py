@@ -1,0 +1,80 @@
+"""Check what admission granted before anything is installed: it must be for our keys, and by the right authority."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from minervas_core.enrolment import MEMBER_SERVICES, Application, ConsortiumInfo, Grant, check_application
+from minervas_core.errors import Code, LocalFault, PeerFault
+from minervas_core.genesis import Genesis, load_genesis
+from minervas_core.identifiers import Principal
+from minervas_peer.join.fingerprint import check_ca
+from minervas_peer.membership_proof import prove_membership
+
+
+def check_grant(grant: Grant, application: Application, info: ConsortiumInfo, fingerprint: str) -> None:
+    """Check a grant.
+
+    Raises:
+        PeerFault: ``bad_enrolment`` saying what is wrong with it.
+    """
+    authority = check_ca(grant.ca_pem.encode(), fingerprint)
+    _check_certificates(grant.certificates, application, authority)
+    genesis = _genesis(bytes(grant.genesis), info)
+    try:
+        registered = prove_membership(application.member, [bytes(raw) for raw in grant.membership], genesis)
+    except PeerFault as error:
+        raise _bad("The granted membership is not signed by the consortium's authority", str(error)) from error
+    if registered != check_application(application):
+        raise _bad("The granted membership registers other keys than ours", application.member)
+
+
+def _check_certificates(certificates: Mapping[str, str], application: Application, authority: x509.Certificate) -> None:
+    if set(certificates) != set(MEMBER_SERVICES):
+        raise _bad("The certificates are not those that were asked for", ",".join(sorted(certificates)))
+    for enrolment in application.services:
+        claim = enrolment.claim
+        request = x509.load_pem_x509_csr(claim.csr.encode())
+        principal = str(Principal(application.member, claim.service))
+        _check_certificate(certificates[claim.service], request.public_key(), principal, authority)
+
+
+def _check_certificate(pem: str, key: CertificatePublicKeyTypes, principal: str, authority: x509.Certificate) -> None:
+    try:
+        certificate = x509.load_pem_x509_certificate(pem.encode())
+        certificate.verify_directly_issued_by(authority)
+        usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+        certified = certificate.public_key()
+    except (ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound) as error:
+        raise _bad("A certificate is not one of the consortium's CA", f"{principal}: {error}") from error
+    names = [str(name.value) for name in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    if names != [principal]:
+        raise _bad("A certificate is for another name", f"{','.join(names)} instead of {principal}")
+    if _der(certified) != _der(key):
+        raise _bad("A certificate is for another key than ours", principal)
+    if list(usage) != [ExtendedKeyUsageOID.CLIENT_AUTH]:
+        raise _bad("A certificate is not a client's", principal)
+
+
+def _genesis(raw: bytes, info: ConsortiumInfo) -> Genesis:
+    try:
+        genesis = load_genesis(raw)
+    except LocalFault as error:
+        raise _bad("The genesis is damaged", str(error)) from error
+    if (genesis.hash, genesis.network) != (info.genesis_hash, info.network):
+        raise _bad("The genesis is not the one of this consortium", genesis.hash)
+    return genesis
+
+
+def _der(key: CertificatePublicKeyTypes) -> bytes:
+    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def _bad(problem: str, found: str) -> PeerFault:
+    return PeerFault(Code.BAD_ENROLMENT, f"{problem}; nothing was installed. Tell the operator", found=found[:300])

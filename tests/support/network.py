@@ -1,0 +1,152 @@
+"""Helpers of the network tests, after Bitcoin's functional tests: wait, sync, split, join, kill."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from minervas_core.genesis import Parameters
+from minervas_devnet.consortium import Consortium
+from minervas_devnet.hash_rate import fitting_difficulty
+from minervas_devnet.health import is_status
+from minervas_devnet.node import Node
+from minervas_devnet.options import SERVICES, DevnetOptions
+from minervas_devnet.workdir import WorkDir
+from tests.support.seed import SEED
+from tests.support.wait import wait_until
+
+MEMBERS = ("alpha", "beta", "gamma")
+"""The first one is the operator's."""
+
+BLOCK_INTERVAL_MS = 500
+HEAL_TIMEOUT_S = 40.0
+SYNC_TIMEOUT_S = 40.0
+
+
+class Network:
+    """A running consortium and what tests do to it."""
+
+    def __init__(self, consortium: Consortium) -> None:
+        self.consortium = consortium
+        self.alpha, self.beta, self.gamma = (consortium.nodes[member] for member in MEMBERS)
+
+    @property
+    def nodes(self) -> list[Node]:
+        """The members' nodes."""
+        return list(self.consortium.nodes.values())
+
+    def sync_tips(self, *nodes: Node, at_least: int = 1, timeout: float = SYNC_TIMEOUT_S) -> int:
+        """Wait until nodes (all if none is named) have the same tip at some height or more; returns the height.
+
+        Raises:
+            WaitTimeout: with every node's tip.
+        """
+        compared = nodes or self.nodes
+        heights: list[int] = []
+
+        def same() -> bool:
+            tips = [node.api.tip() for node in compared]
+            first = tips[0]
+            if first is None or first.height < at_least or any(tip != first for tip in tips):
+                return False
+            heights.append(first.height)
+            return True
+
+        wait_until(same, timeout, self.consortium.describe_tips)
+        return heights[-1]
+
+    def height(self, node: Node) -> int:
+        """Height of a node's tip; -1 while it does not answer."""
+        tip = node.api.tip()
+        return tip.height if tip else -1
+
+    def wait_blocks(self, count: int, *nodes: Node, timeout: float = SYNC_TIMEOUT_S) -> None:
+        """Wait until each of these nodes (all if none is named) has that many more blocks than now."""
+        wanted = [(node, self.height(node) + count) for node in nodes or self.nodes]
+        wait_until(
+            lambda: all(self.height(node) >= height for node, height in wanted), timeout, self.consortium.describe_tips
+        )
+
+    def goes_on(self, blocks: int = 2) -> None:
+        """Check that the network still makes blocks and agrees on them."""
+        self.wait_blocks(blocks)
+        self.sync_tips()
+
+    def split(self, *nodes: Node) -> None:
+        """Cut these nodes' peers off: each goes on with its own chain."""
+        for node in nodes:
+            node.cut("peer")
+        for node in nodes:
+            wait_until(lambda node=node: not is_status(node.health_ports["peer"], "ok"))  # type: ignore[misc] # default
+
+    def join(self, *nodes: Node) -> None:
+        """Let them see the others again."""
+        for node in nodes:
+            node.restore("peer")
+
+    def add(self, member: str) -> Node:
+        """Let one more member join."""
+        [node] = self.consortium.add_nodes([member])
+        self.consortium.join(node)
+        return node
+
+    def forget(self, node: Node) -> None:
+        """Stop a node and leave it out from now on."""
+        node.stop()
+        self.consortium.nodes.pop(node.member, None)
+
+    def heal(self) -> None:
+        """Start whatever does not run, connect whoever is cut off, and wait until all agree."""
+        consortium = self.consortium
+        consortium.postgres.start()
+        consortium.broker.start()
+        consortium.admission.process.start()
+        for node in self.nodes:
+            node.restore()
+            node.start()
+        consortium.wait_admission()
+        for node in self.nodes:
+            node.wait_ready()
+        self.sync_tips(timeout=HEAL_TIMEOUT_S)
+
+    def refusals(self, node: Node) -> dict[str, int]:
+        """What a node's peer has refused since its start, by code."""
+        return node.api.status().refusals
+
+    def audit_all(self) -> None:
+        """Check every database against a replay from genesis."""
+        for node in self.nodes:
+            passed, said = node.audit()
+            assert passed, f"{node.member}: {said}"
+
+    def hint(self) -> None:
+        """Say how to look at what happened."""
+        directory = self.consortium.directory
+        sys.stderr.write(f"seed {SEED}; all logs in order of time: .venv/bin/minervas-devnet logs {directory}\n")
+
+
+@contextmanager
+def start_network(work: WorkDir, members: Sequence[str] = MEMBERS) -> Iterator[Network]:
+    """Run a consortium of these members, all of whose services reach the broker and the database through proxies."""
+    options = DevnetOptions(
+        name="Network tests",
+        operator_member=members[0],
+        proxied=frozenset((*SERVICES, "database")),
+        miner_nice=19,
+        parameters=Parameters(
+            block_interval_ms=BLOCK_INTERVAL_MS,
+            initial_difficulty=fitting_difficulty(BLOCK_INTERVAL_MS, len(members)),
+            lwma_window=8,
+            diversity_per_mille=0,  # a member that is cut off can go on alone
+        ),
+    )
+    consortium = Consortium(work.path, options)
+    try:
+        consortium.join(*consortium.start(members))
+        yield Network(consortium)
+    except BaseException:
+        work.keep()
+        raise
+    finally:
+        consortium.stop()
