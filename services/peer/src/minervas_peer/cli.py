@@ -61,7 +61,12 @@ def _carry_out(given: argparse.Namespace) -> int:
         )
         run_join(options, given.node, Output())
         return EXIT_OK
-    client, output = ApiClient(given.api), Output(as_json=given.json)
+    with ApiClient(given.api) as client:
+        _show(given, client, Output(as_json=given.json))
+    return EXIT_OK
+
+
+def _show(given: argparse.Namespace, client: ApiClient, output: Output) -> None:
     actions: dict[str, Callable[[], None]] = {
         "status": lambda: show_status(client, output),
         "members": lambda: show_members(client, output),
@@ -71,7 +76,6 @@ def _carry_out(given: argparse.Namespace) -> int:
         "abandoned": lambda: show_abandoned(client, output, limit=given.limit),
     }
     actions[given.command]()
-    return EXIT_OK
 
 
 def _parser() -> argparse.ArgumentParser:
