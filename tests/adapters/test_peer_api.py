@@ -338,8 +338,9 @@ def test_a_port_in_use_is_one_clear_error() -> None:
 def command(served: str, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
     """Runs a command in a thread, as it blocks; returns status, output and error output."""
 
-    async def run(*arguments: str) -> tuple[int, str, str]:
-        status = await asyncio.to_thread(cli.run, [*arguments, "--api", served])
+    async def run(*arguments: str, before: bool = False) -> tuple[int, str, str]:
+        given = ["--api", served, *arguments] if before else [*arguments, "--api", served]
+        status = await asyncio.to_thread(cli.run, given)
         return status, *capsys.readouterr()
 
     return run
@@ -365,6 +366,7 @@ async def test_commands_give_json_to_programs(site: Site, command: Callable[...,
         status, out, _ = await command(*arguments, "--json")
         assert status == 0
         assert json.loads(out)
+    assert (await command("--json", "status", before=True))[1] == (await command("status", "--json"))[1]
 
 
 async def test_a_refusal_of_the_api_is_one_line_and_status_1(command: Callable[..., Any]) -> None:
