@@ -5,17 +5,18 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from minervas_core.blocks import Block, decode_header
 from minervas_core.errors import Code, LocalFault, TransientFault
 from minervas_core.node_messages import AbandonedSearch
 from minervas_core.tree import HeaderNode
 from minervas_devnet.postgres import PostgresServer
-from minervas_devnet.postgres_roles import NodeDatabase
 from minervas_ledger.chain_open import ChainOpener
 from minervas_ledger.settings import DatabaseSettings
 from minervas_ledger.store import chain_reads
@@ -28,26 +29,21 @@ from tests.support.wait import wait_until
 
 
 @pytest.fixture
-def database(node_database: NodeDatabase) -> DatabaseSettings:
-    return migrated(node_database)
-
-
-@pytest.fixture
 def local() -> LocalChain:
     """A second node with the same genesis, to make blocks with and to compare with."""
     return LocalChain()
 
 
 @pytest.fixture
-def stored(database: DatabaseSettings, local: LocalChain) -> Iterator[StoredChain]:
-    chain = StoredChain(database, local.genesis)
+def stored(ledger_database: DatabaseSettings, local: LocalChain) -> Iterator[StoredChain]:
+    chain = StoredChain(ledger_database, local.genesis)
     yield chain
     chain.now.close()
 
 
 @pytest.fixture
-def reader(database: DatabaseSettings) -> Iterator[Connection]:
-    connection = connect(database, application="test")
+def reader(ledger_database: DatabaseSettings) -> Iterator[Connection]:
+    connection = connect(ledger_database, application="test")
     yield connection
     connection.close()
 
@@ -207,8 +203,9 @@ def test_side_branch_with_a_wrong_signature_is_deleted_and_may_come_right(
 # whole or not at all
 
 
-def end_session_at(server: PostgresServer, database: DatabaseSettings, table: str) -> None:
-    """From now on, the first write to a table ends the session that makes it, in the middle of its transaction."""
+@contextmanager
+def sessions_cut_at(server: PostgresServer, database: DatabaseSettings, table: str) -> Iterator[None]:
+    """Inside, the first write to a table ends the session that makes it, in the middle of its transaction."""
     with psycopg.connect(server.superuser_conninfo(database.name), autocommit=True) as connection:
         connection.execute(
             """
@@ -216,12 +213,12 @@ def end_session_at(server: PostgresServer, database: DatabaseSettings, table: st
             $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END $$
             """
         )
-        connection.execute(f"CREATE TRIGGER cut AFTER INSERT OR UPDATE ON {table} EXECUTE FUNCTION cut()".encode())
-
-
-def mend(server: PostgresServer, database: DatabaseSettings) -> None:
-    with psycopg.connect(server.superuser_conninfo(database.name), autocommit=True) as connection:
-        connection.execute("DROP FUNCTION cut CASCADE")
+        create = sql.SQL("CREATE TRIGGER cut AFTER INSERT OR UPDATE ON {} EXECUTE FUNCTION cut()")
+        connection.execute(create.format(sql.Identifier(table)))
+        try:
+            yield
+        finally:
+            connection.execute("DROP FUNCTION cut CASCADE")
 
 
 @pytest.mark.parametrize("table", ["blocks", "transactions", "roster", "node_state"])
@@ -236,11 +233,10 @@ def test_connection_lost_in_the_middle_of_a_commit_leaves_nothing_of_it(
     for node in list(base.blocks())[::-1]:
         other.receive(block_of(local, node))
     winning = [other.extend("m2", [admit("late", expires=6)], start=1000), other.extend("m0")]
-    end_session_at(postgres_server, stored.settings, table)
-    with pytest.raises((psycopg.OperationalError, psycopg.InterfaceError)):
-        stored.take(*winning)
-    assert not stored.now.usable
-    mend(postgres_server, stored.settings)
+    with sessions_cut_at(postgres_server, stored.settings, table):
+        with pytest.raises((psycopg.OperationalError, psycopg.InterfaceError)):
+            stored.take(*winning)
+        assert not stored.now.usable
     assert stored.reopen().view() == before
     same_chain(stored, local)
     assert stored.take(*winning) == ["side_branch", "connected"]

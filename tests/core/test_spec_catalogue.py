@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -149,6 +150,41 @@ def test_requests_inside_a_node_are_those_of_the_code() -> None:
 def test_events_inside_a_node_are_those_of_the_code() -> None:
     found = {kind: types for (_, kind), types in kinds_of("node", with_reply=False).items()}
     assert found == {kind: {body.__name__} for kind, body in node_messages.NODE_EVENT_TYPES.items()}
+
+
+# what the services take
+
+
+SERVICES = Path(__file__).parents[2] / "services"
+
+
+def _taken_in_code(role: str) -> set[str]:
+    """Kinds for which a service registers a handler with a literal kind."""
+    found: set[str] = set()
+    for path in (SERVICES / role / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and node.func.attr in ("on", "serve", "listen")
+                and node.args
+                and isinstance(node.args[0], ast.Constant)
+            ):
+                found.add(str(node.args[0].value))
+    return found
+
+
+@pytest.mark.parametrize("role", [*NODE_ROLES, "admission"])
+def test_every_service_takes_what_the_catalogue_sends_to_its_inbox(role: str) -> None:
+    inboxes = {
+        channel_of(operation["channel"])["address"].rpartition("/")[2]
+        for operation in OPERATIONS.values()
+        if operation["action"] == "receive"
+        and operation["x-role"] == role
+        and channel_of(operation["channel"])["address"].startswith("inbox/")
+    }
+    assert inboxes
+    assert _taken_in_code(role) == inboxes
 
 
 # topics, rights, MQTT

@@ -58,10 +58,6 @@ def test_every_vector_file_is_generated() -> None:
     assert {f"vectors/{name}.json" for name in FILES} == {name for name in GENERATED if name.startswith("vectors/")}
 
 
-def test_writing_twice_gives_the_same_bytes() -> None:
-    assert vector_files() == GENERATED
-
-
 def test_every_code_of_a_vector_exists() -> None:
     codes = {case.get("code") for _, _, case in _all_cases()} - {None}
     assert codes <= set(Code)
@@ -93,9 +89,6 @@ def code_of(action: Callable[[], object]) -> str | None:
     except MinervasError as error:
         return str(error.code)
     return None
-
-
-# one function for each section; the last lines say which
 
 
 def accepted_value(case: Case) -> None:

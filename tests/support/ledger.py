@@ -30,6 +30,8 @@ from minervas_core.node_messages import (
     LedgerStatus,
     Pause,
     PeerTip,
+    Submit,
+    SubmitResults,
     Template,
     TipChanged,
 )
@@ -119,6 +121,8 @@ class RemoteMember:
     spoil_headers: Callable[[list[bytes]], list[bytes]] = lambda headers: headers
     spoil_bodies: Callable[[list[bytes]], list[bytes]] = lambda bodies: bodies
     max_bodies: int = 128
+    silent: str = ""
+    """Kind of question that it never answers."""
 
     @property
     def tip(self) -> ChainTip:
@@ -126,15 +130,20 @@ class RemoteMember:
         tip = self.chain.tip
         return ChainTip(height=tip.height, hash=tip.hash, work=f"{tip.work:x}")
 
-    def headers(self, body: FetchHeaders) -> Headers:
-        self.asked.append("headers")
+    async def headers(self, body: FetchHeaders) -> Headers:
+        await self._hear("headers")
         nodes = self.chain.chain.tree.after(body.locator, body.limit)
         return Headers(headers=[msgspec.Raw(raw) for raw in self.spoil_headers([encode(n.header) for n in nodes])])
 
-    def bodies(self, body: FetchBodies) -> Bodies:
-        self.asked.append("bodies")
+    async def bodies(self, body: FetchBodies) -> Bodies:
+        await self._hear("bodies")
         known = [self.chain.store.blocks[each] for each in body.hashes if each in self.chain.store.blocks]
         return Bodies(blocks=[msgspec.Raw(raw) for raw in self.spoil_bodies(known[: self.max_bodies])])
+
+    async def _hear(self, kind: str) -> None:
+        self.asked.append(kind)
+        if kind == self.silent:
+            await asyncio.Event().wait()
 
 
 class FakePeer:
@@ -169,6 +178,11 @@ class FakePeer:
         """Hand a block in that a member announced."""
         return await self.ask("block", DeliverBlock(block=msgspec.Raw(block.raw), origin=origin), BlockResult)
 
+    async def submit(self, *raw: bytes, origin: str = "consortium") -> SubmitResults:
+        """Hand transactions in."""
+        body = Submit(transactions=[msgspec.Raw(each) for each in raw], origin=origin)
+        return await self.ask("submit", body, SubmitResults)
+
     async def status(self) -> LedgerStatus:
         return await self.ask("status", GetStatus(), LedgerStatus)
 
@@ -178,10 +192,10 @@ class FakePeer:
         await self.link.send("ledger", "peer_tip", PeerTip(member=member, tip=tip or remote.tip))
 
     async def _on_fetch_headers(self, body: FetchHeaders, service: str) -> Headers:
-        return self._remote(body.member).headers(body)
+        return await self._remote(body.member).headers(body)
 
     async def _on_fetch_bodies(self, body: FetchBodies, service: str) -> Bodies:
-        return self._remote(body.member).bodies(body)
+        return await self._remote(body.member).bodies(body)
 
     def _remote(self, member: str) -> RemoteMember:
         remote = self.remotes.get(member)
@@ -265,10 +279,15 @@ class LedgerNode:
         self.database = database
         self.peer = FakePeer(self.broker)
         self.miner = FakeMiner(self.broker)
-        paths = NodePaths(data=directory, enrol=directory, issued=directory, secrets=directory)
-        self._settings = LedgerSettings(member=MEMBER, paths=paths, database=database)
-        self.context = ServiceContext("ledger", MEMBER, self._settings, self.clock)
+        self._directory = directory
+        self.context = ServiceContext("ledger", MEMBER, self.settings_for(database), self.clock)
         self.running: asyncio.Task[None] | None = None
+
+    def settings_for(self, database: DatabaseSettings) -> LedgerSettings:
+        """Settings with another database."""
+        here = self._directory
+        paths = NodePaths(data=here, enrol=here, issued=here, secrets=here)
+        return LedgerSettings(member=MEMBER, paths=paths, database=database)
 
     async def start(self) -> None:
         """Start everything and wait until the ledger answers."""

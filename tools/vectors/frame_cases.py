@@ -104,9 +104,9 @@ def _case(name: str, data: bytes, topic: str, correlation: bytes, content: bytes
 
 def refused_frame_cases() -> list[Case]:
     """Frames that are refused, each with one difference from a good one."""
-    data, own = gossip(REQUEST_TOPIC, CORRELATION), node(NODE_TOPIC, CORRELATION)
+    data = gossip(REQUEST_TOPIC, CORRELATION)
     other_topic = REQUEST_TOPIC.replace("get_bodies", "get_headers")
-    cases = [
+    cases: list[Case] = [
         _refused("other topic", data, topic=other_topic),
         _refused("other recipient", data, topic=REQUEST_TOPIC.replace("haenam-farm", "kim-house")),
         _refused("other correlation data", data, correlation=bytes(16)),
@@ -133,12 +133,15 @@ def refused_frame_cases() -> list[Case]:
         _refused("one byte", b"\0"),
         _refused("no bytes", b""),
     ]
-    inside = {"topic": NODE_TOPIC, "secret": NODE_KEY, "wallet": None}
+    return cases + _refused_node_frames()
+
+
+def _refused_node_frames() -> list[Case]:
+    own = node(NODE_TOPIC, CORRELATION)
     return [
-        *cases,
         _refused_node("node frame: time changed", _headed(own, put("sent_at_ms", value=SENT_AT_MS + 1))),
         _refused_node("node frame: sender changed", _headed(own, put("sender", value="haenam-farm"))),
-        _refused_node("node frame: other topic", own, topic=str(inside["topic"]).replace("found", "abandoned")),
+        _refused_node("node frame: other topic", own, topic=NODE_TOPIC.replace("found", "abandoned")),
         _refused_node("node frame: other correlation data", own, correlation=bytes(16)),
         _refused_node("node frame: other node key", own, secret=seed("another node key")),
         _refused_node("node frame: with a signature", _headed(own, put("signature", value="00" * 64))),

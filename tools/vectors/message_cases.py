@@ -56,9 +56,18 @@ def sample_cases(samples: Mapping[str, Record]) -> list[Case]:
 
 def refused_message_cases() -> list[Case]:
     """Messages that are refused by their form; each names the type that was expected."""
+    cases: list[Case] = []
+    for kind, of_kind in {**_request_faults(), **_other_faults()}.items():
+        named = {f"{kind.__name__}: {name}": data for name, data in of_kind.items()}
+        found = refused(named, _decoder(kind))
+        cases += [case | {"type": kind.__name__, "max_bytes": MAX_BYTES} for case in found]
+    return cases
+
+
+def _request_faults() -> dict[type[Record], dict[str, bytes]]:
     hash_list = ["00" * 32]
     headers = encode(GetHeaders(locator=[], limit=1))
-    faults: dict[type[Record], dict[str, bytes]] = {
+    return {
         GetHeaders: {
             "limit 0": changed(headers, put("limit", value=0)),
             "limit 501": changed(headers, put("limit", value=501)),
@@ -74,6 +83,12 @@ def refused_message_cases() -> list[Case]:
             "message is a list": b"[]",
             "message is cut": b'{"limit":1',
         },
+    }
+
+
+def _other_faults() -> dict[type[Record], dict[str, bytes]]:
+    hash_list = ["00" * 32]
+    return {
         GetBodies: {
             "no hash": b'{"hashes":[]}',
             "129 hashes": changed(b'{"hashes":[]}', put("hashes", value=hash_list * 129)),
@@ -98,12 +113,6 @@ def refused_message_cases() -> list[Case]:
             )
         },
     }
-    cases: list[Case] = []
-    for kind, of_kind in faults.items():
-        named = {f"{kind.__name__}: {name}": data for name, data in of_kind.items()}
-        found = refused(named, _decoder(kind))
-        cases += [case | {"type": kind.__name__, "max_bytes": MAX_BYTES} for case in found]
-    return cases
 
 
 def _decoder(kind: type[Record]) -> Callable[[bytes], object]:

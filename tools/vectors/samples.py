@@ -197,6 +197,11 @@ def _ledger_samples() -> dict[str, Record]:
             refusals={"bad_signature": 2, "not_json": 1},
             search=_progress(),
         ),
+    }
+
+
+def _chain_samples() -> dict[str, Record]:
+    return {
         "GetBlocks": node_messages.GetBlocks(below_height=0, limit=20),
         "BlockSummaries": node_messages.BlockSummaries(
             blocks=[
@@ -225,21 +230,25 @@ def _ledger_samples() -> dict[str, Record]:
 def node_samples() -> dict[str, Record]:
     """Messages between the services of one node, by name of the sample."""
     template_id = seed("template", 16).hex()
-    return _ledger_samples() | {
-        "TipChanged": node_messages.TipChanged(tip=_tip(), roster_hash=ROSTER_HASH, syncing=False),
-        "Announce": node_messages.Announce(block=Raw(BLOCK_2.raw)),
-        "FetchHeaders": node_messages.FetchHeaders(member=HAENAM.member, locator=[BLOCK_1.hash], limit=500),
-        "FetchBodies": node_messages.FetchBodies(member=HAENAM.member, hashes=[BLOCK_2.hash]),
-        "GetTemplate": node_messages.GetTemplate(),
-        "Template": node_messages.Template(
-            template_id=template_id, draft=BLOCK_3.header.draft(), give_up_ms=8_000, retime_ms=1_000
-        ),
-        "Pause": node_messages.Pause(reason="not admitted yet"),
-        "SearchProgress": _progress(),
-        "Found": node_messages.Found(template_id=template_id, header=BLOCK_3.header, signature=BLOCK_3.signature),
-        "Abandoned": node_messages.Abandoned(template_id=template_id, search=_abandoned()),
-        "Stored": node_messages.Stored(),
-    }
+    return (
+        _ledger_samples()
+        | _chain_samples()
+        | {
+            "TipChanged": node_messages.TipChanged(tip=_tip(), roster_hash=ROSTER_HASH, syncing=False),
+            "Announce": node_messages.Announce(block=Raw(BLOCK_2.raw)),
+            "FetchHeaders": node_messages.FetchHeaders(member=HAENAM.member, locator=[BLOCK_1.hash], limit=500),
+            "FetchBodies": node_messages.FetchBodies(member=HAENAM.member, hashes=[BLOCK_2.hash]),
+            "GetTemplate": node_messages.GetTemplate(),
+            "Template": node_messages.Template(
+                template_id=template_id, draft=BLOCK_3.header.draft(), give_up_ms=8_000, retime_ms=1_000
+            ),
+            "Pause": node_messages.Pause(reason="not admitted yet"),
+            "SearchProgress": _progress(),
+            "Found": node_messages.Found(template_id=template_id, header=BLOCK_3.header, signature=BLOCK_3.signature),
+            "Abandoned": node_messages.Abandoned(template_id=template_id, search=_abandoned()),
+            "Stored": node_messages.Stored(),
+        }
+    )
 
 
 def enrolment_samples() -> dict[str, Record]:
@@ -283,8 +292,7 @@ def enrolment_samples() -> dict[str, Record]:
     }
 
 
-def document_samples() -> dict[str, Record]:
-    """Documents of the chain and of frames, by name of the sample."""
+def _frame_samples() -> dict[str, Record]:
     signed = frames.FrameHeader(
         version=1,
         network=NETWORK,
@@ -295,22 +303,7 @@ def document_samples() -> dict[str, Record]:
         signature="00" * 64,
     )
     topic = "mesh/v1/mokpo-univ/peer/tx"
-    admission, block = ADMISSIONS[0], BLOCK_1
     return {
-        "GenesisFile": genesis.GenesisFile(
-            body=GENESIS_BODY, signature=AUTHORITY.sign(genesis.PURPOSE, NETWORK, encode(GENESIS_BODY))
-        ),
-        "Parameters": PARAMETERS,
-        "TransactionForm, admit": TransactionForm(body=admission.body, signature=admission.signature),
-        "TransactionForm, revoke": TransactionForm(body=REVOCATION.body, signature=REVOCATION.signature),
-        "Draft": block.header.draft(),
-        "Header": block.header,
-        "BlockForm": BlockForm(
-            header=block.header,
-            signature=block.signature,
-            transactions=[Raw(transaction.raw) for transaction in block.transactions],
-            votes=[],
-        ),
         "FrameHeader": signed,
         "FrameBinding": frames.FrameBinding(
             version=1,
@@ -332,6 +325,27 @@ def document_samples() -> dict[str, Record]:
         ),
         "SenderKeyInfo": messages.SenderKeyInfo(
             network=NETWORK, sender=MOKPO.member, recipient=KIM.member, epoch=1, key_id=sender_key(MOKPO).key_id
+        ),
+    }
+
+
+def document_samples() -> dict[str, Record]:
+    """Documents of the chain and of frames, by name of the sample."""
+    admission, block = ADMISSIONS[0], BLOCK_1
+    return _frame_samples() | {
+        "GenesisFile": genesis.GenesisFile(
+            body=GENESIS_BODY, signature=AUTHORITY.sign(genesis.PURPOSE, NETWORK, encode(GENESIS_BODY))
+        ),
+        "Parameters": PARAMETERS,
+        "TransactionForm, admit": TransactionForm(body=admission.body, signature=admission.signature),
+        "TransactionForm, revoke": TransactionForm(body=REVOCATION.body, signature=REVOCATION.signature),
+        "Draft": block.header.draft(),
+        "Header": block.header,
+        "BlockForm": BlockForm(
+            header=block.header,
+            signature=block.signature,
+            transactions=[Raw(transaction.raw) for transaction in block.transactions],
+            votes=[],
         ),
     }
 

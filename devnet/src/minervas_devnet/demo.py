@@ -80,6 +80,7 @@ def _run(work: WorkDir, *, once: bool) -> int:
         with view:
             refusals = _scenario(consortium, view)
             results = [*_final_checks(consortium, progress), *refusals]
+            view.show(take_snapshot(consortium.nodes.values()))
         progress.say = say_line  # the live view is over
         passed = all(result.holds for result in results)
         print_report(consortium, results)

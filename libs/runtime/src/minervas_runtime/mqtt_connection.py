@@ -53,7 +53,7 @@ class BusSettings:
     publish_timeout_s: float = 10.0
     """How long publish and subscribe wait for a connection and the acknowledgement."""
     retry_min_s: float = 0.25
-    retry_max_s: float = 10.0
+    retry_max_s: float = 5.0
     """Pause before a new attempt while the broker is away: doubles from min to max, with jitter."""
     refused_retry_s: float = 60.0
     """Pause before a new attempt after the broker has refused us or the operator has ended our session."""

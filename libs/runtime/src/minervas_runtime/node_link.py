@@ -26,7 +26,7 @@ from minervas_runtime.handler_queue import HandlerQueue
 from minervas_runtime.metrics import HANDLER_ERRORS, REFUSALS
 from minervas_runtime.pending_replies import PendingReplies
 from minervas_runtime.randomness import new_frame_nonce
-from minervas_runtime.request_gate import RequestGate
+from minervas_runtime.request_gate import MAX_RUNNING, RequestGate
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ class NodeLink:
         self._clock = clock or SystemClock()
         self._kinds: dict[str, _Kind] = {}
         self._pending = PendingReplies()
-        self._gate = RequestGate(monotonic_ms)
+        self._gate = RequestGate(monotonic_ms, max_per_sender=MAX_RUNNING)
 
     def on(self, kind: str, body_type: type[Body], handler: Handle[Body]) -> None:
         """Handle messages of one kind; what `handler` raises as `MinervasError` goes back to the requester."""

@@ -13,8 +13,8 @@ REMEMBERED_MS = 60_000
 MAX_REMEMBERED = 10_000
 MAX_RUNNING = 64
 """Requests worked on at the same time, in all."""
-MAX_RUNNING_PER_SENDER = 16
-"""Requests worked on at the same time for one sender, so that one cannot use up the place of all."""
+MAX_RUNNING_PER_MEMBER = 16
+"""Requests worked on at the same time for one member, so that one cannot use up the place of all."""
 
 
 class RequestGate:
@@ -22,10 +22,12 @@ class RequestGate:
 
     Args:
         now_ms: any clock; it only serves to forget.
+        max_per_sender: how many requests of one sender may run at the same time.
     """
 
-    def __init__(self, now_ms: Callable[[], int]) -> None:
+    def __init__(self, now_ms: Callable[[], int], *, max_per_sender: int = MAX_RUNNING_PER_MEMBER) -> None:
         self._now_ms = now_ms
+        self._max_per_sender = max_per_sender
         self._seen: collections.OrderedDict[tuple[str, bytes], int] = collections.OrderedDict()
         self._running: dict[asyncio.Task[None], str] = {}
 
@@ -44,7 +46,7 @@ class RequestGate:
     def has_room(self, sender: str) -> bool:
         """Whether one more request of this sender may run."""
         of_sender = sum(1 for other in self._running.values() if other == sender)
-        return len(self._running) < MAX_RUNNING and of_sender < MAX_RUNNING_PER_SENDER
+        return len(self._running) < MAX_RUNNING and of_sender < self._max_per_sender
 
     def run(self, sender: str, work: Coroutine[Any, Any, None]) -> None:
         """Work on a request in a task of its own; `work` must deal with its errors itself."""

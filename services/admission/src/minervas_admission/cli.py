@@ -11,7 +11,6 @@ from minervas_admission import __version__
 from minervas_admission.ca import SERVER_DAYS
 from minervas_admission.commands import host, show
 from minervas_admission.commands.decide import Decisions
-from minervas_admission.service import run_admission
 from minervas_admission.settings import AdmissionSettings, load_admission_settings
 from minervas_core.rights import ADMISSION
 from minervas_runtime.service import EXIT_OK, report_errors, run_service
@@ -33,6 +32,9 @@ def _carry_out(given: argparse.Namespace) -> int:
         return EXIT_OK
     settings = load_admission_settings(given.config)
     if given.command == "run":
+        # Only here, because it brings the web framework: the operator's commands need not wait a second for it.
+        from minervas_admission.service import run_admission  # noqa: PLC0415
+
         return run_service(ADMISSION.service, settings, run_admission)
     actions: dict[str, Callable[[], None]] = {
         "check-config": lambda: host.run_check_config(settings, given.config),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import httpx
 
@@ -16,17 +17,24 @@ Json = dict[str, Any]
 
 
 class ApiClient:
-    """Asks one peer."""
+    """Asks one peer. Use as a context manager."""
 
-    def __init__(self, url: str, *, transport: httpx.BaseTransport | None = None) -> None:
+    def __init__(self, url: str) -> None:
         """Prepare; nothing is sent yet.
 
         Args:
             url: where the API is, e.g. ``http://127.0.0.1:8730``.
-            transport: replaces the network in tests.
         """
         self._url = url
-        self._client = httpx.Client(base_url=url, timeout=TIMEOUT_S, trust_env=False, transport=transport)
+        self._client = httpx.Client(base_url=url, timeout=TIMEOUT_S, trust_env=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._client.close()
 
     def get(self, path: str, **query: int) -> Json:
         """Get one page as parsed JSON.

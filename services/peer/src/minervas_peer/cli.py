@@ -61,7 +61,12 @@ def _carry_out(given: argparse.Namespace) -> int:
         )
         run_join(options, given.node, Output())
         return EXIT_OK
-    client, output = ApiClient(given.api), Output(as_json=given.json)
+    with ApiClient(given.api) as client:
+        _show(given, client, Output(as_json=given.json))
+    return EXIT_OK
+
+
+def _show(given: argparse.Namespace, client: ApiClient, output: Output) -> None:
     actions: dict[str, Callable[[], None]] = {
         "status": lambda: show_status(client, output),
         "members": lambda: show_members(client, output),
@@ -71,11 +76,11 @@ def _carry_out(given: argparse.Namespace) -> int:
         "abandoned": lambda: show_abandoned(client, output, limit=given.limit),
     }
     actions[given.command]()
-    return EXIT_OK
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=PROGRAM, description="Join a Minervas consortium and look at your node.")
+    _add_common(parser, api=os.environ.get(API_VARIABLE, DEFAULT_API), as_json=False)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_join(commands.add_parser("join", help="apply for membership and install what is granted"))
     for name, text in (
@@ -87,12 +92,17 @@ def _parser() -> argparse.ArgumentParser:
         ("abandoned", "searches of our miner that found nothing in time"),
     ):
         command = commands.add_parser(name, help=text)
-        default = os.environ.get(API_VARIABLE, DEFAULT_API)
-        command.add_argument("--api", type=_url, default=default, metavar="URL", help="the peer (%(default)s)")
-        command.add_argument("--json", action="store_true", help="print JSON for programs")
+        _add_common(command, api=argparse.SUPPRESS, as_json=argparse.SUPPRESS)
         _add_arguments(name, command)
     commands.add_parser("version", help="show the version")
     return parser
+
+
+def _add_common(parser: argparse.ArgumentParser, *, api: str, as_json: str | bool) -> None:
+    """Options that may stand before or after the command; what is suppressed there keeps the value given here."""
+    text = f"the peer's API; {API_VARIABLE} in the environment says the same ({DEFAULT_API})"
+    parser.add_argument("--api", type=_url, default=api, metavar="URL", help=text)
+    parser.add_argument("--json", action="store_true", default=as_json, help="print JSON for programs")
 
 
 def _add_arguments(name: str, command: argparse.ArgumentParser) -> None:

@@ -24,6 +24,7 @@ class Output:
 
     def __init__(self, console: Console | None = None, *, as_json: bool = False) -> None:
         self.as_json = as_json
+        self._has_tables = False
         self._console = console or Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 
     def say(self, line: str) -> None:
@@ -39,7 +40,7 @@ class Output:
         table = Table(title=Text(title), title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0))
         for name, value in facts:
             table.add_row(Text(name), Text(harmless(str(value))))
-        self._console.print(table)
+        self._print(table)
 
     def table(self, title: str, headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         """Print a table; columns whose values are numbers stand to the right."""
@@ -50,7 +51,14 @@ class Output:
             table.add_column(heading, justify="right" if is_number else "left", no_wrap=True)
         for row in cells:
             table.add_row(*(Text(harmless(_shown(cell))) for cell in row))
+        self._print(table)
+
+    def _print(self, table: Table) -> None:
+        """Print a table, with a blank line after the one before."""
+        if self._has_tables:
+            self._console.print()
         self._console.print(table)
+        self._has_tables = True
 
 
 def harmless(text: str) -> str:
