@@ -39,8 +39,17 @@ class LedgerLink:
         """The ledger said something: it is there."""
         self._retry_at_ms = None
 
-    async def ask(self, kind: str, body: Record, answer_type: type[Answer]) -> Answer:
+    async def ask(
+        self, kind: str, body: Record, answer_type: type[Answer], *, timeout_s: float | None = None
+    ) -> Answer:
         """Send a request and return the answer.
+
+        Args:
+            kind: of the request.
+            body: its content.
+            answer_type: of the answer.
+            timeout_s: for who does not want to wait as long as a busy ledger may take; says nothing about whether the
+                ledger is away.
 
         Raises:
             TransientFault: ``not_ready`` while the ledger is away, ``timeout`` or ``bus_offline``.
@@ -52,9 +61,10 @@ class LedgerLink:
         if self._retry_at_ms is not None:
             self._retry_at_ms = now_ms + RETRY_MS
         try:
-            answer = await self._link.request(LEDGER, kind, body, answer_type, self._timeout_s)
+            answer = await self._link.request(LEDGER, kind, body, answer_type, timeout_s or self._timeout_s)
         except NoReply:
-            self._retry_at_ms = monotonic_ms() + RETRY_MS
+            if timeout_s is None:
+                self._retry_at_ms = monotonic_ms() + RETRY_MS
             raise
         self.heard()
         return answer

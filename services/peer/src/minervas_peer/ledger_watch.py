@@ -32,6 +32,15 @@ class LedgerWatch:
         take_roster: TakeRoster,
         on_tip: Callable[[], None],
     ) -> None:
+        """Follow a ledger.
+
+        Args:
+            link: to the services of our node.
+            ledger: requests to the ledger.
+            interval_ms: pause between two looks at its status.
+            take_roster: called with every new roster.
+            on_tip: called when the tip moved, or a sync began or ended.
+        """
         self.tip: ChainTip | None = None
         """Head of our best chain; None until the ledger has spoken."""
         self.syncing = False
@@ -91,7 +100,7 @@ class LedgerWatch:
             self._look.set()
 
     def _move(self, tip: ChainTip, roster_hash: str, *, syncing: bool) -> None:
-        moved = tip != self.tip
+        moved = (tip, syncing) != (self.tip, self.syncing)
         self.tip, self.syncing, self._wanted_roster_hash = tip, syncing, roster_hash
         if moved:
             self._on_tip()

@@ -183,7 +183,9 @@ class PeerNode:
         await self.gossip.announce(bytes(event.block))
 
     def _on_own_tip(self) -> None:
-        self._own_presence.changed()
+        """Show the others our new tip; not every one of a sync, where hundreds follow each other in a second."""
+        if not self.ledger_watch.syncing:
+            self._own_presence.changed()
         self._compare_tips.set()
 
     async def _keep_comparing_tips(self) -> None:

@@ -15,6 +15,7 @@ from minervas_core.node_messages import PeerTip
 from minervas_core.topics import MeshTopic, parse_topic
 from minervas_peer.key_courier import PEER
 from minervas_peer.ledger_link import LedgerLink
+from minervas_peer.rate_limit import RateLimit
 from minervas_peer.refusals import Refusals
 from minervas_runtime.bus import Bus, Message
 from minervas_runtime.clock import monotonic_ms
@@ -23,6 +24,10 @@ log = logging.getLogger(__name__)
 
 MAX_PRESENT = 4_096
 """Members remembered; the broker lets only members in."""
+
+PRESENCE_BURST = 20
+PRESENCE_REFILL_MS = 500
+"""How often one member's presence makes us speak to our ledger; what comes faster is told at the next comparison."""
 
 TELL_AGAIN_MS = 10_000
 """A tip that our ledger still does not have is told again after this time."""
@@ -65,6 +70,7 @@ class PresenceWatch:
         self._can_ask = can_ask
         self._present: OrderedDict[str, Presence] = OrderedDict()
         self._told: dict[str, _Told] = {}
+        self._rate = RateLimit(burst=PRESENCE_BURST, refill_ms=PRESENCE_REFILL_MS)
 
     async def start(self) -> None:
         """Subscribe; retained presence comes at once.
@@ -126,7 +132,8 @@ class PresenceWatch:
         self._present.move_to_end(member)
         if len(self._present) > MAX_PRESENT:
             self._forget(next(iter(self._present)))
-        await self.tell(member)
+        if self._rate.allow(member, monotonic_ms()):
+            await self.tell(member)
 
     def _forget(self, member: str) -> None:
         self._present.pop(member, None)

@@ -9,6 +9,7 @@ from pathlib import Path
 from minervas_core import box
 from minervas_core.box import BoxKey
 from minervas_core.errors import Code, LocalFault, PeerFault
+from minervas_core.genesis import Genesis
 from minervas_core.identifiers import Principal
 from minervas_core.keys import SigningKey
 from minervas_peer import __version__
@@ -49,7 +50,7 @@ async def run_peer(context: ServiceContext[PeerSettings]) -> None:
     try:
         issued = await wait_for_issue(settings.paths, PEER, settings.member, broker=settings.broker)
         identity = Identity(settings.member, wallet, box_key, tuple(issued.membership))
-        check_membership(identity, issued)
+        check_membership(identity, issued.genesis)
         await serve(context, MqttBus(_bus_settings(context, issued)), identity, issued, api)
     finally:
         api.close()
@@ -65,14 +66,14 @@ def load_keys(directory: Path) -> tuple[SigningKey, BoxKey]:
     return wallet, BoxKey(load_or_create_seed(directory / BOX_KEY_FILE, box.SEED_BYTES))
 
 
-def check_membership(identity: Identity, issued: Issued) -> None:
+def check_membership(identity: Identity, genesis: Genesis) -> None:
     """Check that the authority admitted us with the keys that we have: nobody would listen to us otherwise.
 
     Raises:
         LocalFault: ``bad_enrolment``.
     """
     try:
-        keys = prove_membership(identity.member, identity.membership, issued.genesis)
+        keys = prove_membership(identity.member, identity.membership, genesis)
     except PeerFault as error:
         raise LocalFault(
             Code.BAD_ENROLMENT,

@@ -31,6 +31,9 @@ from minervas_peer.ledger_link import LedgerLink
 from minervas_peer.status import PeerStatus
 from minervas_runtime.bus import Bus
 
+STATUS_TIMEOUT_S = 2.0
+"""The status page comes without the ledger's part rather than late."""
+
 
 class NodeView:
     """The node as the API shows it. Every method raises what the ledger or the way to it raises."""
@@ -44,7 +47,8 @@ class NodeView:
     async def status(self) -> models.Status:
         """The node at a glance; also while the ledger is away."""
         try:
-            ledger = _ledger_state(await self._ledger.ask("status", GetStatus(), LedgerStatus))
+            answer = await self._ledger.ask("status", GetStatus(), LedgerStatus, timeout_s=STATUS_TIMEOUT_S)
+            ledger = _ledger_state(answer)
         except TransientFault:
             ledger = None
         return models.Status(
