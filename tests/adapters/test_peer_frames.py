@@ -128,6 +128,12 @@ def test_a_frame_under_an_unknown_key_and_one_of_an_unknown_member_wait_for_thei
         receiver.opener.open(Message(topic, frame(sender=C, key=C.sender_key(1), topic=topic)), C.name)
 
 
+def test_before_our_ledger_has_told_a_roster_every_frame_waits() -> None:
+    receiver = Receiver()
+    receiver.opener = FrameOpener(NETWORK, MemberDirectory(A.name), receiver.keys)
+    assert receiver.code(Message(TOPIC, frame())) is Code.FRAME_UNKNOWN_KEY
+
+
 def test_a_frame_under_an_unknown_key_that_its_sender_did_not_sign_does_not_wait() -> None:
     assert Receiver().code(Message(TOPIC, frame(sender=C, key=B.sender_key(NOW_MS + 1)))) is Code.BAD_SIGNATURE
 

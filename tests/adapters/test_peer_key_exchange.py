@@ -30,7 +30,7 @@ Loss = Callable[[str, str, Outgoing], bool]
 class Side:
     """One member's exchange."""
 
-    def __init__(self, member: Member, *, epoch: int = NOW_MS) -> None:
+    def __init__(self, member: Member, *, epoch: int = NOW_MS, has_roster: bool = True) -> None:
         self.member = member
         self.directory = MemberDirectory(member.name)
         self.exchange = KeyExchange(
@@ -41,6 +41,8 @@ class Side:
             seal=seal_to_box,
             clock=ManualClock(NOW_MS),
         )
+        if has_roster:
+            self.exchange.on_roster(roster())
 
     def has_key_of(self, other: Side) -> bool:
         key: SenderKey = other.exchange.own_key
@@ -195,6 +197,13 @@ def test_a_newcomer_gives_its_key_to_whoever_proved_an_admission() -> None:
     newcomer, other = Side(A), Side(B)
     assert key_message(newcomer, other)
     assert newcomer.exchange.given_to == {B.name}
+
+
+def test_nobody_is_given_our_key_before_our_ledger_has_told_a_roster() -> None:
+    started_again, other = Side(A, has_roster=False), Side(B)
+    assert started_again.exchange.on_hello(B.name, other.exchange.hello().payload, 0) == []
+    messages, _ = started_again.exchange.on_roster(roster([A, B]))
+    assert [message.recipient for message in messages] == [B.name]
 
 
 def test_a_settled_member_gives_nothing_to_a_member_that_is_not_on_its_tip() -> None:

@@ -38,7 +38,7 @@ class FrameOpener:
         """Content of a frame that came over a topic of `sender`.
 
         Raises:
-            KeyMissing: if the sender's admission or the key is not known (yet).
+            KeyMissing: if our own roster, the sender's admission or the key is not known (yet).
             InvalidFrame: ``too_large``, ``bad_frame``, ``wrong_network``, ``frame_foreign_sender``, ``bad_signature``,
                 ``frame_replayed`` or ``frame_unsealable``.
             PeerFault: ``member_revoked``.
@@ -61,7 +61,7 @@ class FrameOpener:
     def _verify_and_open(self, frame: Frame, message: Message) -> bytes:
         """Check the signature as soon as the wallet is known, so that nobody fills the buffer in another's name."""
         header, correlation = frame.header, message.correlation or b""
-        if self._directory.standing(header.sender) is Standing.UNKNOWN:
+        if not self._directory.is_known or self._directory.standing(header.sender) is Standing.UNKNOWN:
             raise KeyMissing(header)
         wallet = self._directory.keys(header.sender).wallet
         check_frame_signature(frame, topic=message.topic, correlation=correlation, wallet=wallet)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from minervas_core.errors import Code, LocalFault, MinervasError
@@ -38,7 +38,7 @@ RETRY_S = 5.0
 
 Receive = Callable[[str, bytes, int], list[Outgoing]]
 KeyListener = Callable[[str], None]
-"""Called with the member whose key has come."""
+"""Called with a member whose frames may open now."""
 
 
 def new_sender_key(member: str, epochs: EpochStore, now_ms: int) -> SenderKey:
@@ -82,7 +82,7 @@ class KeyCourier:
         bus.on_connection_change(lambda connected: self._speak.set() if connected else None)
 
     def on_key(self, listener: KeyListener) -> None:
-        """Call `listener` whenever a sender key has come."""
+        """Call `listener` whenever a sender key or a roster has come."""
         self._listeners.append(listener)
 
     async def start(self) -> None:
@@ -108,7 +108,7 @@ class KeyCourier:
         await self._send(self._exchange.ask(member, key_id, monotonic_ms()))
 
     async def wait_for_key(self, timeout_s: float) -> bool:
-        """Return True when the next sender key of anybody has come, False if none came in time."""
+        """Return True when the next sender key of anybody, or a roster, has come; False if none came in time."""
         try:
             async with asyncio.timeout(timeout_s):
                 await self._key_came.wait()
@@ -121,6 +121,7 @@ class KeyCourier:
         messages, must_change = self._exchange.on_roster(roster)
         if must_change:
             self._change_wanted.set()
+        self._notify(self._exchange.keys.announcers())  # frames may have waited for the roster too
         await self._send(messages)
 
     async def _keep_saying_hello(self) -> None:
@@ -183,11 +184,16 @@ class KeyCourier:
             self._refusals.note(kind, error, member=sender.member)
             return
         if kind == "sender_key":
-            self._key_came.set()
-            self._key_came = asyncio.Event()
-            for listener in self._listeners:
-                listener(sender.member)
+            self._notify([sender.member])
         await self._send(answers)
+
+    def _notify(self, members: Sequence[str]) -> None:
+        """Let those try again who wait for these members' keys."""
+        self._key_came.set()
+        self._key_came = asyncio.Event()
+        for member in members:
+            for listener in self._listeners:
+                listener(member)
 
     async def _send(self, messages: list[Outgoing]) -> None:
         """Publish; what can not be sent now is made up for by the next Hello."""

@@ -55,6 +55,11 @@ class MemberDirectory:
         self._introduced: OrderedDict[str, tuple[ServiceKeys, str]] = OrderedDict()
 
     @property
+    def is_known(self) -> bool:
+        """Whether our ledger has told us a roster since start. Until then nobody is trusted: it may be revoked."""
+        return bool(self.roster_hash)
+
+    @property
     def settled(self) -> bool:
         """Whether we are active on our own tip; until then we are a newcomer (ADR 0015)."""
         return self.standing(self.me) is Standing.ACTIVE
@@ -89,6 +94,8 @@ class MemberDirectory:
     def may_have_our_key(self, member: str) -> bool:
         """The key rule: a newcomer gives to whoever proved an admission, a settled node to members on its own tip."""
         match self.standing(self.me), self.standing(member):
+            case _ if not self.is_known:
+                return False
             case Standing.REVOKED, _:
                 return False
             case _, Standing.ACTIVE:

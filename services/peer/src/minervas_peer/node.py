@@ -98,10 +98,11 @@ class PeerNode:
             clock=clock,
         )
         self._make_chain_parts(me, channel)
+        self._make_exchanges(me, channel)
         self._connect()
 
     def _make_chain_parts(self, me: Principal, channel: SealedChannel) -> None:
-        """Make the parts that carry blocks and transactions."""
+        """Make the parts that carry blocks and transactions, and follow tips."""
         self.gossip = Gossip(
             bus=self.bus,
             me=me,
@@ -125,6 +126,9 @@ class PeerNode:
             own_tip=lambda: self.ledger_watch.tip,
             can_ask=self.exchange.keys.has_current,
         )
+
+    def _make_exchanges(self, me: Principal, channel: SealedChannel) -> None:
+        """Make the parts that ask and answer: admission, other members, people."""
         self._membership = MembershipFeed(
             bus=self.bus,
             requester=self._requester,

@@ -1,0 +1,108 @@
+"""From raw registers to integers with units. Pure; the one place where floats of a meter become integers (design 4).
+
+Rounding rule: raw value x scale is computed exactly, as a fraction; a float32 is an exact fraction too. Power, voltage
+and current are rounded to the nearest integer, half to even. Energy is rounded down: a register never shows more than
+the meter counted, and a register that never falls never falls after rounding either.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+from minervas_core.encoding import MAX_INTEGER
+from minervas_meter_gateway.meter_map import Field, Input
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """What one input shows."""
+
+    power_mw: int
+    energy_mwh: int
+    voltage_mv: int | None = None
+    """None if the meter has or shows none."""
+    current_ma: int | None = None
+
+
+class NoValue(Exception):
+    """The registers hold no usable value."""
+
+    def __init__(self, fault: Literal["sentinel", "implausible"], quantity: str) -> None:
+        super().__init__(f"{quantity}: {fault}")
+        self.fault: Literal["sentinel", "implausible"] = fault
+        """``sentinel``: the meter says that it has none. ``implausible``: nobody can have measured that."""
+
+
+def decode_input(of: Input, registers: Mapping[int, int], *, sign: Literal[1, -1] = 1) -> Values:
+    """Decode one input.
+
+    Args:
+        of: where its values are.
+        registers: contents by wire address.
+        sign: -1 turns the power's sign around.
+
+    Raises:
+        NoValue: if power or energy have none. A missing voltage or current is only left out.
+    """
+    return Values(
+        power_mw=sign * _rounded(_required(of.power, registers, "power"), "power"),
+        energy_mwh=_energy(_required(of.energy, registers, "energy")),
+        voltage_mv=_optional(of.voltage, registers, "voltage"),
+        current_ma=_optional(of.current, registers, "current"),
+    )
+
+
+def field_value(field: Field, registers: Sequence[int]) -> Fraction | None:
+    """Exact value of one field in its unit; None for a sentinel.
+
+    Args:
+        field: what the registers mean.
+        registers: its registers in the order of the wire.
+    """
+    words = registers if field.words == "high_first" else tuple(reversed(registers))
+    raw = b"".join(word.to_bytes(2, "big") for word in words)
+    if int.from_bytes(raw, "big") in field.sentinels:
+        return None
+    if field.type == "f32":
+        number: float = struct.unpack(">f", raw)[0]
+        if not math.isfinite(number):
+            return None
+        value = Fraction(number)
+    else:
+        value = Fraction(int.from_bytes(raw, "big", signed=field.type.startswith("i")))
+    return value * field.scale[0] / field.scale[1]
+
+
+def _raw(field: Field, registers: Mapping[int, int]) -> tuple[int, ...]:
+    return tuple(registers[field.register + offset] for offset in range(field.width))
+
+
+def _required(field: Field, registers: Mapping[int, int], quantity: str) -> Fraction:
+    value = field_value(field, _raw(field, registers))
+    if value is None:
+        raise NoValue("sentinel", quantity)
+    return value
+
+
+def _optional(field: Field | None, registers: Mapping[int, int], quantity: str) -> int | None:
+    value = None if field is None else field_value(field, _raw(field, registers))
+    return None if value is None else _rounded(value, quantity)
+
+
+def _rounded(value: Fraction, quantity: str) -> int:
+    number = round(value)
+    if abs(number) > MAX_INTEGER:
+        raise NoValue("implausible", quantity)
+    return number
+
+
+def _energy(value: Fraction) -> int:
+    number = math.floor(value)
+    if not 0 <= number <= MAX_INTEGER:
+        raise NoValue("implausible", "energy")
+    return number

@@ -1,0 +1,252 @@
+"""The meter-gateway as a running service: key, joining, bus, ports, and everything wired together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+
+from minervas_core.encoding import decode
+from minervas_core.identifiers import Principal
+from minervas_core.keys import SigningKey
+from minervas_core.messages import MAX_PRESENCE_BYTES, Presence
+from minervas_core.topics import mesh
+from minervas_meter_gateway import __version__
+from minervas_meter_gateway.bus_plan import PortPlan
+from minervas_meter_gateway.clock_check import ClockCheck, kernel_is_synchronised
+from minervas_meter_gateway.ledger_link import LedgerLink, ReadingsStored
+from minervas_meter_gateway.metrics import SPOOL_DEPTH
+from minervas_meter_gateway.port_worker import PortWorker
+from minervas_meter_gateway.publisher import Publisher
+from minervas_meter_gateway.recorder import Recorder
+from minervas_meter_gateway.settings import GatewaySettings
+from minervas_meter_gateway.spool import ChannelKey, Spool
+from minervas_meter_gateway.spool_thread import SpoolThread
+from minervas_meter_gateway.statement_book import StatementBook
+from minervas_meter_gateway.statement_sender import StatementSender
+from minervas_meter_gateway.status_report import StatusReport
+from minervas_runtime.bus import Bus, Message
+from minervas_runtime.clock import monotonic_ms
+from minervas_runtime.enrolment import Issued, wait_for_issue, write_enrolment
+from minervas_runtime.key_files import load_or_create_seed
+from minervas_runtime.mqtt_bus import BusSettings, MqttBus
+from minervas_runtime.node_link import NodeLink
+from minervas_runtime.presence import PresencePublisher, offline_will
+from minervas_runtime.service import ServiceContext
+
+log = logging.getLogger(__name__)
+
+KEY_FILE = "gateway.key"
+SPOOL_FILE = "spool.db"
+READING = "reading"
+STOP_PORT_S = 1.0
+"""Longest wait for the reads under way when the service stops."""
+REPORT_S = 1.0
+
+
+async def run_gateway(context: ServiceContext[GatewaySettings], ports: Sequence[PortPlan]) -> None:
+    """Make keys, wait for approval, connect, and meter until cancelled.
+
+    Raises:
+        MinervasError: if keys, issued files, the spool or the broker's refusal make it impossible.
+    """
+    settings = context.settings
+    key = SigningKey(load_or_create_seed(settings.paths.data / KEY_FILE))
+    write_enrolment(settings.paths, settings.member, settings.service, key)
+    issued = await wait_for_issue(settings.paths, settings.service, settings.member, broker=settings.broker)
+    await Gateway(context, ports, MqttBus(_bus_settings(context, issued)), issued, key).run()
+
+
+class Gateway:
+    """One gateway from its issued files on.
+
+    Args:
+        context: of the service.
+        ports: what is read.
+        bus: not started yet.
+        issued: what the consortium issued.
+        key: the gateway's.
+    """
+
+    def __init__(
+        self,
+        context: ServiceContext[GatewaySettings],
+        ports: Sequence[PortPlan],
+        bus: Bus,
+        issued: Issued,
+        key: SigningKey,
+    ) -> None:
+        self._context = context
+        self._ports = ports
+        self._bus = bus
+        self._issued = issued
+        self._key = key
+        self._me = Principal(context.member, context.settings.service)
+        settings = context.settings
+        self._spool = SpoolThread(
+            lambda: Spool(
+                settings.paths.data / SPOOL_FILE,
+                network=issued.network,
+                member=context.member,
+                max_bytes=settings.spool.max_mb * 1_000_000,
+            )
+        )
+        self._link = NodeLink(
+            bus, issued.node_key, context.member, self._me.service, issued.network, clock=context.clock
+        )
+        self._ledger = LedgerLink(self._link, key.public)
+        self._presence = PresencePublisher(bus, self._me.member, self._me.service, self._own_presence)
+
+    async def run(self) -> None:
+        """Meter until cancelled. Sampling does not wait for the broker.
+
+        Raises:
+            BusRefused: if the broker does not let us in at all.
+        """
+        try:
+            book = await StatementBook.open(self._spool, _channels(self._ports))
+            await self._work(book)
+        finally:
+            await self._presence.stop()
+            await self._link.stop()
+            await self._bus.stop()
+            self._spool.close()
+
+    async def _work(self, book: StatementBook) -> None:
+        sender = self._make_sender(book)
+        publisher = self._make_publisher()
+        recorder = Recorder(
+            ports=self._ports,
+            book=book,
+            spool=self._spool,
+            clock=self._context.clock,
+            clock_is_right=sender.look_at_clock,
+            on_recorded=publisher.offer,
+        )
+        workers = self._make_workers(recorder)
+        report = StatusReport(
+            bus=self._bus, workers=workers, recorder=recorder, spool=self._spool.file, book=book, sender=sender
+        )
+        self._ledger.on_stored(lambda stored: self._acknowledged(stored, publisher))
+        self._bus.on_connection_change(lambda connected: _on_connection(publisher, sender, connected=connected))
+        try:
+            for worker in workers:
+                worker.start()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(recorder.run())
+                group.create_task(self._connect(publisher, sender))
+                group.create_task(publisher.run())
+                group.create_task(sender.run())
+                group.create_task(self._keep_reporting(report))
+        finally:
+            for worker in workers:
+                worker.stop_soon()
+            await asyncio.to_thread(_join_all, workers)
+
+    async def _connect(self, publisher: Publisher, sender: StatementSender) -> None:
+        await self._bus.start()
+        await self._link.start()
+        ledger = mesh(Principal(self._me.member, "ledger"), "presence")
+        await self._bus.subscribe(ledger, _ledger_watch(publisher, sender))
+        self._presence.start()
+
+    async def _acknowledged(self, stored: ReadingsStored, publisher: Publisher) -> None:
+        """The ledger has readings in its database: they may leave the spool."""
+        if stored.spool != self._spool.file.id:  # of a spool that we lost
+            log.info("acknowledgement_of_other_spool", extra={"fields": {"spool": stored.spool}})
+            return
+        ranges = [(first, last) for first, last in stored.ranges]
+        await self._spool.run(lambda spool: spool.acknowledge(ranges))
+        SPOOL_DEPTH.set(self._spool.file.depth)
+        publisher.wake()
+
+    async def _keep_reporting(self, report: StatusReport) -> None:
+        while True:
+            self._context.status.update(report.describe())
+            report.count_missed_ticks()
+            await asyncio.sleep(REPORT_S)
+
+    def _make_sender(self, book: StatementBook) -> StatementSender:
+        parameters = self._issued.genesis.parameters
+        kernel = kernel_is_synchronised if self._context.settings.clock.require_ntp else None
+        return StatementSender(
+            book=book,
+            ledger=self._ledger,
+            key=self._key,
+            network=self._issued.network,
+            member=self._me.member,
+            clock=self._context.clock,
+            clock_check=ClockCheck(self._context.clock, monotonic_ms, kernel),
+            monotonic_ms=monotonic_ms,
+            tolerated_ms=parameters.max_ahead_intervals * parameters.block_interval_ms,
+            max_expiry_blocks=parameters.max_expiry_blocks,
+        )
+
+    def _make_publisher(self) -> Publisher:
+        return Publisher(
+            bus=self._bus,
+            topic=mesh(self._me, READING),
+            spool=self._spool,
+            network=self._issued.network,
+            member=self._me.member,
+            key=self._key,
+            monotonic_ms=monotonic_ms,
+        )
+
+    def _make_workers(self, recorder: Recorder) -> list[PortWorker]:
+        interval_ms = self._context.settings.sampling.interval_ms
+        return [
+            PortWorker(plan, interval_ms=interval_ms, clock=self._context.clock, on_samples=recorder.offer)
+            for plan in self._ports
+        ]
+
+    def _own_presence(self) -> Presence:
+        return Presence(
+            state="online",
+            version=__version__,
+            sent_at_ms=self._context.clock.now_ms(),
+            certificate_expires_ms=self._issued.certificate_expires_ms,
+        )
+
+
+def _bus_settings(context: ServiceContext[GatewaySettings], issued: Issued) -> BusSettings:
+    service = context.settings.service
+    return BusSettings(
+        host=issued.broker.host,
+        port=issued.broker.port,
+        ca_file=issued.ca_file,
+        cert_file=issued.cert_file,
+        key_file=issued.key_file,
+        principal=str(Principal(context.member, service)),
+        will=offline_will(context.member, service, version=__version__, now_ms=context.clock.now_ms()),
+    )
+
+
+def _channels(ports: Sequence[PortPlan]) -> list[ChannelKey]:
+    return [(meter.id, channel.name) for port in ports for meter in port.meters for channel in meter.channels]
+
+
+def _join_all(workers: Sequence[PortWorker]) -> None:
+    for worker in workers:
+        worker.join(STOP_PORT_S)
+
+
+def _on_connection(publisher: Publisher, sender: StatementSender, *, connected: bool) -> None:
+    if connected:
+        publisher.resend_all()
+        sender.wake()
+
+
+def _ledger_watch(publisher: Publisher, sender: StatementSender) -> Callable[[Message], None]:
+    """Send everything that is not acknowledged when our ledger comes (back) to the bus."""
+    last_state = "offline"
+
+    def watch(message: Message) -> None:
+        nonlocal last_state
+        state = decode(message.payload, Presence, max_bytes=MAX_PRESENCE_BYTES).state
+        if (last_state, state) == ("offline", "online"):
+            publisher.resend_all()
+            sender.wake()
+        last_state = state
+
+    return watch

@@ -1,0 +1,132 @@
+"""Settings of the meter-gateway (example: services/meter-gateway/README.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from minervas_core.errors import MinervasError
+from minervas_core.identifiers import check_member_id
+from minervas_core.metering import Name
+from minervas_meter_gateway.meter_map import Parity
+from minervas_runtime.settings import NodeSettings, SettingsError, load_settings
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of the sections below."""
+
+
+class PortSettings(Section, frozen=True, kw_only=True):
+    """One RS-485 bus. What is not given is taken from the maps of its meters."""
+
+    name: Name
+    device: Annotated[str, msgspec.Meta(pattern=r"^(/|[a-z0-9]+://).")]
+    """Absolute path of a device, or a pyserial URL such as ``socket://10.0.0.7:8899``."""
+    baud: Annotated[int, msgspec.Meta(ge=300, le=4_000_000)] | None = None
+    parity: Parity | None = None
+    stop_bits: Literal[1, 2] | None = None
+    timeout_ms: Annotated[int, msgspec.Meta(ge=20, le=2_000)] = 200
+    """How long a meter may take for its whole reply."""
+    local_echo: bool = False
+    """Whether the adapter hears what it sends."""
+
+
+class ChannelSettings(Section, frozen=True, kw_only=True):
+    """One measured panel, string or phase."""
+
+    name: Name
+    input: str = ""
+    """Which input of the map; not needed if the map has only one."""
+    rated_w: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)]
+    """Rated power: what the channel can deliver at most."""
+    sign: Literal[1, -1] = 1
+    """-1 turns the power's sign around, for a meter that is wired the other way."""
+
+
+class MeterSettings(Section, frozen=True, kw_only=True):
+    """One meter."""
+
+    id: Name
+    port: Name
+    address: Annotated[int, msgspec.Meta(ge=1, le=247)]
+    map: str
+    register_step_wh: Annotated[int, msgspec.Meta(ge=1, le=100_000)] | None = None
+    """Step of the energy register, if it is another than the map says."""
+    channels: Annotated[list[ChannelSettings], msgspec.Meta(min_length=1)]
+
+
+class SamplingSettings(Section, frozen=True, kw_only=True):
+    """How often meters are read."""
+
+    interval_ms: Annotated[int, msgspec.Meta(ge=100, le=60_000)] = 1_000
+
+
+class MapSettings(Section, frozen=True, kw_only=True):
+    """Where further maps are."""
+
+    directory: Path | None = None
+
+
+class SpoolSettings(Section, frozen=True, kw_only=True):
+    """How many readings wait for the ledger."""
+
+    max_mb: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 512
+    """Size of the spool at which sampling stops; a channel has about 30 MB a day."""
+
+
+class ClockSettings(Section, frozen=True, kw_only=True):
+    """When the clock counts as right."""
+
+    require_ntp: bool = True
+    """Whether the kernel must say that its clock is synchronised. The ledger's tip is looked at in any case."""
+
+
+class GatewaySettings(NodeSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that a meter-gateway is told from outside."""
+
+    service: Annotated[str, msgspec.Meta(pattern=r"^meter-gateway(-[1-9][0-9]{0,2})?\Z")] = "meter-gateway"
+    """``meter-gateway-2`` and so on for further gateways of one member."""
+    ports: Annotated[list[PortSettings], msgspec.Meta(min_length=1)]
+    meters: Annotated[list[MeterSettings], msgspec.Meta(min_length=1)]
+    sampling: SamplingSettings = SamplingSettings()
+    maps: MapSettings = MapSettings()
+    spool: SpoolSettings = SpoolSettings()
+    clock: ClockSettings = ClockSettings()
+
+
+def load_gateway_settings(path: Path) -> GatewaySettings:
+    """Read and check the settings file; what concerns maps is checked by `bus_plan.plan_ports`.
+
+    Raises:
+        SettingsError: naming file, key and what to do.
+    """
+    settings = load_settings(path, GatewaySettings)
+    try:
+        check_member_id(settings.member)
+    except MinervasError as error:
+        raise SettingsError(error.message, file=path, key="member", advice="use the id you applied with") from error
+    _check_unique(path, "ports.name", (port.name for port in settings.ports))
+    _check_unique(path, "ports.device", (port.device for port in settings.ports))
+    _check_unique(path, "meters.id", (meter.id for meter in settings.meters))
+    _check_unique(path, "meters.address", (f"{meter.address} on {meter.port}" for meter in settings.meters))
+    for meter in settings.meters:
+        _check_unique(path, f"meters.channels.name of {meter.id}", (channel.name for channel in meter.channels))
+        if meter.port not in {port.name for port in settings.ports}:
+            raise SettingsError(
+                f"meter {meter.id} is on a port {meter.port} that does not exist",
+                file=path,
+                key="meters.port",
+                advice="add it to [[ports]]",
+            )
+    return settings
+
+
+def _check_unique(path: Path, key: str, names: Iterable[str]) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise SettingsError(f"{name} stands there twice", file=path, key=key, advice="give each its own")
+        seen.add(name)
