@@ -126,7 +126,14 @@ class Histories(RuleBasedStateMachine):
             for node in sorted(filter(None, stored), key=lambda each: each.height)
         ]
         old = self.local.chain.state
-        state = ChainState.restore(old.height, old.tip_hash, old.roster.members(), old.recent_ids)
+        state = ChainState.restore(
+            old.height,
+            old.tip_hash,
+            old.time_ms,
+            members=old.roster.members(),
+            recent_ids=old.recent_ids,
+            market=old.market.rows(),
+        )
         store = self.local.store
         self.local.chain = Chain.restore(self.genesis, restored, state, store.load_block, store.load_undo)
 

@@ -184,7 +184,14 @@ def restored_nodes(local: LocalChain) -> list[RestoredNode]:
 
 def restored_state(local: LocalChain) -> ChainState:
     state = local.chain.state
-    return ChainState.restore(state.height, state.tip_hash, state.roster.members(), state.recent_ids)
+    return ChainState.restore(
+        state.height,
+        state.tip_hash,
+        state.time_ms,
+        members=state.roster.members(),
+        recent_ids=state.recent_ids,
+        market=state.market.rows(),
+    )
 
 
 def restart(local: LocalChain) -> None:

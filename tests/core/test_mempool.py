@@ -30,7 +30,7 @@ def pool_of(local: LocalChain, limits: MempoolLimits = ROOMY) -> Mempool:
 def refused(pool: Mempool, local: LocalChain, transaction: Transaction) -> Code:
     before = [each.id for each in pool]
     with pytest.raises(InvalidTransaction) as caught:
-        pool.add(transaction, local.chain.state)
+        pool.add(transaction, local.chain.state, local.tip.time_ms)
     assert [each.id for each in pool] == before
     return caught.value.code
 
@@ -40,8 +40,8 @@ def refused(pool: Mempool, local: LocalChain, transaction: Transaction) -> Code:
 
 def test_a_valid_transaction_is_queued_once(local: LocalChain) -> None:
     pool = pool_of(local)
-    assert pool.add(admit("d"), local.chain.state)
-    assert not pool.add(admit("d"), local.chain.state)
+    assert pool.add(admit("d"), local.chain.state, local.tip.time_ms)
+    assert not pool.add(admit("d"), local.chain.state, local.tip.time_ms)
     assert admit("d").id in pool
     assert pool.get(admit("d").id) == admit("d")
     assert (len(pool), pool.bytes) == (1, len(admit("d").raw))
@@ -70,7 +70,7 @@ def test_a_bad_signature_is_refused(local: LocalChain) -> None:
     forged = decode_transaction(encode(TransactionForm(body=good.body, signature="0" * 128)))
     pool = pool_of(local)
     assert refused(pool, local, forged) == Code.BAD_SIGNATURE
-    assert pool.add(good, local.chain.state)
+    assert pool.add(good, local.chain.state, local.tip.time_ms)
 
 
 @pytest.mark.parametrize(
@@ -87,15 +87,15 @@ def test_of_two_that_exclude_each_other_the_first_seen_stays(
 ) -> None:
     for one, other in ((first, second), (second, first)):
         pool = pool_of(local)
-        pool.add(one, local.chain.state)
+        pool.add(one, local.chain.state, local.tip.time_ms)
         assert refused(pool, local, other) == Code.POOL_CONFLICT
 
 
 def test_a_removed_transaction_no_longer_excludes_others(local: LocalChain) -> None:
     pool = pool_of(local)
-    pool.add(admit("d", expires=2), local.chain.state)
+    pool.add(admit("d", expires=2), local.chain.state, local.tip.time_ms)
     assert [each.id for each in pool.expire(3)] == [admit("d", expires=2).id]
-    pool.add(admit("d", expires=8), local.chain.state)
+    pool.add(admit("d", expires=8), local.chain.state, local.tip.time_ms)
 
 
 # bounded
@@ -103,41 +103,41 @@ def test_a_removed_transaction_no_longer_excludes_others(local: LocalChain) -> N
 
 def test_the_queue_is_bounded_in_count(local: LocalChain) -> None:
     pool = pool_of(local, MempoolLimits(max_count=2, max_bytes=10**6, share_per_mille=1000))
-    pool.add(revoke("a"), local.chain.state)
-    pool.add(revoke("b"), local.chain.state)
+    pool.add(revoke("a"), local.chain.state, local.tip.time_ms)
+    pool.add(revoke("b"), local.chain.state, local.tip.time_ms)
     assert refused(pool, local, revoke("c")) == Code.POOL_FULL
 
 
 def test_the_queue_is_bounded_in_bytes(local: LocalChain) -> None:
     size = len(revoke("a").raw) + len(revoke("b").raw)
     pool = pool_of(local, MempoolLimits(max_count=9, max_bytes=size, share_per_mille=1000))
-    pool.add(revoke("a"), local.chain.state)
-    pool.add(revoke("b"), local.chain.state)
+    pool.add(revoke("a"), local.chain.state, local.tip.time_ms)
+    pool.add(revoke("b"), local.chain.state, local.tip.time_ms)
     assert pool.bytes == size
     assert refused(pool, local, revoke("c")) == Code.POOL_FULL
 
 
 def test_one_sender_fills_only_its_share_of_the_count(local: LocalChain) -> None:
     pool = pool_of(local, MempoolLimits(max_count=8, max_bytes=10**6, share_per_mille=250))
-    pool.add(revoke("a"), local.chain.state)
-    pool.add(revoke("b"), local.chain.state)
+    pool.add(revoke("a"), local.chain.state, local.tip.time_ms)
+    pool.add(revoke("b"), local.chain.state, local.tip.time_ms)
     assert refused(pool, local, revoke("c")) == Code.POOL_SHARE
 
 
 def test_one_sender_fills_only_its_share_of_the_bytes(local: LocalChain) -> None:
     size = len(revoke("a").raw) + len(revoke("b").raw)
     pool = pool_of(local, MempoolLimits(max_count=1000, max_bytes=4 * size, share_per_mille=250))
-    pool.add(revoke("a"), local.chain.state)
-    pool.add(revoke("b"), local.chain.state)
+    pool.add(revoke("a"), local.chain.state, local.tip.time_ms)
+    pool.add(revoke("b"), local.chain.state, local.tip.time_ms)
     assert refused(pool, local, revoke("c")) == Code.POOL_SHARE
 
 
 def test_a_share_is_free_again_once_its_transactions_are_in_a_block(local: LocalChain) -> None:
     pool = pool_of(local, MempoolLimits(max_count=4, max_bytes=10**6, share_per_mille=250))
-    pool.add(admit("d"), local.chain.state)
+    pool.add(admit("d"), local.chain.state, local.tip.time_ms)
     assert refused(pool, local, admit("e")) == Code.POOL_SHARE
     pool.remove_included(local.extend("b", [admit("d")]))
-    assert pool.add(admit("e"), local.chain.state)
+    assert pool.add(admit("e"), local.chain.state, local.tip.time_ms)
 
 
 # leaving
@@ -146,7 +146,7 @@ def test_a_share_is_free_again_once_its_transactions_are_in_a_block(local: Local
 def test_what_a_block_carries_leaves_the_queue(local: LocalChain) -> None:
     pool = pool_of(local)
     for transaction in (admit("d"), admit("e"), revoke("a")):
-        pool.add(transaction, local.chain.state)
+        pool.add(transaction, local.chain.state, local.tip.time_ms)
     pool.remove_included(local.extend("b", [admit("d"), revoke("a"), admit("f")]))
     assert [each.id for each in pool] == [admit("e").id]
     assert pool.bytes == len(admit("e").raw)
@@ -156,15 +156,15 @@ def test_what_a_block_makes_impossible_leaves_the_queue(local: LocalChain) -> No
     pool = pool_of(local)
     queued = [admit("d", salt="queued"), admit("e", keys=service_keys("x")), revoke("a", salt="queued")]
     for transaction in queued:
-        pool.add(transaction, local.chain.state)
+        pool.add(transaction, local.chain.state, local.tip.time_ms)
     pool.remove_included(local.extend("b", [admit("d"), admit("f", keys=service_keys("x")), revoke("a")]))
     assert len(pool) == 0
 
 
 def test_an_expired_transaction_leaves_the_queue(local: LocalChain) -> None:
     pool = pool_of(local)
-    pool.add(admit("d", expires=2), local.chain.state)
-    pool.add(admit("e", expires=3), local.chain.state)
+    pool.add(admit("d", expires=2), local.chain.state, local.tip.time_ms)
+    pool.add(admit("e", expires=3), local.chain.state, local.tip.time_ms)
     assert pool.expire(2) == ()
     assert [each.id for each in pool.expire(3)] == [admit("d", expires=2).id]
     assert [each.id for each in pool] == [admit("e", expires=3).id]
@@ -177,7 +177,7 @@ def test_the_longest_waiting_transactions_are_chosen_and_stand_in_block_order(lo
     pool = pool_of(local)
     arrived = [admit(f"m{n}") for n in range(6)]
     for transaction in arrived:
-        pool.add(transaction, local.chain.state)
+        pool.add(transaction, local.chain.state, local.tip.time_ms)
     chosen = pool.select(10**6, 4)
     assert chosen == sorted(arrived[:4], key=block_order)
     assert len(pool) == 6, "they stay until a block carries them"
@@ -185,8 +185,8 @@ def test_the_longest_waiting_transactions_are_chosen_and_stand_in_block_order(lo
 
 def test_a_transaction_that_does_not_fit_is_passed_over_for_a_smaller_one(local: LocalChain) -> None:
     pool = pool_of(local)
-    pool.add(admit("d"), local.chain.state)
-    pool.add(revoke("a"), local.chain.state)
+    pool.add(admit("d"), local.chain.state, local.tip.time_ms)
+    pool.add(revoke("a"), local.chain.state, local.tip.time_ms)
     room = len(revoke("a").raw) + 1
     assert pool.select(room, 10) == [revoke("a")]
     assert pool.select(room - 1, 10) == []
@@ -215,7 +215,7 @@ def test_a_transaction_that_needs_an_earlier_one_comes_back_with_it(local: Local
 def test_what_does_not_apply_on_the_winning_branch_is_dropped_with_its_reason(local: LocalChain) -> None:
     local.extend("b", [admit("d", keys=service_keys("x"))])
     pool = pool_of(local)
-    pool.add(revoke("a", salt="queued"), local.chain.state)
+    pool.add(revoke("a", salt="queued"), local.chain.state, local.tip.time_ms)
     back = [admit("d"), admit("e", keys=service_keys("x")), revoke("a"), admit("f", expires=2), admit("g")]
     dropped = pool.give_back(back, local.chain.state)
     assert [(transaction.id, error.code) for transaction, error in dropped] == [
@@ -236,7 +236,7 @@ def test_an_expiry_too_far_for_a_lower_tip_is_no_reason_to_drop_a_returned_trans
 
 def test_what_is_queued_already_does_not_come_back_twice(local: LocalChain) -> None:
     pool = pool_of(local)
-    pool.add(admit("d"), local.chain.state)
+    pool.add(admit("d"), local.chain.state, local.tip.time_ms)
     assert pool.give_back([admit("d")], local.chain.state) == ()
     assert len(pool) == 1
 

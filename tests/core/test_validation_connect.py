@@ -23,8 +23,8 @@ def refused(local: LocalChain, block: Block) -> InvalidBlock:
 
 
 def accepted(local: LocalChain, block: Block) -> None:
-    undo = connect_block(local.chain.state.scratch(), block, local.tip, local.genesis)
-    assert undo.block == block.hash
+    applied = connect_block(local.chain.state.scratch(), block, local.tip, local.genesis)
+    assert applied.undo.block == block.hash
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from minervas_core import enrolment, genesis, messages, node_messages
+from minervas_core import enrolment, genesis, messages, node_market_messages, node_messages
 from minervas_core.blocks import (
     block_signature_is_valid,
     block_signing_body,
@@ -216,7 +216,7 @@ def refused_block(case: Case) -> None:
 
 
 def sample(case: Case) -> None:
-    kinds = {**vars(enrolment), **vars(messages), **vars(node_messages)}
+    kinds = {**vars(enrolment), **vars(messages), **vars(node_messages), **vars(node_market_messages)}
     data = bytes.fromhex(case["canonical_hex"])
     value: Record = decode(data, kinds[case["type"]], max_bytes=LARGE)
     assert encode(value) == data == encode_untyped(case["value"])

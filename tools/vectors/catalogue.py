@@ -84,6 +84,10 @@ CONVERSATIONS = [
     _presence("peer", "A peer is there, and on which tip; the will says offline."),
     _presence("ledger", "A ledger is there, and on which tip; the will says offline."),
     _presence("miner", "A miner is there; the will says offline."),
+    _presence("meter-gateway", "A meter-gateway is there; the will says offline."),
+    Conversation(
+        "reading", "meter-gateway", "readers", "ReadingBatch", "plain", "Samples, signed by the gateway's key."
+    ),
     _presence("admission", "Admission is there; the will says offline."),
     Conversation("sender_key", "peer", "peer", "SenderKeyMessage", "plain", "Hand over a sender key, sealed inside."),
     Conversation("key_request", "peer", "peer", "KeyRequest", "plain", "Ask for the key of a frame that stays closed."),
@@ -125,6 +129,12 @@ CONVERSATIONS = [
             "block_detail": ("GetBlock", "BlockDetail", "One block."),
             "transaction": ("GetTransaction", "TransactionDetail", "One transaction."),
             "abandoned_list": ("GetAbandoned", "AbandonedSearches", "The newest abandoned searches."),
+            "lots": ("GetLots", "Lots", "Unspent lots on the best chain."),
+            "orders": ("GetOrders", "Orders", "Open orders on the best chain."),
+            "trades": ("GetTrades", "Trades", "The newest trades on the best chain."),
+            "obligations": ("GetObligations", "Obligations", "Who owes whom on the best chain."),
+            "meters": ("GetMeters", "Meters", "Registered meters and what they minted."),
+            "readings": ("GetReadings", "Readings", "The newest stored readings."),
         },
     ),
     *_node(
@@ -133,6 +143,7 @@ CONVERSATIONS = [
         {
             "tip": ("TipChanged", "", "The best chain has a new head."),
             "announce": ("Announce", "", "Our miner found this block; tell everybody."),
+            "relay": ("Relay", "", "Statements of our gateways; tell everybody."),
             "fetch_headers": ("FetchHeaders", "Headers", "Get headers from one member."),
             "fetch_bodies": ("FetchBodies", "Bodies", "Get blocks from one member."),
         },
@@ -154,6 +165,20 @@ CONVERSATIONS = [
             "found": ("Found", "BlockResult", "A hash below the target, with the miner's signature."),
             "abandoned": ("Abandoned", "Stored", "A search that reached its time limit."),
         },
+    ),
+    *_node(
+        "meter-gateway",
+        "ledger",
+        {
+            "statement": ("Statement", "SubmitResult", "A metering statement for the queue and for everybody."),
+            "channel_registers": ("GetChannelRegisters", "ChannelRegisters", "Where the channels stand on the chain."),
+            "tx_status": ("GetTransactionStatus", "TransactionStatuses", "Where statements stand."),
+        },
+    ),
+    *_node(
+        "ledger",
+        "meter-gateway",
+        {"readings_stored": ("ReadingsStored", "", "These readings are in the database; forget them.")},
     ),
 ]
 """Every message that exists."""

@@ -40,6 +40,7 @@ from tools.vectors.fixtures import (
     GENESIS,
     GENESIS_BODY,
     KIM,
+    MEMBERS,
     MOKPO,
     NETWORK,
     OTHER_NETWORK,
@@ -141,7 +142,7 @@ def _resigned(change: Change, key: SigningKey = AUTHORITY, *, purpose: str = GEN
 def transaction_cases() -> list[Case]:
     """Membership transactions with id and signature."""
     return [
-        *(_transaction(f"admit {tx.body.change.member}", tx) for tx in ADMISSIONS),
+        *(_transaction(f"admit {who.member}", tx) for who, tx in zip(MEMBERS, ADMISSIONS, strict=True)),
         _transaction(f"revoke {KIM.member}", REVOCATION),
     ]
 
@@ -168,7 +169,7 @@ def refused_transaction_cases() -> list[Case]:
         "body changed after signing": changed(raw, put("body", "change", "member", value="haenam-farm")),
         "signature by another key": changed(raw, put("signature", value=_foreign_signature())),
         "made for another network": changed(raw, put("body", "network", value=OTHER_NETWORK)),
-        "unknown type": changed(raw, put("body", "type", value="offer")),
+        "unknown type": changed(raw, put("body", "type", value="payment")),
         "type missing": changed(raw, drop("body", "type")),
         "type is no string": changed(raw, put("body", "type", value=1)),
         "unknown action": changed(raw, put("body", "change", "action", value="suspend")),
@@ -272,7 +273,7 @@ def refused_block_cases() -> list[Case]:
         "carries a vote": changed(raw, put("votes", value=[{}])),
         "votes missing": changed(raw, drop("votes")),
         "unknown field": changed(raw, put("extra", value=1)),
-        "transaction of unknown type": changed(raw, put("transactions", 0, "body", "type", value="offer")),
+        "transaction of unknown type": changed(raw, put("transactions", 0, "body", "type", value="payment")),
         "transaction with an unknown field": changed(raw, put("transactions", 0, "body", "extra", value=1)),
         "blank inside a transaction": raw.replace(b'"change":', b'"change": ', 1),
         "blank between transactions": raw.replace(b'"votes":[]', b'"votes":[ ]'),

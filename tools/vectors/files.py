@@ -19,7 +19,7 @@ from tools.vectors import (
 )
 from tools.vectors.fixtures import GENESIS, NETWORK
 from tools.vectors.format import Plain, render
-from tools.vectors.samples import enrolment_samples, gossip_samples, node_samples
+from tools.vectors.samples import all_node_samples, enrolment_samples, gossip_samples
 
 
 def vector_files() -> dict[str, str]:
@@ -130,7 +130,7 @@ def _bus() -> dict[str, Mapping[str, Plain]]:
         },
         "node_messages": {
             "about": "Messages between the services of one node (spec/asyncapi.yaml).",
-            "samples": message_cases.sample_cases(node_samples()),
+            "samples": message_cases.sample_cases(all_node_samples()),
         },
         "topics": {
             "about": "Names, topics and filters (spec/topics.md).",

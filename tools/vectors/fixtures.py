@@ -18,6 +18,7 @@ from minervas_core.proof_of_work import attempt, is_good
 from minervas_core.transactions import (
     Admit,
     Membership,
+    RegisterMeter,
     Revoke,
     ServiceKeys,
     Transaction,
@@ -80,6 +81,10 @@ PARAMETERS = Parameters(
     max_block_bytes=20_000,
     max_block_transactions=10,
     max_expiry_blocks=100,
+    slot_ms=20_000,
+    max_open_orders=3,
+    max_lots_per_offer=3,
+    max_fills_per_block=2,
 )
 """Small enough that every limit is reached: of three miners, the last block's may not mine the next."""
 
@@ -97,7 +102,7 @@ GENESIS_BODY = GenesisBody(
 GENESIS: Genesis = sign_genesis(GENESIS_BODY, AUTHORITY)
 
 
-def membership(change: Admit | Revoke, name: str, *, expires_height: int = 50) -> Transaction:
+def membership(change: Admit | Revoke | RegisterMeter, name: str, *, expires_height: int = 50) -> Transaction:
     """A membership transaction of the authority; `name` makes its salt."""
     return sign_transaction(
         Membership(

@@ -33,13 +33,15 @@ from tools.vectors.fixtures import (
     seed,
     sender_key,
 )
+from tools.vectors.market_fixtures import PANELS, gateway_key
+from tools.vectors.market_samples import metering_samples, node_market_samples
 
 SEALED_FILE = Path(__file__).with_name("sealed_samples.json")
 """Sealed sender keys: made once, for HPKE draws randomness inside the library (see `tools.vectors.reseal`)."""
 
 NOW_MS = START_MS + 10_000
 ROSTER_HASH = sha256_hex(b"a roster")
-Service = Literal["ledger", "miner", "peer"]
+Service = Literal["ledger", "miner", "peer", "meter-gateway"]
 SERVICES: tuple[Service, ...] = ("ledger", "miner", "peer")
 CSR = "-----BEGIN CERTIFICATE REQUEST-----\nMIIBsamplesample\n-----END CERTIFICATE REQUEST-----\n"
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIBsamplesample\n-----END CERTIFICATE-----\n"
@@ -81,26 +83,32 @@ def key_request() -> messages.KeyRequest:
 
 def service_enrolment(who: MemberKeys, service: Service) -> enrolment.ServiceEnrolment:
     """The claim of one service of a member."""
-    keys: dict[Service, SigningKey] = {"peer": who.wallet, "miner": who.block, "ledger": who.vote}
+    keys: dict[Service, SigningKey] = {
+        "peer": who.wallet,
+        "miner": who.block,
+        "ledger": who.vote,
+        "meter-gateway": gateway_key(who),
+    }
     claim = enrolment.ServiceClaim(
         member=who.member,
         service=service,
         csr=CSR,
         signing_key=keys[service].public,
         box=who.box.public if service == "peer" else UNSET,
+        meters=[PANELS] if service == "meter-gateway" else UNSET,
     )
     return enrolment.sign_claim(claim, keys[service])
 
 
-def application(who: MemberKeys) -> enrolment.Application:
-    """An application for membership."""
+def application(who: MemberKeys, services: tuple[Service, ...] = SERVICES) -> enrolment.Application:
+    """An application for membership, with a meter-gateway only if it is among the services."""
     return enrolment.Application(
         member=who.member,
         name="Haenam Solar Farm",
         contact="+82 61 000 0000",
         salt=seed(f"application {who.member}", 16).hex(),
         sent_at_ms=NOW_MS,
-        services=[service_enrolment(who, service) for service in SERVICES],
+        services=[service_enrolment(who, service) for service in services],
     )
 
 
@@ -265,7 +273,9 @@ def enrolment_samples() -> dict[str, Record]:
     )
     return {
         "ServiceEnrolment": service_enrolment(HAENAM, "peer"),
+        "ServiceEnrolment, meter-gateway": service_enrolment(HAENAM, "meter-gateway"),
         "Application": handed_in,
+        "Application with a meter-gateway": application(HAENAM, (*SERVICES, "meter-gateway")),
         "ApplicationReceipt": enrolment.ApplicationReceipt(
             application_id=application_id, token=seed("token").hex(), fingerprint=fingerprint
         ),
@@ -350,6 +360,11 @@ def document_samples() -> dict[str, Record]:
     }
 
 
+def all_node_samples() -> dict[str, Record]:
+    """Every message between the services of one node."""
+    return node_samples() | node_market_samples()
+
+
 def all_samples() -> dict[str, Record]:
     """Every sample."""
-    return gossip_samples() | node_samples() | enrolment_samples() | document_samples()
+    return gossip_samples() | all_node_samples() | enrolment_samples() | document_samples() | metering_samples()

@@ -16,6 +16,8 @@ EMBEDDED = {
     ("TransactionBatch", "transactions"): "TransactionForm",
     ("MembershipBatch", "transactions"): "TransactionForm",
     ("Submit", "transactions"): "TransactionForm",
+    ("Statement", "transaction"): "TransactionForm",
+    ("Relay", "transactions"): "TransactionForm",
     ("TransactionDetail", "transaction"): "TransactionForm",
     ("BlockForm", "transactions"): "TransactionForm",
     ("BlockAnnouncement", "block"): "BlockForm",

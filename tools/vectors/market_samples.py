@@ -1,0 +1,126 @@
+"""Samples of what is said about metering and trading."""
+
+from __future__ import annotations
+
+from msgspec import Raw
+
+from minervas_core import node_market_messages as said
+from minervas_core.encoding import Record
+from minervas_core.market.matching import derived_lot_id
+from minervas_core.market.records import Lot, Meter, Obligation, Order, Register, Trade
+from minervas_core.node_messages import SubmitResult
+from minervas_core.transactions import Transaction, TransactionForm
+from tools.vectors.fixtures import HAENAM, KIM, START_MS
+from tools.vectors.market_fixtures import (
+    BALCONY_OF_MOKPO,
+    BATCH,
+    BID,
+    CANCEL,
+    FIRST_STATEMENT,
+    OFFER,
+    READINGS,
+    REGISTERED_MS,
+    ROOF,
+    ROOF_OF_HAENAM,
+    gateway_key,
+)
+
+METER = Meter(
+    member=HAENAM.member,
+    meter=ROOF.meter,
+    model=ROOF.model,
+    gateway=gateway_key(HAENAM).public,
+    channels=ROOF.channels,
+    register_step_wh=ROOF.register_step_wh,
+    registered_ms=REGISTERED_MS,
+)
+SOLD = derived_lot_id(OFFER.id, BID.id, 0)
+CHANGE = derived_lot_id(OFFER.id, "", 1)
+TRADE = Trade(
+    height=4,
+    position=0,
+    offer=OFFER.id,
+    bid=BID.id,
+    seller=HAENAM.member,
+    buyer=KIM.member,
+    energy_wh=300,
+    price_micro=142_600,
+    amount_micro=300 * 142_600,
+    lots=[SOLD],
+)
+
+
+def _form(transaction: Transaction) -> Record:
+    return TransactionForm(body=transaction.body, signature=transaction.signature)
+
+
+def metering_samples() -> dict[str, Record]:
+    """What a gateway publishes, and the transactions of metering and market, by name of the sample."""
+    return {
+        "ReadingBatch": BATCH,
+        "TransactionForm, register_meter": _form(BALCONY_OF_MOKPO),
+        "TransactionForm, register_meter of an array": _form(ROOF_OF_HAENAM),
+        "TransactionForm, generation": _form(FIRST_STATEMENT),
+        "TransactionForm, offer": _form(OFFER),
+        "TransactionForm, bid": _form(BID),
+        "TransactionForm, cancel": _form(CANCEL),
+    }
+
+
+def node_market_samples() -> dict[str, Record]:
+    """Messages between the services of one node about metering and trading, by name of the sample."""
+    last = Register(time_ms=REGISTERED_MS + 1_500, register_wh=1_900, statement=FIRST_STATEMENT.id)
+    lot = Lot(owner=HAENAM.member, energy_wh=600, parent=FIRST_STATEMENT.id, origin=FIRST_STATEMENT.id, offer=OFFER.id)
+    order = Order(
+        side="offer",
+        member=HAENAM.member,
+        price_micro=142_600,
+        energy_wh=600,
+        smallest_wh=100,
+        valid_until_ms=START_MS + 3_600_000,
+        height=4,
+        index=0,
+        lots=[CHANGE],
+        events=2,
+    )
+    owed = Obligation(amount_micro=TRADE.amount_micro, energy_wh=TRADE.energy_wh)
+    return {
+        "Statement": said.Statement(transaction=Raw(FIRST_STATEMENT.raw)),
+        "SubmitResult, accepted": SubmitResult(status="accepted", id=FIRST_STATEMENT.id),
+        "GetChannelRegisters": said.GetChannelRegisters(),
+        "ChannelRegisters": said.ChannelRegisters(
+            meters=[METER],
+            channels=[said.ChannelRegister(meter="roof", channel="array", last=last)],
+            slot_ms=20_000,
+            tip_height=4,
+            tip_time_ms=START_MS + 8_000,
+        ),
+        "ReadingsStored": said.ReadingsStored(spool=BATCH.body.spool, ranges=[[0, 1]]),
+        "Relay": said.Relay(transactions=[Raw(FIRST_STATEMENT.raw)]),
+        "GetLots": said.GetLots(owner=HAENAM.member),
+        "Lots": said.Lots(lots=[said.LotEntry(id=CHANGE, lot=lot)]),
+        "GetOrders": said.GetOrders(),
+        "Orders": said.Orders(orders=[said.OrderEntry(id=OFFER.id, order=order)]),
+        "GetTrades": said.GetTrades(),
+        "Trades": said.Trades(trades=[said.TradeEntry(trade=TRADE, meters=["haenam-farm/roof/array"])]),
+        "GetObligations": said.GetObligations(),
+        "Obligations": said.Obligations(
+            obligations=[said.ObligationEntry(debtor=KIM.member, creditor=HAENAM.member, owed=owed)]
+        ),
+        "GetMeters": said.GetMeters(),
+        "Meters": said.Meters(
+            meters=[METER],
+            energy=[
+                said.ChannelEnergy(member=HAENAM.member, meter="roof", channel="array", minted_wh=900, statements=1)
+            ],
+        ),
+        "GetReadings": said.GetReadings(),
+        "Readings": said.Readings(
+            readings=[
+                said.ReadingEntry(spool=BATCH.body.spool, reading=reading, stored_ms=START_MS + 9_000)
+                for reading in READINGS
+            ],
+            stored=2,
+            conflicts=0,
+        ),
+    }
