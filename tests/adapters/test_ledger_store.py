@@ -50,10 +50,12 @@ def reader(ledger_database: DatabaseSettings) -> Iterator[Connection]:
 
 def same_chain(stored: StoredChain, local: LocalChain) -> None:
     """The stored chain's state is the one in memory, and also after a restart; the audit agrees."""
+    side_branches = stored.now.view().side_branches
     for chain in (stored.now, stored.reopen()):
         assert chain._chain.state.snapshot() == local.chain.state.snapshot()
         assert chain._chain.tip.hash == local.tip.hash
         assert chain._chain.tip.work == local.tip.work
+        assert chain.view().side_branches == side_branches
     assert audit(stored.settings, stored.genesis).tip_hash == local.tip.hash
 
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from minervas_core.genesis import Parameters
+from minervas_core.genesis import Parameters, load_genesis
 from minervas_devnet.consortium import Consortium
 from minervas_devnet.hash_rate import fitting_difficulty
 from minervas_devnet.health import is_status
@@ -20,8 +20,8 @@ MEMBERS = ("alpha", "beta", "gamma")
 """The first one is the operator's."""
 
 BLOCK_INTERVAL_MS = 500
-HEAL_TIMEOUT_S = 40.0
-SYNC_TIMEOUT_S = 40.0
+HEAL_TIMEOUT_S = 60.0
+SYNC_TIMEOUT_S = 60.0
 
 
 class Network:
@@ -30,6 +30,12 @@ class Network:
     def __init__(self, consortium: Consortium) -> None:
         self.consortium = consortium
         self.alpha, self.beta, self.gamma = (consortium.nodes[member] for member in MEMBERS)
+
+    @property
+    def network_id(self) -> str:
+        """The consortium's network id."""
+        genesis = self.consortium.admission.directory / "data" / "genesis.json"
+        return load_genesis(genesis.read_bytes()).network
 
     @property
     def nodes(self) -> list[Node]:
@@ -46,7 +52,7 @@ class Network:
         heights: list[int] = []
 
         def same() -> bool:
-            tips = [node.api.tip() for node in compared]
+            tips = [node.tip() for node in compared]
             first = tips[0]
             if first is None or first.height < at_least or any(tip != first for tip in tips):
                 return False
@@ -58,7 +64,7 @@ class Network:
 
     def height(self, node: Node) -> int:
         """Height of a node's tip; -1 while it does not answer."""
-        tip = node.api.tip()
+        tip = node.tip()
         return tip.height if tip else -1
 
     def wait_blocks(self, count: int, *nodes: Node, timeout: float = SYNC_TIMEOUT_S) -> None:
@@ -77,8 +83,8 @@ class Network:
         """Cut these nodes' peers off: each goes on with its own chain."""
         for node in nodes:
             node.cut("peer")
-        for node in nodes:
-            wait_until(lambda node=node: not is_status(node.health_ports["peer"], "ok"))  # type: ignore[misc] # default
+        ports = [node.health_ports["peer"] for node in nodes]
+        wait_until(lambda: not any(is_status(port, "ok") for port in ports))
 
     def join(self, *nodes: Node) -> None:
         """Let them see the others again."""

@@ -119,14 +119,6 @@ class AbandonedSearches(msgspec.Struct, frozen=True):
     searches: list[AbandonedSearch]
 
 
-class TransactionState(msgspec.Struct, frozen=True):
-    """Where a transaction stands."""
-
-    state: str
-    height: int
-    depth: int
-
-
 class ApiAway(TransientFault):
     """The node does not answer now."""
 
@@ -157,30 +149,9 @@ class NodeApi:
             found += self.blocks(below_height=found[-1].header.height, limit=200)
         return found
 
-    def block_at(self, height: int) -> str:
-        """Hash of the block at a height of its best chain; empty if there is none."""
-        found = self.blocks(below_height=height + 1, limit=1)
-        return found[0].hash if found and found[0].header.height == height else ""
-
     def abandoned(self, limit: int = 20) -> list[AbandonedSearch]:
         """Searches of its miner that found nothing in time, newest first."""
         return self._get(f"/v1/abandoned?limit={limit}", AbandonedSearches).searches
-
-    def transaction(self, transaction_id: str) -> TransactionState:
-        """Where a transaction stands."""
-        return self._get(f"/v1/transactions/{transaction_id}", TransactionState)
-
-    def tip(self) -> ChainTip | None:
-        """Its ledger's tip; None while node or ledger do not answer."""
-        state = self.ledger()
-        return state.tip if state else None
-
-    def ledger(self) -> LedgerState | None:
-        """What its ledger says; None while node or ledger do not answer."""
-        try:
-            return self.status().ledger
-        except ApiAway:
-            return None
 
     def close(self) -> None:
         """End the connections."""

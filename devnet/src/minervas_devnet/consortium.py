@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -84,7 +85,7 @@ class Consortium:
 
     def add_nodes(self, members: Sequence[str]) -> list[Node]:
         """Make members' nodes and start their services, which then wait for approval."""
-        nodes = [self._make_node(member) for member in members]
+        nodes = [self._make_node(member, self.options) for member in members]
         if nodes:
             with self.progress.step("the members' services made their keys"):
                 for failure in _on_each(Node.prepare, nodes):
@@ -97,7 +98,7 @@ class Consortium:
 
     def make_outsider(self, member: str) -> Node:
         """Make a node that is not counted among the members'; its services are not started, its database is empty."""
-        node = self._make_node(member)
+        node = self._make_node(member, replace(self.options, proxied=frozenset()))
         self.outsiders.append(self.nodes.pop(member))
         node.write_settings()
         return node
@@ -152,7 +153,7 @@ class Consortium:
 
     def common_height(self) -> int:
         """Height of the nodes' tip, if it is the same on all; else -1."""
-        tips = [node.api.tip() for node in self.nodes.values()]
+        tips = [node.tip() for node in self.nodes.values()]
         first = tips[0]
         same = first is not None and all(tip == first for tip in tips)
         return first.height if first is not None and same else -1
@@ -161,8 +162,8 @@ class Consortium:
         """Every node's tip, for messages."""
         lines = []
         for member, node in self.nodes.items():
-            tip = node.api.tip()
-            lines.append(f"{member}: " + (f"height {tip.height} {tip.hash[:16]} work {tip.work}" if tip else "away"))
+            tip = node.tip()
+            lines.append(f"{member}: " + (f"height {tip.height} {tip.hash[:16]}" if tip else "away"))
         return "tips: " + "; ".join(lines)
 
     def stop(self) -> list[str]:
@@ -195,14 +196,14 @@ class Consortium:
         joining.start()
         return joining
 
-    def _make_node(self, member: str) -> Node:
+    def _make_node(self, member: str, options: DevnetOptions) -> Node:
         node = Node(
             member,
             self.directory / "nodes" / member,
             log_dir=self.log_dir,
             database=self.postgres.create_database(member),
             broker_port=self.broker.port,
-            options=self.options,
+            options=options,
         )
         self.nodes[member] = node
         return node

@@ -1,4 +1,4 @@
-"""Ask a service's /healthz."""
+"""Ask a service's /healthz and /metrics."""
 
 from __future__ import annotations
 
@@ -23,3 +23,13 @@ def health(port: int) -> dict[str, Any]:
 def is_status(port: int, *wanted: str) -> bool:
     """Whether a service is in one of these states."""
     return health(port).get("status") in wanted
+
+
+def metric(port: int, name: str) -> float:
+    """Value of a metric without labels on /metrics of a service; -1 if nobody answers or it has none of that name."""
+    try:
+        text = httpx.get(f"http://{LOOPBACK}:{port}/metrics", timeout=TIMEOUT_S).text
+    except httpx.HTTPError:
+        return -1
+    values = [line.split()[1] for line in text.splitlines() if line.startswith(f"{name} ")]
+    return float(values[0]) if values else -1

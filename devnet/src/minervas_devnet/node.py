@@ -7,10 +7,12 @@ consortium issued.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from minervas_devnet.api_client import NodeApi
-from minervas_devnet.health import is_status
+from minervas_devnet.health import health, is_status, metric
 from minervas_devnet.options import SERVICES, DevnetOptions
 from minervas_devnet.ports import LOOPBACK, free_port, free_ports
 from minervas_devnet.postgres_roles import NodeDatabase
@@ -26,6 +28,13 @@ DATABASE = "database"
 """Name of the proxy between a ledger and PostgreSQL."""
 
 PROGRAMS = {service: f"minervas-{service}" for service in SERVICES}
+
+
+class Tip(NamedTuple):
+    """Head of a ledger's best chain."""
+
+    height: int
+    hash: str
 
 
 class Node:
@@ -98,12 +107,8 @@ class Node:
     def wait_ready(self) -> None:
         """Wait until every service is connected and works."""
         for service, process in self.services.items():
-            port = self.health_ports[service]
-            process.wait_for(
-                lambda port=port: is_status(port, "ok"),  # type: ignore[misc]  # a default argument has no type here
-                timeout_s=READY_TIMEOUT_S,
-                awaited="to be healthy",
-            )
+            is_ready = partial(is_status, self.health_ports[service], "ok")
+            process.wait_for(is_ready, timeout_s=READY_TIMEOUT_S, awaited="to be healthy")
 
     def join_process(self, admission_url: str, fingerprint: str) -> ManagedProcess:
         """Return the command with which the member applies and then waits for the operator's decision."""
@@ -135,6 +140,15 @@ class Node:
         """Join again what was cut; all if none is named."""
         for service in services or self.proxies:
             self.proxies[service].restore()
+
+    def tip(self) -> Tip | None:
+        """The tip that the ledger itself tells, also while its peer is cut off; None while it does not answer."""
+        said = health(self.health_ports["ledger"])
+        return Tip(said["height"], said["tip"]) if "tip" in said else None
+
+    def ledger_metric(self, name: str) -> int:
+        """A metric of the ledger; -1 while it does not answer."""
+        return int(metric(self.health_ports["ledger"], name))
 
     def audit(self) -> tuple[bool, str]:
         """Replay the chain out of the database; whether everything in it follows, and what the audit said."""

@@ -35,7 +35,14 @@ class ChainView:
     """Whether blocks are missing whose headers are verified and have more work than the tip."""
 
 
-def look(chain: Chain, mempool: Mempool, *, abandoned_searches: int, reorganisations: int) -> ChainView:
+def count_side_branches(chain: Chain) -> int:
+    """How many ends of branches there are beside the best chain; looks at each of them."""
+    return sum(1 for branch in chain.tree.side_branches() if branch.head.state == "body")
+
+
+def look(
+    chain: Chain, mempool: Mempool, *, side_branches: int, abandoned_searches: int, reorganisations: int
+) -> ChainView:
     """Make a snapshot."""
     tip = chain.tip
     return ChainView(
@@ -45,7 +52,7 @@ def look(chain: Chain, mempool: Mempool, *, abandoned_searches: int, reorganisat
         difficulty=chain.next_difficulty(),
         roster_hash=chain.state.roster.hash(),
         active_members=chain.state.roster.active_count,
-        side_branches=sum(1 for branch in chain.tree.side_branches() if branch.head.state == "body"),
+        side_branches=side_branches,
         mempool_transactions=len(mempool),
         mempool_bytes=mempool.bytes,
         abandoned_searches=abandoned_searches,

@@ -55,14 +55,14 @@ class ChainWorker:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lost = asyncio.Event()
         self._listeners: list[Changed] = []
-        self.trouble = "The chain is not loaded yet"
-        """Why the chain is not there at present; empty if it is."""
+        self.trouble = ""
+        """Why the chain is not there at present; empty if it is, or is being loaded for the first time."""
 
     @property
     def view(self) -> ChainView:
         """The last snapshot; only after `start`."""
         if self._view is None:
-            raise TransientFault(Code.NOT_READY, self.trouble)
+            raise TransientFault(Code.NOT_READY, "The chain is not loaded yet")
         return self._view
 
     @property

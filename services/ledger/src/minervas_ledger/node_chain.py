@@ -21,7 +21,7 @@ from minervas_core.state import BlockUndo
 from minervas_core.template import build_draft
 from minervas_core.transactions import Transaction
 from minervas_ledger import metrics, refusals
-from minervas_ledger.chain_view import ChainView, look
+from minervas_ledger.chain_view import ChainView, count_side_branches, look
 from minervas_ledger.store.abandoned_searches import store_search
 from minervas_ledger.store.chain_state import read_raw, read_undo
 from minervas_ledger.store.chain_writes import ChainBatch, Tip
@@ -54,6 +54,7 @@ class NodeChain:
         self._members = _records(chain)
         self._reorganisations = reorganisations
         self._abandoned_searches = abandoned_searches
+        self._side_branches = count_side_branches(chain)
         self._view: ChainView | None = None
 
     def view(self) -> ChainView:
@@ -62,6 +63,7 @@ class NodeChain:
             self._view = look(
                 self._chain,
                 self._mempool,
+                side_branches=self._side_branches,
                 abandoned_searches=self._abandoned_searches,
                 reorganisations=self._reorganisations,
             )
@@ -93,6 +95,8 @@ class NodeChain:
             for outcome in outcomes:
                 _log_outcome(outcome, origin)
             self._settle_mempool(outcomes)
+            if not all(_only_extends(outcome) for outcome in outcomes):
+                self._side_branches = count_side_branches(self._chain)
         return outcomes
 
     def take_postponed(self, now_ms: int) -> list[BlockOutcome]:
@@ -246,6 +250,15 @@ class NodeChain:
 
 def _records(chain: Chain) -> dict[str, MemberRecord]:
     return {record.member: record for record in chain.state.roster.members()}
+
+
+def _only_extends(outcome: BlockOutcome) -> bool:
+    """Whether the best chain just grew, or nothing happened: then there are as many side branches as before."""
+    if outcome.invalid or outcome.discarded:
+        return False
+    if outcome.change is None:
+        return not outcome.stored
+    return not outcome.change.disconnected and len(outcome.change.connected) == len(outcome.stored)
 
 
 def _changes(before: dict[str, MemberRecord], after: dict[str, MemberRecord]) -> list[tuple[str, MemberRecord | None]]:

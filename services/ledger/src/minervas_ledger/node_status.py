@@ -75,15 +75,15 @@ class NodeStatus:
 
     def health(self, bus: Bus) -> dict[str, object]:
         """Our part of /healthz."""
-        bus_trouble = "" if bus.connected else str(bus.refusal or "The broker is away")
+        view = self._worker.last_view
+        bus_trouble = "" if bus.connected or view is None else str(bus.refusal or "The broker is away")
         trouble = self._worker.trouble or bus_trouble
         health: dict[str, object] = {
-            "status": "failing" if trouble else "ok",
+            "status": "failing" if trouble else "ok" if bus.connected else "waiting",
             "trouble": trouble,
             "connected": bus.connected,
-            "database": "away" if self._worker.trouble else "ok",
+            "database": "away" if self._worker.trouble else "ok" if view else "waiting",
         }
-        view = self._worker.last_view
         if view is not None:
             health |= {"height": view.tip.height, "tip": view.tip.hash, "syncing": view.syncing}
         return health

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from minervas_core.encoding import Record
-from minervas_core.errors import Code, InvalidFrame, TransientFault
+from minervas_core.errors import Code, InvalidFrame, MinervasError
 from minervas_core.identifiers import Principal
 from minervas_core.keys import SigningKey
 from minervas_core.messages import GetBodies, GetHeaders, GetTransactionStatus
@@ -91,11 +91,13 @@ async def serve(context: ServiceContext[LedgerSettings], bus: Bus, issued: Issue
     opener = ChainOpener(database, issued.genesis)
     worker = ChainWorker(opener.open, lambda: as_transient(database))
     reader = DatabaseReader(database)
+    node = assemble(context, bus, issued, worker, reader)
+    reporter = asyncio.create_task(node.keep_status(), name="status")
     try:
         await worker.start()
-        node = assemble(context, bus, issued, worker, reader)
         await node.run()
     finally:
+        reporter.cancel()
         await worker.close()
         await reader.close()
 
@@ -125,14 +127,14 @@ class Node:
                 group.create_task(self.sync.run())
                 group.create_task(self.templates.run())
                 group.create_task(self.teller.run())
-                group.create_task(self._keep_status())
                 group.create_task(self._release_postponed())
         finally:
             await self.presence.stop()
             await self.link.stop()
             await self.bus.stop()
 
-    async def _keep_status(self) -> None:
+    async def keep_status(self) -> None:
+        """Keep /healthz up to date, also before there is a database or a bus."""
         while True:
             self.context.status.update(self.status.health(self.bus))
             await asyncio.sleep(STATUS_S)
@@ -143,8 +145,8 @@ class Node:
             try:
                 if self.worker.view.postponed:
                     await self._judge_postponed()
-            except TransientFault as error:
-                log.info("postponed_blocks_wait", extra={"fields": {"code": error.code}})
+            except MinervasError as error:
+                log.info("postponed_blocks_wait", extra={"fields": {"code": error.code, "reason": str(error)}})
 
     async def _judge_postponed(self) -> None:
         now_ms = self.context.clock.now_ms()

@@ -157,8 +157,7 @@ class Sync:
     async def _try(self, peer: SyncPeer) -> None:
         """Sync from one member and judge how it behaved."""
         try:
-            await self._sync_with(peer)
-            self._check_claim(peer)
+            self._check_claim(peer, await self._sync_with(peer))
             self._peers.succeeded(peer)
         except MinervasError as error:
             if error.code in OWN_TROUBLE and not isinstance(error, RemoteError):
@@ -177,32 +176,42 @@ class Sync:
         except TransientFault as error:  # the database went away: the chain comes back without those headers
             log.info("sync_interrupted", extra={"fields": {"reason": str(error)}})
 
-    def _check_claim(self, peer: SyncPeer) -> None:
-        """Refuse a member that gave all it has and still claims more work than we have now."""
-        if peer.claimed_work > self._chain.work:
-            claimed, peer.claimed_work = peer.claimed_work, 0
-            raise TransientFault(
-                Code.PEER_UNREACHABLE,
-                "The member does not show the work that it claims",
-                member=peer.member,
-                claimed=f"{claimed:x}",
-                shown=f"{self._chain.work:x}",
-            )
+    def _check_claim(self, peer: SyncPeer, claimed: int) -> None:
+        """Refuse a member that gave all it has, which is less work than it claimed before.
 
-    async def _sync_with(self, peer: SyncPeer) -> None:
+        Raises:
+            TransientFault: ``peer_unreachable``.
+        """
+        if claimed <= self._chain.work:
+            return
+        if peer.claimed_work == claimed:
+            peer.claimed_work = 0
+        raise TransientFault(
+            Code.PEER_UNREACHABLE,
+            "The member does not show the work that it claims",
+            member=peer.member,
+            claimed=f"{claimed:x}",
+            shown=f"{self._chain.work:x}",
+        )
+
+    async def _sync_with(self, peer: SyncPeer) -> int:
         """Take everything that a member's best chain has beyond ours.
+
+        Returns:
+            The work that it claimed when it was asked the last time; it may claim more by now.
 
         Raises:
             MinervasError: if it lies, stalls, or does not have what it promises.
         """
         head = ""
         while True:
+            claimed = peer.claimed_work
             headers = await self._take_headers(peer.member, head)
             head = headers.head or head
             # A long branch may pass our work only beyond the headers that fit: then its bodies come first.
             taken = await self._take_bodies(peer.member, head if headers.is_full else "")
             if not headers.added and not taken:
-                return
+                return claimed
 
     async def _take_headers(self, member: str, head: str) -> HeadersTaken:
         """Ask for headers above `head` until there are no more, or the chain takes no more ahead of the bodies."""

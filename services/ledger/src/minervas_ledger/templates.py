@@ -12,7 +12,7 @@ import logging
 from typing import Protocol
 
 from minervas_core.encoding import Record
-from minervas_core.errors import Code, TransientFault
+from minervas_core.errors import Code, MinervasError, TransientFault
 from minervas_core.genesis import Parameters
 from minervas_core.node_messages import Pause, Template
 from minervas_ledger.chain_view import ChainView
@@ -99,7 +99,7 @@ class TemplateMaker:
             self._due_ms = NEVER_MS
             try:
                 await self._make()
-            except TransientFault as error:
+            except MinervasError as error:
                 log.info("template_delayed", extra={"fields": {"code": error.code, "reason": str(error)}})
                 self._call_in(RETRY_MS)
 

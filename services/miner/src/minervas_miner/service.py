@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 SERVICE: Literal["miner"] = "miner"
 BLOCK_KEY_FILE = "block.key"
+REFUSAL_POLL_S = 0.5
 
 Body = TypeVar("Body", bound=Record)
 
@@ -75,7 +76,7 @@ async def serve(context: ServiceContext[MinerSettings], bus: Bus, issued: Issued
     presence = PresencePublisher(bus, member, SERVICE, lambda: _presence(context.clock.now_ms(), expires_ms))
     link.on("template", Template, _from_ledger(miner.search_for))
     link.on("pause", Pause, _from_ledger(lambda pause: miner.pause(pause.reason)))
-    bus.on_connection_change(lambda connected: _follow_bus(context, bus, miner, connected=connected))
+    bus.on_connection_change(lambda connected: _follow_bus(context, miner, connected=connected))
     try:
         await bus.start()
         await link.start()
@@ -84,6 +85,7 @@ async def serve(context: ServiceContext[MinerSettings], bus: Bus, issued: Issued
         async with asyncio.TaskGroup() as group:
             group.create_task(worker.run(miner.on_report, miner.on_worker_start))
             group.create_task(miner.run())
+            group.create_task(_watch_refusal(bus, miner))
     finally:
         await presence.stop()
         await link.stop()
@@ -134,10 +136,16 @@ def _ledger_watch(miner: Miner) -> Callable[[Message], None]:
     return watch
 
 
-def _follow_bus(context: ServiceContext[MinerSettings], bus: Bus, miner: Miner, *, connected: bool) -> None:
-    """A lost connection may come back during a search; one that is refused makes searching pointless."""
+def _follow_bus(context: ServiceContext[MinerSettings], miner: Miner, *, connected: bool) -> None:
+    """A search goes on while the connection is lost: what it finds is delivered when it is back."""
     context.status.update(status="ok" if connected else "failing", connected=connected)
     if connected:
         miner.ask_soon()
-    elif bus.refusal is not None:
-        miner.pause(str(bus.refusal))
+
+
+async def _watch_refusal(bus: Bus, miner: Miner) -> None:
+    """Searching makes no sense while the broker refuses us; its reason may come a moment after the connection's end."""
+    while True:
+        if bus.refusal is not None:
+            miner.pause(str(bus.refusal))
+        await asyncio.sleep(REFUSAL_POLL_S)

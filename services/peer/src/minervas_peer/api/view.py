@@ -29,7 +29,7 @@ from minervas_peer import __version__
 from minervas_peer.api import models
 from minervas_peer.ledger_link import LedgerLink
 from minervas_peer.status import PeerStatus
-from minervas_runtime.bus import Bus
+from minervas_runtime.bus import Bus, BusRefused
 
 STATUS_TIMEOUT_S = 2.0
 """The status page comes without the ledger's part rather than late."""
@@ -45,11 +45,11 @@ class NodeView:
         self._status = status
 
     async def status(self) -> models.Status:
-        """The node at a glance; also while the ledger is away."""
+        """The node at a glance; also while the ledger is away or the broker refuses us."""
         try:
             answer = await self._ledger.ask("status", GetStatus(), LedgerStatus, timeout_s=STATUS_TIMEOUT_S)
             ledger = _ledger_state(answer)
-        except TransientFault:
+        except (TransientFault, BusRefused):
             ledger = None
         return models.Status(
             **self._status.own(),
