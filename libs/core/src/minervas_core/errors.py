@@ -98,6 +98,7 @@ class Code(StrEnum):
     TEMPLATE_STALE = "template_stale"
     ABANDONED_CLAIM = "abandoned_claim"
     NOT_FOUND = "not_found"
+    NOT_AUTHORISED = "not_authorised"
     # our own side
     BAD_SETTINGS = "bad_settings"
     BAD_KEY_FILE = "bad_key_file"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -19,13 +20,15 @@ Json = dict[str, Any]
 class ApiClient:
     """Asks one peer. Use as a context manager."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, token_file: Path | None = None) -> None:
         """Prepare; nothing is sent yet.
 
         Args:
             url: where the API is, e.g. ``http://127.0.0.1:8730``.
+            token_file: the peer's ``api.token``, needed to trade.
         """
         self._url = url
+        self._token_file = token_file
         self._client = httpx.Client(base_url=url, timeout=TIMEOUT_S, trust_env=False)
 
     def __enter__(self) -> Self:
@@ -36,15 +39,29 @@ class ApiClient:
     ) -> None:
         self._client.close()
 
-    def get(self, path: str, **query: int) -> Json:
+    def get(self, path: str, **query: int | str) -> Json:
         """Get one page as parsed JSON.
 
         Raises:
             TransientFault: ``peer_unreachable`` if nothing answers there.
             MinervasError: what the peer refused, with its code.
         """
+        return self._exchange(self._client.build_request("GET", path, params=query))
+
+    def post(self, path: str, body: Json) -> Json:
+        """Send what trades; the answer as parsed JSON.
+
+        Raises:
+            LocalFault: ``bad_key_file`` if the token can not be read.
+            TransientFault: ``peer_unreachable`` if nothing answers there.
+            MinervasError: what the peer refused, with its code.
+        """
+        headers = {"Authorization": f"Bearer {read_token(self._token_file)}"}
+        return self._exchange(self._client.build_request("POST", path, json=body, headers=headers))
+
+    def _exchange(self, request: httpx.Request) -> Json:
         try:
-            response = self._client.get(path, params=query)
+            response = self._client.send(request)
             content = response.json()
         except httpx.HTTPError as error:
             raise TransientFault(
@@ -60,6 +77,25 @@ class ApiClient:
         if not response.is_success:
             raise _refusal(content, self._url)
         return content
+
+
+def read_token(token_file: Path | None) -> str:
+    """The token that trading needs.
+
+    Raises:
+        LocalFault: ``bad_key_file`` if it was not named or can not be read.
+    """
+    if token_file is None:
+        raise LocalFault(
+            Code.BAD_KEY_FILE,
+            "Trading needs the peer's token: name its api.token with --token-file or MINERVAS_API_TOKEN_FILE",
+        )
+    try:
+        return token_file.read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise LocalFault(
+            Code.BAD_KEY_FILE, "The peer's token can not be read", file=str(token_file), reason=str(error)
+        ) from error
 
 
 def _refusal(content: Mapping[str, Any], url: str) -> MinervasError:

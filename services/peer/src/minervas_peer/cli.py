@@ -22,11 +22,13 @@ from minervas_peer.commands.status import show_status
 from minervas_peer.commands.transaction import show_transaction
 from minervas_peer.join.fingerprint import parse_fingerprint
 from minervas_peer.join.flow import JoinOptions
+from minervas_peer.market_cli import add_market_commands, market_actions
 from minervas_peer.settings import ApiSettings
 from minervas_runtime.service import EXIT_FAILED, EXIT_OK, report_errors
 
 PROGRAM = "minervas"
 API_VARIABLE = "MINERVAS_API"
+TOKEN_VARIABLE = "MINERVAS_API_TOKEN_FILE"  # noqa: S105  # a variable's name
 DEFAULT_API = f"http://{ApiSettings().host}:{ApiSettings().port}"
 MAX_PAGE = 200
 
@@ -61,7 +63,7 @@ def _carry_out(given: argparse.Namespace) -> int:
         )
         run_join(options, given.node, Output())
         return EXIT_OK
-    with ApiClient(given.api) as client:
+    with ApiClient(given.api, given.token_file) as client:
         _show(given, client, Output(as_json=given.json))
     return EXIT_OK
 
@@ -75,12 +77,17 @@ def _show(given: argparse.Namespace, client: ApiClient, output: Output) -> None:
         "tx": lambda: show_transaction(client, output, given.id),
         "abandoned": lambda: show_abandoned(client, output, limit=given.limit),
     }
+    actions.update(market_actions(given, client, output))
     actions[given.command]()
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=PROGRAM, description="Join a Minervas consortium and look at your node.")
-    _add_common(parser, api=os.environ.get(API_VARIABLE, DEFAULT_API), as_json=False)
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM, description="Join a Minervas consortium, look at your node, and trade."
+    )
+    _add_common(
+        parser, api=os.environ.get(API_VARIABLE, DEFAULT_API), as_json=False, token_file=os.environ.get(TOKEN_VARIABLE)
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_join(commands.add_parser("join", help="apply for membership and install what is granted"))
     for name, text in (
@@ -92,17 +99,25 @@ def _parser() -> argparse.ArgumentParser:
         ("abandoned", "searches of our miner that found nothing in time"),
     ):
         command = commands.add_parser(name, help=text)
-        _add_common(command, api=argparse.SUPPRESS, as_json=argparse.SUPPRESS)
+        _add_shared(command)
         _add_arguments(name, command)
+    add_market_commands(commands, _add_shared)
     commands.add_parser("version", help="show the version")
     return parser
 
 
-def _add_common(parser: argparse.ArgumentParser, *, api: str, as_json: str | bool) -> None:
+def _add_shared(command: argparse.ArgumentParser) -> None:
+    """The common options once more, for who writes them behind the command."""
+    _add_common(command, api=argparse.SUPPRESS, as_json=argparse.SUPPRESS, token_file=argparse.SUPPRESS)
+
+
+def _add_common(parser: argparse.ArgumentParser, *, api: str, as_json: str | bool, token_file: str | None) -> None:
     """Options that may stand before or after the command; what is suppressed there keeps the value given here."""
     text = f"the peer's API; {API_VARIABLE} in the environment says the same ({DEFAULT_API})"
     parser.add_argument("--api", type=_url, default=api, metavar="URL", help=text)
     parser.add_argument("--json", action="store_true", default=as_json, help="print JSON for programs")
+    text = f"the peer's api.token, to trade; {TOKEN_VARIABLE} in the environment says the same"
+    parser.add_argument("--token-file", type=Path, default=token_file, metavar="FILE", help=text)
 
 
 def _add_arguments(name: str, command: argparse.ArgumentParser) -> None:

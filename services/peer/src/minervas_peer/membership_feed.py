@@ -16,6 +16,7 @@ import msgspec
 from minervas_core.encoding import decode, encode
 from minervas_core.errors import Code, InvalidFrame, MinervasError, PeerFault
 from minervas_core.genesis import Genesis
+from minervas_core.membership import membership_of
 from minervas_core.messages import MAX_PLAIN_BYTES, Failure, GetMembership, MembershipBatch, Reply
 from minervas_core.node_messages import Submit, SubmitResults
 from minervas_core.rights import ADMISSION
@@ -36,6 +37,9 @@ RETRY_S = 5.0
 """Pause before admission is asked again after it did not answer."""
 MAX_PAGES = 1_000
 """Answers to one question: 400,000 transactions."""
+
+MAX_REMEMBERED = 20_000
+"""Transactions known to be on the chain: more than a consortium will ever have."""
 
 
 class MembershipFeed:
@@ -62,6 +66,8 @@ class MembershipFeed:
         self._refusals = refusals
         self._interval_ms = interval_ms
         self._pull = asyncio.Event()
+        self._on_chain: set[str] = set()
+        """Transactions that our ledger has found on its chain: not handed to it again and again."""
         bus.on_connection_change(lambda connected: self._pull.set() if connected else None)
 
     async def start(self) -> None:
@@ -131,6 +137,9 @@ class MembershipFeed:
         body = Submit(transactions=[msgspec.Raw(item.raw) for item in new], origin=ADMISSION.member)
         answer = await self._ledger.ask("submit", body, SubmitResults)
         accepted = [item for item, result in zip(new, answer.results, strict=False) if result.status == "accepted"]
+        for item, result in zip(new, answer.results, strict=False):
+            if result.code == Code.TX_DUPLICATE and len(self._on_chain) < MAX_REMEMBERED:
+                self._on_chain.add(item.id)
         if accepted:
             log.info("membership_submitted", extra={"fields": {"transactions": len(accepted)}})
         if relay and self._directory.settled:
@@ -144,7 +153,9 @@ class MembershipFeed:
         except MinervasError as error:
             self._refusals.note("membership", error, member=ADMISSION.member)
             return None
-        change = transaction.body.change
+        if transaction.id in self._on_chain:
+            return None
+        change = membership_of(transaction).change
         standing = self._directory.standing(change.member)
         in_effect = {Standing.ACTIVE, Standing.REVOKED} if isinstance(change, Admit) else {Standing.REVOKED}
         return None if standing in in_effect else transaction

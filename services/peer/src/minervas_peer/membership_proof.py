@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from minervas_core.errors import Code, PeerFault
 from minervas_core.genesis import Genesis
-from minervas_core.membership import check_membership_alone
+from minervas_core.membership import check_membership_alone, membership_of
 from minervas_core.transactions import Admit, Revoke, ServiceKeys, Transaction, check_signature, decode_transaction
 
 
@@ -33,7 +33,7 @@ def prove_membership(member: str, shown: Sequence[bytes], genesis: Genesis) -> S
     """
     keys: ServiceKeys | None = None
     for raw in shown:
-        change = check_authority(raw, genesis).body.change
+        change = membership_of(check_authority(raw, genesis)).change
         if change.member != member:
             raise PeerFault(Code.TX_WRONG_SENDER, "A membership of somebody else", member=member, of=change.member)
         match change:

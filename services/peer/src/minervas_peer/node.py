@@ -11,6 +11,7 @@ from minervas_core.errors import Code, InvalidFrame
 from minervas_core.genesis import Genesis
 from minervas_core.identifiers import Principal
 from minervas_core.messages import Presence
+from minervas_core.node_market_messages import Relay
 from minervas_core.node_messages import Announce
 from minervas_peer import __version__
 from minervas_peer.epoch_store import EpochStore
@@ -30,6 +31,7 @@ from minervas_peer.sealed_channel import SealedChannel
 from minervas_peer.settings import GossipSettings
 from minervas_peer.status import PeerStatus
 from minervas_peer.sync_server import SyncServer
+from minervas_peer.trader import Trader
 from minervas_runtime.box import seal_to_box
 from minervas_runtime.bus import Bus
 from minervas_runtime.clock import Clock
@@ -140,6 +142,14 @@ class PeerNode:
             interval_ms=self._config.gossip.membership_interval_ms,
         )
         self._own_presence = PresencePublisher(self.bus, me.member, PEER, self._presence_fields)
+        self.trader = Trader(
+            genesis=self._config.genesis,
+            member=me.member,
+            wallet=self._config.identity.wallet,
+            ledger=self.ledger,
+            gossip=self.gossip,
+            clock=self._clock,
+        )
         SyncServer(self._requester, channel, self.ledger, self.refusals)
         RemoteSync(self._link, self._requester, channel, me=me.member, is_offline=self.presence.is_offline)
         self.status = PeerStatus(
@@ -157,6 +167,7 @@ class PeerNode:
         self.courier.on_key(lambda _member: self._compare_tips.set())
         self.bus.on_connection_change(lambda connected: self.ledger_watch.look_soon() if connected else None)
         self._link.on("announce", Announce, self._on_announce)
+        self._link.on("relay", Relay, self._on_relay)
 
     async def run(self) -> None:
         """Work until cancelled.
@@ -185,6 +196,12 @@ class PeerNode:
         if service != LEDGER:
             raise InvalidFrame(Code.FRAME_FOREIGN_SENDER, "Only the ledger announces blocks", service=service)
         await self.gossip.announce(bytes(event.block))
+
+    async def _on_relay(self, event: Relay, service: str) -> None:
+        if service != LEDGER:
+            raise InvalidFrame(Code.FRAME_FOREIGN_SENDER, "Only the ledger relays transactions", service=service)
+        for transaction in event.transactions:
+            self.gossip.offer(bytes(transaction))
 
     def _on_own_tip(self) -> None:
         """Show the others our new tip; not every one of a sync, where hundreds follow each other in a second."""

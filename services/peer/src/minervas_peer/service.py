@@ -13,9 +13,11 @@ from minervas_core.genesis import Genesis
 from minervas_core.identifiers import Principal
 from minervas_core.keys import SigningKey
 from minervas_peer import __version__
+from minervas_peer.api.access_token import load_or_create_token
 from minervas_peer.api.app import build_app
 from minervas_peer.api.request_limits import allowed_names
 from minervas_peer.api.server import ApiServer
+from minervas_peer.api.trade_view import TradeView
 from minervas_peer.api.view import NodeView
 from minervas_peer.epoch_store import EpochStore
 from minervas_peer.key_courier import PEER
@@ -107,11 +109,14 @@ async def serve(
     )
     node = PeerNode(config, bus, EpochStore(settings.paths.data / STATE_FILE), context.clock)
     view = NodeView(issued.genesis, bus, node.ledger, node.status)
+    trade = TradeView(node.ledger, node.trader)
+    names = allowed_names(settings.api.host, settings.api.names)
+    app = build_app(view, names, trade=trade, token=load_or_create_token(settings.paths.data))
     _update_status(context, view)
     bus.on_connection_change(lambda _connected: _update_status(context, view))
     async with asyncio.TaskGroup() as group:
         group.create_task(node.run(), name="node")
-        group.create_task(api.run(build_app(view, allowed_names(settings.api.host, settings.api.names))), name="api")
+        group.create_task(api.run(app), name="api")
 
 
 def _update_status(context: ServiceContext[PeerSettings], view: NodeView) -> None:

@@ -16,7 +16,10 @@ IntervalMs = Annotated[int, msgspec.Meta(ge=100, le=86_400_000)]
 
 
 class ApiSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The member's HTTP API. It has no login: whoever reaches it may read everything that the member may."""
+    """The member's HTTP API.
+
+    Whoever reaches it may read everything that the member may; trading needs the token in the data directory.
+    """
 
     host: str = "127.0.0.1"
     port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8730

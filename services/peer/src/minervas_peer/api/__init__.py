@@ -1,1 +1,1 @@
-"""The member's HTTP API: read-only, for people, their scripts and the command line."""
+"""The member's HTTP API: for people, their scripts and the command line."""

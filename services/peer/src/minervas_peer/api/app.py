@@ -12,10 +12,12 @@ from minervas_peer import __version__
 from minervas_peer.api import models
 from minervas_peer.api.errors import add_error_handlers
 from minervas_peer.api.request_limits import RequestLimits
+from minervas_peer.api.trade_paths import add_trade_paths
+from minervas_peer.api.trade_view import TradeView
 from minervas_peer.api.view import NodeView
 
 DESCRIPTION = (
-    "What one member's node knows: its state, the other members, the chain. Read-only. "
+    "What one member's node knows: its state, the other members, the chain, the market; and the member's orders. "
     "Every error has a stable code; 503 means that the same request may work later."
 )
 _ERRORS: dict[int | str, dict[str, Any]] = {
@@ -32,12 +34,16 @@ BlockReference = Annotated[
 TransactionId = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="Id of the transaction.")]
 
 
-def build_app(view: NodeView, names: frozenset[str] | None) -> FastAPI:
+def build_app(
+    view: NodeView, names: frozenset[str] | None, *, trade: TradeView | None = None, token: str = ""
+) -> FastAPI:
     """Make the application.
 
     Args:
         view: where the answers come from.
         names: host names to answer under, or None for any.
+        trade: metering and trading, if they are served.
+        token: what trading requests must carry.
     """
     # The interactive pages of FastAPI load their scripts from elsewhere: only the description itself is served.
     app = FastAPI(title="Minervas peer", version=__version__, description=DESCRIPTION, docs_url=None, redoc_url=None)
@@ -45,6 +51,8 @@ def build_app(view: NodeView, names: frozenset[str] | None) -> FastAPI:
     add_error_handlers(app)
     _add_chain_paths(app, view)
     _add_service_paths(app, view)
+    if trade is not None:
+        add_trade_paths(app, trade, token)
     return app
 
 

@@ -11,17 +11,18 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from minervas_core.errors import Code, MinervasError, TransientFault, Value
+from minervas_core.errors import Code, InvalidTransaction, MinervasError, PeerFault, TransientFault, Value
 
 log = logging.getLogger(__name__)
 
 STATUS_BY_CODE = {
+    Code.NOT_AUTHORISED: HTTPStatus.UNAUTHORIZED,
     Code.NOT_FOUND: HTTPStatus.NOT_FOUND,
     Code.WRONG_SHAPE: HTTPStatus.BAD_REQUEST,
     Code.TOO_LARGE: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     Code.RATE_LIMITED: HTTPStatus.TOO_MANY_REQUESTS,
 }
-"""Other codes: 503 for passing trouble, else 500."""
+"""Other codes: 409 for what the chain's rules refuse, 503 for passing trouble, else 500."""
 
 
 def error_response(status: int, code: str, message: str, values: Mapping[str, Value]) -> JSONResponse:
@@ -40,8 +41,16 @@ def add_error_handlers(app: FastAPI) -> None:
 async def _known(_request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, MinervasError):
         raise error
-    fallback = HTTPStatus.SERVICE_UNAVAILABLE if isinstance(error, TransientFault) else HTTPStatus.INTERNAL_SERVER_ERROR
-    return error_response(STATUS_BY_CODE.get(error.code, fallback), error.code, error.message, error.values)
+    return error_response(STATUS_BY_CODE.get(error.code, _status(error)), error.code, error.message, error.values)
+
+
+def _status(error: MinervasError) -> HTTPStatus:
+    """Whose turn it is, for codes without a status of their own."""
+    if isinstance(error, InvalidTransaction):
+        return HTTPStatus.CONFLICT
+    if isinstance(error, TransientFault):
+        return HTTPStatus.SERVICE_UNAVAILABLE
+    return HTTPStatus.BAD_REQUEST if isinstance(error, PeerFault) else HTTPStatus.INTERNAL_SERVER_ERROR
 
 
 async def _malformed(_request: Request, error: Exception) -> JSONResponse:

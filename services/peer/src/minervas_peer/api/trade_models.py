@@ -1,0 +1,143 @@
+"""Shapes of what the API says about metering and trading.
+
+Energy is in Wh, prices in millionths of the consortium's currency per Wh (thousandths per kWh), amounts in millionths
+of the currency; power in mW, voltage in mV, current in mA, energy registers of readings in mWh.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from minervas_core.encoding import MAX_INTEGER
+
+DAY_MS = 86_400_000
+HASH_PATTERN = r"^[0-9a-f]{64}$"
+
+
+class _Order(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    price_micro: int = Field(ge=0, le=MAX_INTEGER, description="Millionths of the currency per Wh.")
+    valid_ms: int = Field(default=DAY_MS, ge=1_000, le=400 * DAY_MS, description="How long it may rest in the book.")
+
+
+class NewOffer(_Order):
+    """Energy to sell: name lots, or an amount and let the peer choose."""
+
+    energy_wh: int = Field(default=0, ge=0, le=MAX_INTEGER, description="At least so much; 0 if lots are named.")
+    lots: list[str] = Field(default_factory=list, max_length=100, description="Lots to sell; empty: free ones.")
+    smallest_wh: int = Field(default=1, ge=1, le=MAX_INTEGER, description="No fill is smaller.")
+    buyer: str = Field(default="", max_length=32, description="Only this member may buy.")
+
+
+class NewBid(_Order):
+    """Energy to buy."""
+
+    energy_wh: int = Field(ge=1, le=MAX_INTEGER)
+
+
+class Cancellation(BaseModel):
+    """An own order to take back."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    order: str = Field(pattern=HASH_PATTERN)
+
+
+class Placed(BaseModel):
+    """What was signed and queued; `/v1/transactions/{id}` tells what becomes of it."""
+
+    id: str
+    type: str
+
+
+class Lot(BaseModel):
+    """An unspent lot."""
+
+    id: str
+    owner: str
+    energy_wh: int
+    parent: str = Field(description="Lot that it was split from, or its statement.")
+    origin: str = Field(description="Statement at the root: meter, channel and time.")
+    offer: str = Field(description="Offer that holds it, or empty.")
+
+
+class Lots(BaseModel):
+    """Unspent lots, by id."""
+
+    lots: list[Lot]
+
+
+class Order(BaseModel):
+    """An open offer or bid."""
+
+    id: str
+    side: Literal["offer", "bid"]
+    member: str
+    price_micro: int
+    energy_wh: int = Field(description="Still open.")
+    smallest_wh: int
+    valid_until_ms: int
+    height: int
+    buyer: str
+    lots: list[str]
+
+
+class Orders(BaseModel):
+    """Open orders: offers first, best price first."""
+
+    orders: list[Order]
+
+
+class Trade(BaseModel):
+    """A fill, and the channels that its energy came from."""
+
+    height: int
+    position: int
+    seller: str
+    buyer: str
+    energy_wh: int
+    price_micro: int
+    amount_micro: int
+    offer: str
+    bid: str
+    lots: list[str]
+    meters: list[str] = Field(description="member/meter/channel of the statements at the root.")
+
+
+class Trades(BaseModel):
+    """Trades, newest first."""
+
+    trades: list[Trade]
+
+
+class Obligation(BaseModel):
+    """What one member owes another."""
+
+    debtor: str
+    creditor: str
+    amount_micro: int
+    energy_wh: int
+
+
+class Obligations(BaseModel):
+    """Who owes whom."""
+
+    obligations: list[Obligation]
+
+
+class Meters(BaseModel):
+    """Registered meters, and what their channels have minted."""
+
+    meters: list[dict[str, Any]]
+    energy: list[dict[str, Any]]
+
+
+class Readings(BaseModel):
+    """The newest readings of our own channels."""
+
+    readings: list[dict[str, Any]]
+    stored: int
+    conflicts: int

@@ -1,0 +1,77 @@
+"""Paths of the API about metering and trading."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, Query
+
+from minervas_peer.api import models
+from minervas_peer.api import trade_models as trade
+from minervas_peer.api.access_token import TokenCheck
+from minervas_peer.api.trade_view import TradeView
+
+_READ: dict[int | str, dict[str, Any]] = {
+    400: {"model": models.Error, "description": "The request is not of the expected form."},
+    503: {"model": models.Error, "description": "Our own ledger or the broker does not answer now."},
+}
+_WRITE: dict[int | str, dict[str, Any]] = {
+    **_READ,
+    401: {"model": models.Error, "description": "The token of the peer's data directory is missing or wrong."},
+    409: {"model": models.Error, "description": "The chain's rules refuse it; the code says which."},
+}
+
+Member = Annotated[
+    str, Query(pattern=r"^([a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?)?$", description="Only this member's; empty: all.")
+]
+Name = Annotated[str, Query(pattern=r"^([a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?)?$", description="Empty: all.")]
+Limit = Annotated[int, Query(ge=1, le=200, description="How many at most.")]
+LongLimit = Annotated[int, Query(ge=1, le=1_000, description="How many at most.")]
+
+
+def add_trade_paths(app: FastAPI, view: TradeView, token: str) -> None:
+    """Add the paths to an application; those that trade ask for `token`."""
+    _add_readable(app, view)
+    _add_writable(app, view, TokenCheck(token))
+
+
+def _add_readable(app: FastAPI, view: TradeView) -> None:
+    @app.get("/v1/lots", responses=_READ, summary="Unspent lots of energy")
+    async def lots(owner: Member = "", limit: LongLimit = 200) -> trade.Lots:
+        return await view.lots(owner, limit)
+
+    @app.get("/v1/orders", responses=_READ, summary="Open offers and bids")
+    async def orders(member: Member = "", limit: LongLimit = 200) -> trade.Orders:
+        return await view.orders(member, limit)
+
+    @app.get("/v1/trades", responses=_READ, summary="Trades, newest first")
+    async def trades(limit: Limit = 50) -> trade.Trades:
+        return await view.trades(limit)
+
+    @app.get("/v1/obligations", responses=_READ, summary="Who owes whom")
+    async def obligations() -> trade.Obligations:
+        return await view.obligations()
+
+    @app.get("/v1/meters", responses=_READ, summary="Registered meters and what they minted")
+    async def meters(member: Member = "") -> trade.Meters:
+        return await view.meters(member)
+
+    @app.get("/v1/readings", responses=_READ, summary="The newest readings of our own channels")
+    async def readings(meter: Name = "", channel: Name = "", limit: Limit = 60) -> trade.Readings:
+        return await view.readings(meter, channel, limit)
+
+
+def _add_writable(app: FastAPI, view: TradeView, check: TokenCheck) -> None:
+    guard = [Depends(check)]
+
+    @app.post("/v1/offers", responses=_WRITE, dependencies=guard, status_code=202, summary="Put energy on sale")
+    async def offer(order: trade.NewOffer) -> trade.Placed:
+        return await view.offer(order)
+
+    @app.post("/v1/bids", responses=_WRITE, dependencies=guard, status_code=202, summary="Ask for energy")
+    async def bid(order: trade.NewBid) -> trade.Placed:
+        return await view.bid(order)
+
+    @app.post("/v1/cancellations", responses=_WRITE, dependencies=guard, status_code=202, summary="Take an order back")
+    async def cancel(order: trade.Cancellation) -> trade.Placed:
+        return await view.cancel(order.order)

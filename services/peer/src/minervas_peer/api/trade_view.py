@@ -1,0 +1,110 @@
+"""Collects what the API shows of metering and trading, and places orders."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from minervas_core.errors import Code, PeerFault
+from minervas_core.node_market_messages import (
+    GetLots,
+    GetMeters,
+    GetObligations,
+    GetOrders,
+    GetReadings,
+    GetTrades,
+    Lots,
+    Meters,
+    Obligations,
+    Orders,
+    Readings,
+    Trades,
+)
+from minervas_core.transactions import Transaction
+from minervas_peer.api import trade_models as models
+from minervas_peer.ledger_link import LedgerLink
+from minervas_peer.trader import Terms, Trader
+
+
+class TradeView:
+    """The market as the API shows it. Every method raises what the ledger or the way to it raises."""
+
+    def __init__(self, ledger: LedgerLink, trader: Trader) -> None:
+        self._ledger = ledger
+        self._trader = trader
+
+    async def lots(self, owner: str, limit: int) -> models.Lots:
+        """Unspent lots of one owner, or of all."""
+        answer = await self._ledger.ask("lots", GetLots(owner=owner, limit=limit), Lots)
+        return models.Lots(lots=[models.Lot(id=entry.id, **_plain(entry.lot)) for entry in answer.lots])
+
+    async def orders(self, member: str, limit: int) -> models.Orders:
+        """Open orders of one member, or of all."""
+        answer = await self._ledger.ask("orders", GetOrders(member=member, limit=limit), Orders)
+        return models.Orders(orders=[models.Order(id=entry.id, **_plain(entry.order)) for entry in answer.orders])
+
+    async def trades(self, limit: int) -> models.Trades:
+        """Trades, newest first."""
+        answer = await self._ledger.ask("trades", GetTrades(limit=limit), Trades)
+        return models.Trades(
+            trades=[models.Trade(meters=entry.meters, **_plain(entry.trade)) for entry in answer.trades]
+        )
+
+    async def obligations(self) -> models.Obligations:
+        """Who owes whom."""
+        answer = await self._ledger.ask("obligations", GetObligations(), Obligations)
+        return models.Obligations(
+            obligations=[
+                models.Obligation(debtor=entry.debtor, creditor=entry.creditor, **_plain(entry.owed))
+                for entry in answer.obligations
+            ]
+        )
+
+    async def meters(self, member: str) -> models.Meters:
+        """Registered meters of one member, or of all."""
+        answer = await self._ledger.ask("meters", GetMeters(member=member), Meters)
+        return models.Meters(**_plain(answer))
+
+    async def readings(self, meter: str, channel: str, limit: int) -> models.Readings:
+        """The newest readings of our own channels."""
+        question = GetReadings(meter=meter, channel=channel, limit=limit)
+        answer = await self._ledger.ask("readings", question, Readings)
+        readings = [
+            {**_plain(entry.reading), "spool": entry.spool, "stored_ms": entry.stored_ms} for entry in answer.readings
+        ]
+        return models.Readings(readings=readings, stored=answer.stored, conflicts=answer.conflicts)
+
+    async def offer(self, order: models.NewOffer) -> models.Placed:
+        """Sell: named lots, or an amount.
+
+        Raises:
+            PeerFault: ``wrong_shape`` unless exactly one of the two is given.
+        """
+        if bool(order.lots) == bool(order.energy_wh):
+            raise PeerFault(Code.WRONG_SHAPE, "Give either energy_wh or lots", lots=len(order.lots))
+        terms = Terms(order.price_micro, order.valid_ms)
+        if order.lots:
+            placed = await self._trader.offer_lots(order.lots, terms, smallest_wh=order.smallest_wh, buyer=order.buyer)
+        else:
+            placed = await self._trader.offer_energy(
+                order.energy_wh, terms, smallest_wh=order.smallest_wh, buyer=order.buyer
+            )
+        return _placed(placed)
+
+    async def bid(self, order: models.NewBid) -> models.Placed:
+        """Buy."""
+        return _placed(await self._trader.bid(order.energy_wh, Terms(order.price_micro, order.valid_ms)))
+
+    async def cancel(self, order: str) -> models.Placed:
+        """Take an own order back."""
+        return _placed(await self._trader.cancel(order))
+
+
+def _placed(transaction: Transaction) -> models.Placed:
+    return models.Placed(id=transaction.id, type=transaction.kind)
+
+
+def _plain(value: msgspec.Struct) -> dict[str, Any]:
+    plain: dict[str, Any] = msgspec.to_builtins(value)
+    return plain

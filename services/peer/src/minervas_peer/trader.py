@@ -1,0 +1,163 @@
+"""Placing orders: the one place where the wallet signs offers, bids and cancellations (design section 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from minervas_core.errors import Code, InvalidTransaction, PeerFault
+from minervas_core.genesis import Genesis
+from minervas_core.identifiers import check_member_id
+from minervas_core.keys import SigningKey
+from minervas_core.market.records import Bid, Cancel, Offer
+from minervas_core.node_market_messages import GetLots, LotEntry, Lots
+from minervas_core.node_messages import GetStatus, LedgerStatus, Submit, SubmitResults
+from minervas_core.transactions import Transaction, TransactionBody, sign_transaction
+from minervas_peer.gossip import Gossip
+from minervas_peer.ledger_link import LedgerLink
+from minervas_runtime.clock import Clock
+from minervas_runtime.randomness import new_salt
+
+EXPIRY_BLOCKS = 240
+"""An order that no block took in this many is dropped: an hour of 15 s blocks."""
+
+MAX_LOTS_ASKED = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What an offer and a bid have in common."""
+
+    price_micro: int
+    """Millionths of the currency per Wh."""
+    valid_ms: int
+    """How long the order may rest in the book, from now on."""
+
+
+class Trader:
+    """Signs a member's orders, has its ledger check them, and spreads what was accepted."""
+
+    def __init__(
+        self, *, genesis: Genesis, member: str, wallet: SigningKey, ledger: LedgerLink, gossip: Gossip, clock: Clock
+    ) -> None:
+        self._genesis = genesis
+        self._member = member
+        self._wallet = wallet
+        self._ledger = ledger
+        self._gossip = gossip
+        self._clock = clock
+
+    async def offer_energy(self, energy_wh: int, terms: Terms, *, smallest_wh: int, buyer: str) -> Transaction:
+        """Put own free lots of at least `energy_wh` in all on sale, the largest first.
+
+        Whole lots are offered: the offer may be up to one lot larger than asked.
+
+        Raises:
+            InvalidTransaction: ``lot_unknown`` if the free lots are not enough, or what the ledger refused with.
+            TransientFault: if the ledger is away.
+        """
+        answer = await self._ledger.ask("lots", GetLots(owner=self._member, limit=MAX_LOTS_ASKED), Lots)
+        lots = choose_lots(answer.lots, energy_wh, self._genesis.parameters.max_lots_per_offer)
+        return await self.offer_lots(lots, terms, smallest_wh=smallest_wh, buyer=buyer)
+
+    async def offer_lots(self, lots: Sequence[str], terms: Terms, *, smallest_wh: int, buyer: str) -> Transaction:
+        """Put certain lots on sale.
+
+        Raises:
+            InvalidTransaction: what the ledger refused with.
+            PeerFault: ``bad_member_id`` for an impossible buyer.
+            TransientFault: if the ledger is away.
+        """
+        if buyer:
+            check_member_id(buyer)
+        body = Offer(
+            network=self._genesis.network,
+            sender=self._wallet.public,
+            salt=new_salt(),
+            expires_height=await self._expires_height(),
+            lots=list(lots),
+            price_micro=terms.price_micro,
+            smallest_wh=smallest_wh,
+            valid_until_ms=self._clock.now_ms() + terms.valid_ms,
+            buyer=buyer,
+        )
+        return await self._place(body)
+
+    async def bid(self, energy_wh: int, terms: Terms) -> Transaction:
+        """Ask for energy.
+
+        Raises:
+            InvalidTransaction: what the ledger refused with.
+            TransientFault: if the ledger is away.
+        """
+        body = Bid(
+            network=self._genesis.network,
+            sender=self._wallet.public,
+            salt=new_salt(),
+            expires_height=await self._expires_height(),
+            energy_wh=energy_wh,
+            price_micro=terms.price_micro,
+            valid_until_ms=self._clock.now_ms() + terms.valid_ms,
+        )
+        return await self._place(body)
+
+    async def cancel(self, order: str) -> Transaction:
+        """Take an own open order back.
+
+        Raises:
+            InvalidTransaction: ``order_unknown`` or ``order_not_owned``.
+            TransientFault: if the ledger is away.
+        """
+        body = Cancel(
+            network=self._genesis.network,
+            sender=self._wallet.public,
+            salt=new_salt(),
+            expires_height=await self._expires_height(),
+            order=order,
+        )
+        return await self._place(body)
+
+    async def _expires_height(self) -> int:
+        status = await self._ledger.ask("status", GetStatus(), LedgerStatus)
+        return status.tip.height + min(EXPIRY_BLOCKS, self._genesis.parameters.max_expiry_blocks)
+
+    async def _place(self, body: TransactionBody) -> Transaction:
+        transaction = sign_transaction(body, self._wallet)
+        submit = Submit(transactions=[msgspec.Raw(transaction.raw)], origin="local")
+        result = (await self._ledger.ask("submit", submit, SubmitResults)).results[0]
+        if result.status == "refused":
+            raise InvalidTransaction(_code(result.code), result.message, tx=transaction.id)
+        self._gossip.offer(transaction.raw)
+        return transaction
+
+
+def choose_lots(entries: Sequence[LotEntry], energy_wh: int, max_lots: int) -> list[str]:
+    """Free lots of at least `energy_wh` in all: the largest first, so that few are needed.
+
+    Raises:
+        InvalidTransaction: ``lot_unknown`` if there is not so much free energy in so many lots.
+    """
+    free = sorted((entry for entry in entries if not entry.lot.offer), key=lambda each: (-each.lot.energy_wh, each.id))
+    chosen: list[str] = []
+    total_wh = 0
+    for entry in free[:max_lots]:
+        if total_wh >= energy_wh:
+            break
+        chosen.append(entry.id)
+        total_wh += entry.lot.energy_wh
+    if not chosen or total_wh < energy_wh:
+        raise InvalidTransaction(
+            Code.LOT_UNKNOWN, "Not so much free energy", asked_wh=energy_wh, free_wh=total_wh, lots=len(free)
+        )
+    return chosen
+
+
+def _code(text: str) -> Code:
+    try:
+        return Code(text)
+    except ValueError as error:
+        raise PeerFault(
+            Code.INTERNAL, "Our ledger refused with a code of another version", refused_with=text
+        ) from error
