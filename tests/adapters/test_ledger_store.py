@@ -22,7 +22,7 @@ from minervas_ledger.settings import DatabaseSettings
 from minervas_ledger.store import chain_reads
 from minervas_ledger.store.abandoned_searches import newest_searches
 from minervas_ledger.store.connection import Connection, connect
-from tests.support.builders import LocalChain, admit, make_genesis, mine_block, revoke
+from tests.support.builders import FAR_FUTURE_MS, LocalChain, admit, make_genesis, mine_block, revoke
 from tests.support.ledger import StoredChain, audit, migrated
 from tests.support.seed import seeded_random
 from tests.support.wait import wait_until
@@ -93,6 +93,20 @@ def test_many_blocks_of_one_commit_equal_one_by_one(stored: StoredChain, local: 
     blocks = [local.found("m0", "m1", "m2")] + [local.extend(f"m{height % 3}") for height in range(30)]
     assert stored.take(*blocks) == ["connected"] * 31
     same_chain(stored, local)
+
+
+def test_signature_seen_in_the_queue_is_not_verified_again_in_a_block(
+    ledger_database: DatabaseSettings, local: LocalChain
+) -> None:
+    opener = ChainOpener(ledger_database, local.genesis)
+    opener.open().close()
+    chain = opener.open()  # also after the database was away
+    joining = admit("m0")
+    assert chain.submit(joining)
+    misses = chain._chain.signatures.misses
+    chain.take_blocks([local.mine("m0", [joining])], FAR_FUTURE_MS, origin="test")
+    assert (chain._chain.tip.height, chain._chain.signatures.misses) == (1, misses)
+    chain.close()
 
 
 def test_orphans_are_stored_once_their_parent_comes(stored: StoredChain, local: LocalChain) -> None:

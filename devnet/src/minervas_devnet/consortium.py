@@ -61,10 +61,10 @@ class Consortium:
         self.log_dir.mkdir(mode=0o755)
         with self.progress.step("PostgreSQL runs"):
             self._supervisor.add(self.postgres).start()
-        with ThreadPoolExecutor(max_workers=1) as beside:
-            nodes = beside.submit(self.add_nodes, members)
-            self._start_admission()
-            return nodes.result()
+        nodes = [self._start_node(member) for member in members]
+        self._start_admission()
+        self._finish_nodes(nodes)
+        return nodes
 
     def _start_admission(self) -> None:
         with self.progress.step("admission made the certificate authority and the genesis"):
@@ -85,15 +85,8 @@ class Consortium:
 
     def add_nodes(self, members: Sequence[str]) -> list[Node]:
         """Make members' nodes and start their services, which then wait for approval."""
-        nodes = [self._make_node(member, self.options) for member in members]
-        if nodes:
-            with self.progress.step("the members' services made their keys"):
-                for failure in _on_each(Node.prepare, nodes):
-                    raise failure
-                for node in nodes:
-                    node.start()
-                for node in nodes:
-                    node.wait_enrolled()
+        nodes = [self._start_node(member) for member in members]
+        self._finish_nodes(nodes)
         return nodes
 
     def make_outsider(self, member: str) -> Node:
@@ -195,6 +188,23 @@ class Consortium:
         joining = node.join_process(self.admission.url, self.admission.fingerprint)
         joining.start()
         return joining
+
+    def _start_node(self, member: str) -> Node:
+        """Start a node's services, which at first only make their keys and wait."""
+        node = self._make_node(member, self.options)
+        node.write_settings()
+        node.start()
+        return node
+
+    def _finish_nodes(self, nodes: Sequence[Node]) -> None:
+        """Make the tables of nodes that were started, and wait until their services have handed in their keys."""
+        if not nodes:
+            return
+        with self.progress.step("the members' services made their keys, their databases have tables"):
+            for failure in _on_each(Node.migrate, nodes):
+                raise failure
+            for node in nodes:
+                node.wait_enrolled()
 
     def _make_node(self, member: str, options: DevnetOptions) -> Node:
         node = Node(

@@ -155,7 +155,7 @@ def _stay(consortium: Consortium) -> None:
     lines += [
         "For example:",
         f"  curl -s {first.api.url}/v1/status",
-        f"  .venv/bin/minervas --api {first.api.url} status",
+        f"  .venv/bin/minervas status --api {first.api.url}",
         f"Logs and settings: {consortium.directory}",
     ]
     sys.stdout.write("\n".join(lines) + "\n")

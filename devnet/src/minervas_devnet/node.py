@@ -86,15 +86,14 @@ class Node:
         for service in SERVICES:
             self.settings_file(service).write_text(self._settings(service), encoding="utf-8")
 
-    def prepare(self) -> None:
-        """Make directory, settings, proxies and database tables."""
-        self.write_settings()
-        for proxy in self.proxies.values():
-            proxy.start()
+    def migrate(self) -> None:
+        """Make the ledger's tables."""
         run_program(PROGRAMS["ledger"], "migrate", "--config", self.settings_file("ledger"))
 
     def start(self) -> None:
-        """Start all services, without waiting for them."""
+        """Start proxies and services, as far as they do not run, without waiting for them."""
+        for proxy in self.proxies.values():
+            proxy.start()
         for process in self.services.values():
             process.start()
 
