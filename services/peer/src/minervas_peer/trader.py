@@ -159,5 +159,5 @@ def _code(text: str) -> Code:
         return Code(text)
     except ValueError as error:
         raise PeerFault(
-            Code.INTERNAL, "Our ledger refused with a code of another version", refused_with=text
+            Code.INTERNAL, "Our ledger refused with an unknown code", refused_with=text
         ) from error
