@@ -69,7 +69,13 @@ def metering_samples() -> dict[str, Record]:
 
 def node_market_samples() -> dict[str, Record]:
     """Messages between the services of one node about metering and trading, by name of the sample."""
-    last = Register(time_ms=REGISTERED_MS + 1_500, register_wh=1_900, statement=FIRST_STATEMENT.id)
+    last = Register(
+        time_ms=REGISTERED_MS + 1_500,
+        register_wh=1_900,
+        statement=FIRST_STATEMENT.id,
+        since_ms=REGISTERED_MS + 500,
+        minted_wh=900,
+    )
     lot = Lot(owner=HAENAM.member, energy_wh=600, parent=FIRST_STATEMENT.id, origin=FIRST_STATEMENT.id, offer=OFFER.id)
     order = Order(
         side="offer",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from minervas_core.blocks import Block, decode_block
 from minervas_core.errors import Code, InvalidBlock
 from minervas_core.genesis import Genesis
-from minervas_core.market.records import Trade
+from minervas_core.market.records import Lot, Trade
 from minervas_core.signature_cache import SignatureCache
 from minervas_core.state import BlockUndo, ChainState
 from minervas_core.tree import BlockTree
@@ -28,6 +28,8 @@ class ReplayedBlock:
     """After the block. The replay goes on changing it: look at it before asking for the next block."""
     trades: tuple[Trade, ...] = ()
     """What it traded, in order."""
+    lots: Mapping[str, Lot] = field(default_factory=dict)
+    """Lots that it made, by id, as they were then; some may be used up again."""
 
 
 def replay(genesis: Genesis, blocks: Iterable[bytes]) -> Iterator[ReplayedBlock]:
@@ -60,4 +62,4 @@ def replay(genesis: Genesis, blocks: Iterable[bytes]) -> Iterator[ReplayedBlock]
         node = tree.add(block.header, block.hash, parent)
         tree.set_body(node)
         tree.move_tip(node)
-        yield ReplayedBlock(node.height, block, applied.undo, node.work, state, applied.trades)
+        yield ReplayedBlock(node.height, block, applied.undo, node.work, state, applied.trades, applied.lots)

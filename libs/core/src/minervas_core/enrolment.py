@@ -162,7 +162,8 @@ def check_application(application: Application) -> ServiceKeys:
         The keys to register on chain.
 
     Raises:
-        InvalidEnrolment: ``bad_enrolment`` if a service is missing, doubled, or of another member.
+        InvalidEnrolment: ``bad_enrolment`` if a service is missing, doubled, or of another member, or the meters do
+            not fit together; ``key_reused`` if two services share a key.
         PeerFault: ``bad_member_id`` or ``bad_key``.
     """
     check_member_id(application.member)
@@ -182,6 +183,7 @@ def check_application(application: Application) -> ServiceKeys:
     keys = [claim.signing_key for claim in claims.values()]
     if len(set(keys)) != len(keys):
         raise InvalidEnrolment(Code.KEY_REUSED, "Every service needs a key of its own", member=application.member)
+    declared_meters(application)
     box = claims["peer"].box
     if isinstance(box, msgspec.UnsetType):
         raise InvalidEnrolment(Code.BAD_ENROLMENT, "The peer's box key is missing", member=application.member)

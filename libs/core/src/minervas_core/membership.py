@@ -42,6 +42,8 @@ def check_membership_alone(transaction: Transaction, genesis: Genesis) -> None:
         raise InvalidTransaction(error.code, error.message, tx=transaction.id, **error.values) from error
     if isinstance(body.change, Admit):
         _check_keys_differ(transaction, body.change, genesis)
+    elif isinstance(body.change, RegisterMeter) and body.change.gateway == genesis.body.authority:
+        raise _reused(transaction, body.change.gateway, "consortium")
 
 
 def membership_of(transaction: Transaction) -> Membership:

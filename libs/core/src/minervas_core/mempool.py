@@ -7,14 +7,18 @@ that exclude each other the first seen stays. Nothing is pushed out for somethin
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from minervas_core.blocks import Block
 from minervas_core.encoding import MAX_INTEGER
 from minervas_core.errors import Code, InvalidTransaction
 from minervas_core.genesis import Genesis
-from minervas_core.rules import begin_block, claims_of
+from minervas_core.market.generation import channel_key
+from minervas_core.market.records import Bid, Offer
+from minervas_core.market.state import BlockContext
+from minervas_core.metering import Generation, RegisterPoint
+from minervas_core.rules import begin_block, claims_of, sender_of
 from minervas_core.signature_cache import SignatureCache
 from minervas_core.state import ChainState, apply_transaction, check_transaction
 from minervas_core.timing import latest_acceptable_ms
@@ -46,6 +50,10 @@ class Mempool:
         self._bytes = 0
         self._sender_count: Counter[str] = Counter()
         self._sender_bytes: Counter[str] = Counter()
+        self._sender_orders: Counter[str] = Counter()
+        """Queued offers and bids by sender."""
+        self._statement_ends: dict[str, str] = {}
+        """Transaction id of a queued statement by where it ends."""
 
     def __len__(self) -> int:
         return len(self._transactions)
@@ -68,15 +76,23 @@ class Mempool:
     def add(self, transaction: Transaction, state: ChainState, now_ms: int) -> bool:
         """Queue a transaction if the block after `state` could carry it; False if it is queued already.
 
+        A metering statement may go on where a queued one ends: both can stand in one block. A member's orders are
+        limited with those that it has queued.
+
         Raises:
             InvalidTransaction: ``pool_conflict``, ``pool_full``, ``pool_share``, or a code of
                 `SignatureCache.check` or `check_transaction`.
         """
         if transaction.id in self._transactions:
             return False
-        check_transaction(
-            state, transaction, state.height + 1, latest_acceptable_ms(now_ms, self._genesis.parameters), self._genesis
-        )
+        latest_ms = latest_acceptable_ms(now_ms, self._genesis.parameters)
+        try:
+            check_transaction(state, transaction, state.height + 1, latest_ms, self._genesis)
+        except InvalidTransaction as error:
+            if error.code != Code.STATEMENT_GAP:
+                raise
+            self._check_with_queued(transaction, state, latest_ms, error)
+        self._check_orders(transaction, state)
         self._check_room(transaction)
         self._check_conflict(transaction)
         self._signatures.check(transaction)
@@ -89,6 +105,10 @@ class Mempool:
             self._remove(transaction.id)
             for claim in claims_of(transaction):
                 self._remove(self._claims.get(claim, ""))
+        bodies = [transaction.body for transaction in block.transactions]
+        ends = {channel_key(body): body.end.time_ms for body in bodies if isinstance(body, Generation)}
+        for tx_id in [each.id for each in self if _is_outrun(each, ends, block.header.time_ms)]:
+            self._remove(tx_id)
 
     def give_back(
         self, transactions: Iterable[Transaction], state: ChainState
@@ -127,17 +147,47 @@ class Mempool:
             self._remove(transaction.id)
         return tuple(gone)
 
-    def select(self, max_bytes: int, max_count: int) -> list[Transaction]:
-        """The longest waiting transactions that fit, in block order."""
+    def select(self, max_bytes: int, max_count: int, *, skip: Container[str] = frozenset()) -> list[Transaction]:
+        """The longest waiting transactions that fit, in block order; without those of the ids to skip."""
         chosen: list[Transaction] = []
         room = max_bytes
         for transaction in self._transactions.values():
             if len(chosen) == max_count:
                 break
-            if len(transaction.raw) + 1 <= room:
+            if len(transaction.raw) + 1 <= room and transaction.id not in skip:
                 chosen.append(transaction)
                 room -= len(transaction.raw) + 1
         return sorted(chosen, key=block_order)
+
+    def _check_with_queued(
+        self, transaction: Transaction, state: ChainState, latest_ms: int, gap: InvalidTransaction
+    ) -> None:
+        """Check a statement upon the queued ones that lead from the state to its start; without them, raise `gap`."""
+        scratch, height = state.scratch(), state.height + 1
+        chain = [transaction]
+        while (before := self._statement_before(chain[-1])) is not None:
+            chain.append(before)
+        if len(chain) == 1:
+            raise gap
+        for each in reversed(chain):
+            check_transaction(scratch, each, height, latest_ms, self._genesis)
+            apply_transaction(scratch, each, BlockContext(height=height, fills_left=0))
+
+    def _statement_before(self, transaction: Transaction) -> Transaction | None:
+        body = transaction.body
+        if not isinstance(body, Generation):
+            return None
+        return self._transactions.get(self._statement_ends.get(_place(body, body.start), ""))
+
+    def _check_orders(self, transaction: Transaction, state: ChainState) -> None:
+        """Refuse more orders than the member could ever have open: they would only wait in the others' way."""
+        body = transaction.body
+        if isinstance(body, Offer | Bid):
+            member, limit = sender_of(state, body), self._genesis.parameters.max_open_orders
+            if state.market.count_of_orders(member) + self._sender_orders[body.sender] >= limit:
+                raise InvalidTransaction(
+                    Code.ORDER_LIMIT, "Too many orders, open and queued", tx=transaction.id, member=member, limit=limit
+                )
 
     def _check_room(self, transaction: Transaction) -> None:
         self._check_total(transaction)
@@ -167,6 +217,8 @@ class Mempool:
     def _put(self, transaction: Transaction) -> None:
         self._transactions[transaction.id] = transaction
         self._claims.update((claim, transaction.id) for claim in claims_of(transaction))
+        if isinstance(transaction.body, Generation):
+            self._statement_ends[_place(transaction.body, transaction.body.end)] = transaction.id
         self._count(transaction, 1)
 
     def _remove(self, tx_id: str) -> None:
@@ -175,6 +227,10 @@ class Mempool:
             return
         for claim in claims_of(transaction):
             del self._claims[claim]
+        if isinstance(transaction.body, Generation):
+            place = _place(transaction.body, transaction.body.end)
+            if self._statement_ends.get(place) == tx_id:
+                del self._statement_ends[place]
         self._count(transaction, -1)
 
     def _count(self, transaction: Transaction, step: int) -> None:
@@ -182,3 +238,17 @@ class Mempool:
         self._bytes += step * size
         self._sender_count[sender] += step
         self._sender_bytes[sender] += step * size
+        if isinstance(transaction.body, Offer | Bid):
+            self._sender_orders[sender] += step
+
+
+def _place(statement: Generation, point: RegisterPoint) -> str:
+    return f"{channel_key(statement)} {point.time_ms} {point.register_wh}"
+
+
+def _is_outrun(transaction: Transaction, statement_ends: Mapping[str, int], time_ms: int) -> bool:
+    """Whether a block of this time with statements that end there leaves no place for a transaction."""
+    body = transaction.body
+    if isinstance(body, Generation):
+        return body.start.time_ms < statement_ends.get(channel_key(body), 0)
+    return isinstance(body, Offer | Bid) and body.valid_until_ms <= time_ms

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from minervas_core.blocks import Block
 from minervas_core.errors import Code, InvalidBlock, LocalFault
 from minervas_core.genesis import Genesis
-from minervas_core.market.records import Trade
+from minervas_core.market.records import Lot, Trade
 from minervas_core.state import BlockUndo, ChainState, undo_block
 from minervas_core.transactions import Transaction
 from minervas_core.tree import BlockTree, HeaderNode
@@ -25,6 +25,8 @@ class ConnectedBlock:
     """Of the chain up to it."""
     trades: tuple[Trade, ...] = ()
     """What it traded, in order."""
+    lots: Mapping[str, Lot] = field(default_factory=dict)
+    """Lots that it made, by id, as they were then; some may be used up again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ def move_state(
             applied = connect_block(layer, block, parent, genesis)
         except InvalidBlock as error:
             raise BranchRefused(joining, error) from error
-        connected.append(ConnectedBlock(block, applied.undo, joining.work, applied.trades))
+        connected.append(ConnectedBlock(block, applied.undo, joining.work, applied.trades, applied.lots))
         parent = joining
     layer.commit()
     return TipChange(tuple(disconnected), tuple(connected))

@@ -3,7 +3,7 @@
 * `check_alone`: what needs only genesis; the answer never changes.
 * `check_in_state`: what needs the state before the transaction; changes nothing.
 * `apply_in_state`: carries out what was checked.
-* `claims_of`: what only one transaction of a chain can have.
+* `claims_of`: what only one transaction can have at a time.
 """
 
 from __future__ import annotations
@@ -76,7 +76,9 @@ def apply_in_state(state: ChainState, transaction: Transaction, context: BlockCo
             if isinstance(change, Revoke):
                 orders.close_orders_of(market, change.member)
         case Generation():
-            generation.apply_statement(market, transaction.id, body)
+            minted = generation.apply_statement(market, transaction.id, body)
+            if minted is not None:
+                context.lots[transaction.id] = minted
         case Offer():
             orders.place_offer(market, transaction.id, body, sender_of(state, body), context)
         case Bid():
@@ -86,7 +88,7 @@ def apply_in_state(state: ChainState, transaction: Transaction, context: BlockCo
 
 
 def claims_of(transaction: Transaction) -> tuple[str, ...]:
-    """What only one transaction of a chain can have: two that share a claim never both apply."""
+    """What only one transaction can have at a time: of two that share a claim, one at most applies to a state."""
     body = transaction.body
     match body:
         case Membership():
@@ -123,6 +125,7 @@ def _check(state: ChainState, transaction: Transaction, latest_ms: int, genesis:
         case Generation():
             if state.roster.active(body.member) is None:
                 raise InvalidTransaction(Code.MEMBER_UNKNOWN, "Not an active member", member=body.member)
+            generation.check_statement_alone(transaction.id, body)
             generation.check_statement(market, body, latest_ms)
         case Offer():
             orders.check_offer(market, body, sender_of(state, body), state.time_ms, genesis.parameters)

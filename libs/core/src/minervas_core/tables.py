@@ -6,11 +6,15 @@ happened; otherwise it is merged down. That makes a block, and a whole reorganis
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from bisect import bisect_left, insort
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
+
+Entry = tuple[int | str, ...]
+"""What a sorted list holds of a row; it ends with the row's key, so that no two rows have the same."""
 
 
 class Table(Generic[K, V]):
@@ -74,3 +78,93 @@ class Table(Generic[K, V]):
             elif key in base:
                 base.drop(key)
         self._rows.clear()
+
+
+class SortedTable(Table[K, V]):
+    """A table that also keeps sorted lists made from its rows, so that no rule has to look at all of them.
+
+    The lists are made when somebody first asks, a layer's as copies of its base's, and kept up to date from then on.
+    """
+
+    __slots__ = ("_below", "_entries_of", "_lists")
+
+    def __init__(
+        self, entries_of: Callable[[K, V], dict[str, Entry]], *, base: SortedTable[K, V] | None = None
+    ) -> None:
+        """Make an empty table, or an empty layer.
+
+        Args:
+            entries_of: a row's entry in each list that it stands in, by the list's name.
+            base: table under this layer.
+        """
+        super().__init__(base=base)
+        self._below = base
+        self._entries_of = entries_of
+        self._lists: dict[str, list[Entry]] | None = None
+
+    def over(self) -> SortedTable[K, V]:
+        """An empty layer over this table."""
+        return SortedTable(self._entries_of, base=self)
+
+    def put(self, key: K, row: V) -> None:
+        """Set a row."""
+        before = self.get(key) if self._lists is not None else None
+        super().put(key, row)
+        self._relist(key, before, row)
+
+    def drop(self, key: K) -> None:
+        """Remove a row that exists."""
+        before = self.get(key) if self._lists is not None else None
+        super().drop(key)
+        self._relist(key, before, None)
+
+    def merge_down(self) -> None:
+        """Carry this layer's changes into its base."""
+        super().merge_down()
+        self._lists = None
+
+    def listed(self, name: str) -> Sequence[Entry]:
+        """A sorted list. It changes with the table: hold no position in it over a change of this list's rows."""
+        if self._lists is None:
+            self._lists = self._make_lists()
+        return self._lists.setdefault(name, [])
+
+    def listed_under(self, name: str, first: str) -> Sequence[Entry]:
+        """The entries of a list that begin with a text."""
+        found = self.listed(name)
+        return found[bisect_left(found, (first,)) : bisect_left(found, (first + "\0",))]
+
+    def _make_lists(self) -> dict[str, list[Entry]]:
+        if self._below is not None:
+            lists = {name: list(entries) for name, entries in self._below.all_lists().items()}
+            for key, row in self._rows.items():
+                self._exchange(lists, key, self._below.get(key), row)
+            return lists
+        lists = {}
+        for key, row in self.items():
+            for name, entry in self._entries_of(key, row).items():
+                lists.setdefault(name, []).append(entry)
+        for entries in lists.values():
+            entries.sort()
+        return lists
+
+    def all_lists(self) -> Mapping[str, Sequence[Entry]]:
+        """Every sorted list by name."""
+        if self._lists is None:
+            self._lists = self._make_lists()
+        return self._lists
+
+    def _relist(self, key: K, before: V | None, row: V | None) -> None:
+        if self._lists is not None:
+            self._exchange(self._lists, key, before, row)
+
+    def _exchange(self, lists: dict[str, list[Entry]], key: K, before: V | None, row: V | None) -> None:
+        old = {} if before is None else self._entries_of(key, before)
+        new = {} if row is None else self._entries_of(key, row)
+        for name, entry in old.items():
+            if new.get(name) != entry:
+                entries = lists[name]
+                del entries[bisect_left(entries, entry)]
+        for name, entry in new.items():
+            if old.get(name) != entry:
+                insort(lists.setdefault(name, []), entry)

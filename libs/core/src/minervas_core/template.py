@@ -31,10 +31,8 @@ def build_draft(chain: Chain, mempool: Mempool, miner: str, now_ms: int) -> tupl
     """
     genesis, tip = chain.genesis, chain.tip
     parameters = genesis.parameters
-    candidates = mempool.select(parameters.max_block_bytes - FRAME_BYTES, parameters.max_block_transactions)
-    layer = chain.state.scratch()
     time_ms = earliest_time_ms(now_ms, tip.time_ms)
-    chosen = _apply_those_that_fit(layer, candidates, time_ms, genesis)
+    layer, chosen = _fill(chain, mempool, time_ms)
     try:
         check_miner(layer.roster, miner, time_ms, tip, parameters)
     except InvalidBlock as error:
@@ -51,6 +49,31 @@ def build_draft(chain: Chain, mempool: Mempool, miner: str, now_ms: int) -> tupl
         miner=miner,
     )
     return draft, tuple(chosen)
+
+
+def _fill(chain: Chain, mempool: Mempool, time_ms: int) -> tuple[ChainState, list[Transaction]]:
+    """Choose transactions that apply; returns the state after them, too.
+
+    What does not apply makes room for what waited less, so that nobody keeps blocks empty by queueing such. While
+    most of a selection applied it stays as it is: the rest has its turn in the next block.
+    """
+    parameters = chain.genesis.parameters
+    refused: set[str] = set()
+    while True:
+        candidates = mempool.select(
+            parameters.max_block_bytes - FRAME_BYTES, parameters.max_block_transactions, skip=refused
+        )
+        layer = chain.state.scratch()
+        chosen = _apply_those_that_fit(layer, candidates, time_ms, chain.genesis)
+        all_seen = len(candidates) + len(refused) == len(mempool)
+        if all_seen or 2 * _size(chosen) >= _size(candidates):
+            return layer, chosen
+        refused.update({each.id for each in candidates} - {each.id for each in chosen})
+
+
+def _size(transactions: list[Transaction]) -> int:
+    """Bytes of all transactions."""
+    return sum(len(transaction.raw) for transaction in transactions)
 
 
 def _apply_those_that_fit(

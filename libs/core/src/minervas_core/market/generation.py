@@ -8,6 +8,7 @@ was honest.)
 
 from __future__ import annotations
 
+from minervas_core.encoding import MAX_INTEGER
 from minervas_core.errors import Code, InvalidTransaction
 from minervas_core.market.records import Channel, Lot, Meter, Register
 from minervas_core.market.state import Market
@@ -46,19 +47,33 @@ def check_statement(market: Market, statement: Generation, latest_ms: int) -> No
             ``statement_overlap``, ``statement_future`` or ``statement_rated_power``.
     """
     meter, channel = _registered(market, statement)
-    _check_start(statement, market.registers.get(channel_key(statement)), meter)
-    _check_end(statement, channel, meter, latest_ms)
+    last = market.registers.get(channel_key(statement))
+    _check_start(statement, last, meter)
+    if statement.end.time_ms > latest_ms:
+        raise InvalidTransaction(
+            Code.STATEMENT_FUTURE, "Ends after the block's time", end_ms=statement.end.time_ms, time_ms=latest_ms
+        )
+    _check_energy(statement, last, channel, meter)
 
 
-def apply_statement(market: Market, statement_id: str, statement: Generation) -> None:
-    """Advance the channel's register and mint a lot of exactly the stated energy."""
+def apply_statement(market: Market, statement_id: str, statement: Generation) -> Lot | None:
+    """Advance the channel's register and mint a lot of exactly the stated energy; returns the lot, if there is any."""
     end = statement.end
-    register = Register(time_ms=end.time_ms, register_wh=end.register_wh, statement=statement_id)
-    market.registers.put(channel_key(statement), register)
     energy_wh = end.register_wh - statement.start.register_wh
-    if energy_wh > 0:
-        lot = Lot(owner=statement.member, energy_wh=energy_wh, parent=statement_id, origin=statement_id)
-        market.lots.put(statement_id, lot)
+    last = market.registers.get(channel_key(statement))
+    register = Register(
+        time_ms=end.time_ms,
+        register_wh=end.register_wh,
+        statement=statement_id,
+        since_ms=last.since_ms if last else statement.start.time_ms,
+        minted_wh=(last.minted_wh if last else 0) + energy_wh,
+    )
+    market.registers.put(channel_key(statement), register)
+    if energy_wh == 0:
+        return None
+    lot = Lot(owner=statement.member, energy_wh=energy_wh, parent=statement_id, origin=statement_id)
+    market.lots.put(statement_id, lot)
+    return lot
 
 
 def channel_key(statement: Generation) -> str:
@@ -110,14 +125,17 @@ def _check_start(statement: Generation, last: Register | None, meter: Meter) -> 
         )
 
 
-def _check_end(statement: Generation, channel: Channel, meter: Meter, latest_ms: int) -> None:
+def _check_energy(statement: Generation, last: Register | None, channel: Channel, meter: Meter) -> None:
+    """Check the energy against the rated power, over the statement and over all statements of the channel.
+
+    One register step is allowed for rounding, and only once in all: many short statements, or many resets, would
+    otherwise mint a step each.
+    """
     start, end = statement.start, statement.end
-    if end.time_ms > latest_ms:
-        raise InvalidTransaction(
-            Code.STATEMENT_FUTURE, "Ends after the block's time", end_ms=end.time_ms, time_ms=latest_ms
-        )
-    elapsed_ms, energy_wh = end.time_ms - start.time_ms, end.register_wh - start.register_wh
-    most_wh = most_energy_wh(channel.rated_w, elapsed_ms, meter.register_step_wh)
+    energy_wh, step_wh = end.register_wh - start.register_wh, meter.register_step_wh
+    since_ms, minted_wh = (last.since_ms, last.minted_wh) if last else (start.time_ms, 0)
+    in_all_wh = min(most_energy_wh(channel.rated_w, end.time_ms - since_ms, step_wh), MAX_INTEGER)
+    most_wh = min(most_energy_wh(channel.rated_w, end.time_ms - start.time_ms, step_wh), in_all_wh - minted_wh)
     if energy_wh > most_wh:
         raise InvalidTransaction(
             Code.STATEMENT_RATED_POWER,
@@ -125,5 +143,5 @@ def _check_end(statement: Generation, channel: Channel, meter: Meter, latest_ms:
             energy_wh=energy_wh,
             most_wh=most_wh,
             rated_w=channel.rated_w,
-            elapsed_ms=elapsed_ms,
+            elapsed_ms=end.time_ms - start.time_ms,
         )

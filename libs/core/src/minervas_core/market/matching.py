@@ -20,8 +20,8 @@ def derived_lot_id(offer: str, bid: str, event: int) -> str:
 
 def resume_matching(market: Market, context: BlockContext) -> None:
     """Go on with the orders whose matching was cut short in the block before, oldest first."""
-    waiting = [(order.height, order.index, order_id) for order_id, order in market.orders.items() if order.waiting]
-    for *_, order_id in sorted(waiting):
+    waiting = [str(entry[-1]) for entry in market.orders.listed("waiting")]
+    for order_id in waiting:
         order = market.orders.get(order_id)
         if order is not None:
             market.orders.put(order_id, msgspec.structs.replace(order, waiting=False))
@@ -30,38 +30,33 @@ def resume_matching(market: Market, context: BlockContext) -> None:
 
 def match_incoming(market: Market, order_id: str, context: BlockContext) -> None:
     """Execute an order against the resting ones until neither price, energy nor the fills of a block allow more."""
-    for resting_id in _counterparts(market, order_id):
-        incoming = market.orders.get(order_id)
-        if incoming is None:
-            return
-        if context.fills_left == 0:
-            market.orders.put(order_id, msgspec.structs.replace(incoming, waiting=True))
-            return
+    incoming: Order | None = market.order(order_id)
+    book = market.orders.listed("bid" if incoming and incoming.side == "offer" else "offer")
+    position = 0
+    while incoming is not None and position < len(book):
+        resting_id = str(book[position][-1])
         resting = market.order(resting_id)
         offer_id, bid_id = (order_id, resting_id) if incoming.side == "offer" else (resting_id, order_id)
-        _fill(market, offer_id, bid_id, resting.price_micro, context)
+        offer, bid = market.order(offer_id), market.order(bid_id)
+        if offer.price_micro > bid.price_micro:
+            return
+        if _may_trade(offer, bid) and _is_older(resting, incoming):
+            if context.fills_left == 0:
+                market.orders.put(order_id, msgspec.structs.replace(incoming, waiting=True))
+                return
+            _fill(market, offer_id, bid_id, resting.price_micro, context)
+        if resting_id in market.orders:
+            position += 1
+        incoming = market.orders.get(order_id)
 
 
-def _counterparts(market: Market, order_id: str) -> list[str]:
-    """Resting orders that the incoming one may trade with, best price first, then oldest."""
-    incoming = market.orders.get(order_id)
-    if incoming is None:
-        return []
-    found = [
-        (other.price_micro if incoming.side == "bid" else -other.price_micro, other.height, other.index, other_id)
-        for other_id, other in market.orders.items()
-        if _may_trade(incoming, other)
-    ]
-    return [other_id for *_, other_id in sorted(found)]
+def _may_trade(offer: Order, bid: Order) -> bool:
+    return offer.member != bid.member and offer.buyer in ("", bid.member)
 
 
-def _may_trade(incoming: Order, other: Order) -> bool:
-    if other.side == incoming.side or other.member == incoming.member:
-        return False
-    if (other.height, other.index) >= (incoming.height, incoming.index):
-        return False
-    offer, bid = (incoming, other) if incoming.side == "offer" else (other, incoming)
-    return offer.price_micro <= bid.price_micro and offer.buyer in ("", bid.member)
+def _is_older(resting: Order, incoming: Order) -> bool:
+    """Orders placed after one whose matching was cut short do not come before it."""
+    return (resting.height, resting.index) < (incoming.height, incoming.index)
 
 
 def _fill(market: Market, offer_id: str, bid_id: str, price_micro: int, context: BlockContext) -> None:
@@ -74,7 +69,7 @@ def _fill(market: Market, offer_id: str, bid_id: str, price_micro: int, context:
     amount_micro = energy_wh * price_micro
     if owed.amount_micro + amount_micro > MAX_INTEGER or owed.energy_wh + energy_wh > MAX_INTEGER:
         return
-    delivered = _deliver(market, offer_id, bid_id, energy_wh)
+    delivered = _deliver(market, offer_id, bid_id, energy_wh, context)
     _reduce(market, bid_id, energy_wh)
     debt = Obligation(amount_micro=owed.amount_micro + amount_micro, energy_wh=owed.energy_wh + energy_wh)
     market.obligations.put(f"{bid.member}/{offer.member}", debt)
@@ -105,7 +100,7 @@ def _reduce(market: Market, order_id: str, energy_wh: int) -> None:
         market.orders.put(order_id, left)
 
 
-def _deliver(market: Market, offer_id: str, bid_id: str, energy_wh: int) -> list[str]:
+def _deliver(market: Market, offer_id: str, bid_id: str, energy_wh: int, context: BlockContext) -> list[str]:
     """Move energy from an offer's lots, in order, to the bidder; return the ids of the lots delivered."""
     offer, buyer = market.order(offer_id), market.order(bid_id).member
     lots, events, missing_wh = list(offer.lots), offer.events, energy_wh
@@ -116,12 +111,12 @@ def _deliver(market: Market, offer_id: str, bid_id: str, energy_wh: int) -> list
         piece_wh = min(missing_wh, source.energy_wh)
         delivered.append(derived_lot_id(offer_id, bid_id, events))
         piece = Lot(owner=buyer, energy_wh=piece_wh, parent=source_id, origin=source.origin)
-        market.lots.put(delivered[-1], piece)
+        _make_lot(market, delivered[-1], piece, context)
         events += 1
         if piece_wh < source.energy_wh:
             change_id = derived_lot_id(offer_id, "", events)
             change = msgspec.structs.replace(source, energy_wh=source.energy_wh - piece_wh, parent=source_id)
-            market.lots.put(change_id, change)
+            _make_lot(market, change_id, change, context)
             lots.insert(0, change_id)
             events += 1
         market.lots.drop(source_id)
@@ -129,3 +124,8 @@ def _deliver(market: Market, offer_id: str, bid_id: str, energy_wh: int) -> list
     market.orders.put(offer_id, msgspec.structs.replace(offer, lots=lots, events=events))
     _reduce(market, offer_id, energy_wh)
     return delivered
+
+
+def _make_lot(market: Market, lot_id: str, lot: Lot, context: BlockContext) -> None:
+    market.lots.put(lot_id, lot)
+    context.lots[lot_id] = lot

@@ -5,6 +5,8 @@ Every rule has a check, which changes nothing (the queue asks it too), and an ap
 
 from __future__ import annotations
 
+from bisect import bisect_left
+
 import msgspec
 
 from minervas_core.encoding import MAX_INTEGER
@@ -105,13 +107,14 @@ def close_order(market: Market, order_id: str) -> None:
 
 
 def expire_orders(market: Market, parent_time_ms: int) -> None:
-    """Close every order whose validity ended by the predecessor's time, in id order.
+    """Close every order whose validity ended by the predecessor's time.
 
     The block's own time would not do: a miner raises it while it searches, which must not change what applies.
     """
-    ended = [order_id for order_id, order in market.orders.items() if order.valid_until_ms <= parent_time_ms]
-    for order_id in sorted(ended):
-        close_order(market, order_id)
+    by_end = market.orders.listed("end")
+    ended = by_end[: bisect_left(by_end, (parent_time_ms + 1,))]
+    for *_, order_id in ended:
+        close_order(market, str(order_id))
 
 
 def close_orders_of(market: Market, member: str) -> None:
@@ -132,7 +135,7 @@ def _sellable(market: Market, lot_id: str, seller: str) -> Lot:
 
 
 def _check_count(market: Market, member: str, parameters: Parameters) -> None:
-    if sum(1 for _ in market.orders_of(member)) >= parameters.max_open_orders:
+    if market.count_of_orders(member) >= parameters.max_open_orders:
         raise InvalidTransaction(
             Code.ORDER_LIMIT, "Too many open orders", member=member, limit=parameters.max_open_orders
         )

@@ -46,7 +46,7 @@ class Meter(Record, frozen=True, kw_only=True):
     channels: Annotated[list[Channel], msgspec.Meta(min_length=1, max_length=32)]
     register_step_wh: RegisterStep
     registered_ms: TimeMs = 0
-    """Time of the block that registered it; nothing metered earlier is minted."""
+    """Time of the predecessor of the block that registered it; nothing metered earlier is minted."""
 
 
 class Register(Record, frozen=True, kw_only=True):
@@ -56,6 +56,10 @@ class Register(Record, frozen=True, kw_only=True):
     register_wh: Count
     statement: Hash
     """Transaction id of that statement."""
+    since_ms: TimeMs
+    """Where the channel's first statement started."""
+    minted_wh: Count
+    """All that the channel has minted since."""
 
 
 class Lot(Record, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ import msgspec
 from minervas_core.encoding import Record, encode
 from minervas_core.errors import Code, LocalFault
 from minervas_core.market.records import Lot, Meter, Obligation, Order, Register, Trade
-from minervas_core.tables import Table
+from minervas_core.tables import Entry, SortedTable, Table
 
 T = TypeVar("T")
 
@@ -43,7 +43,7 @@ class Market:
     def __init__(self, *, below: Market | None = None) -> None:
         self._below = below
         self._tables: dict[str, Table[str, Record]] = {
-            name: below.table(name).over() if below else Table() for name in ROW_TYPES
+            name: below.table(name).over() if below else _empty(name) for name in ROW_TYPES
         }
 
     @property
@@ -52,7 +52,7 @@ class Market:
         return self._tables["lots"]  # type: ignore[return-value]  # ROW_TYPES ties the name to the type
 
     @property
-    def meters(self) -> Table[str, Meter]:
+    def meters(self) -> SortedTable[str, Meter]:
         """Registered meters by ``member/meter``."""
         return self._tables["meters"]  # type: ignore[return-value]  # as above
 
@@ -62,7 +62,7 @@ class Market:
         return self._tables["obligations"]  # type: ignore[return-value]  # as above
 
     @property
-    def orders(self) -> Table[str, Order]:
+    def orders(self) -> SortedTable[str, Order]:
         """Open orders by transaction id."""
         return self._tables["orders"]  # type: ignore[return-value]  # as above
 
@@ -119,12 +119,17 @@ class Market:
 
     def orders_of(self, member: str) -> Iterator[tuple[str, Order]]:
         """A member's open orders, by id."""
-        own = [(key, order) for key, order in self.orders.items() if order.member == member]
-        return iter(sorted(own, key=lambda item: item[0]))
+        own = [str(entry[-1]) for entry in self.orders.listed_under("member", member)]
+        return ((order_id, self.order(order_id)) for order_id in own)
+
+    def count_of_orders(self, member: str) -> int:
+        """How many orders a member has open."""
+        return len(self.orders.listed_under("member", member))
 
     def owner_of_gateway(self, gateway: str) -> str | None:
         """The member whose meters are registered under a gateway key."""
-        return next((meter.member for _, meter in self.meters.items() if meter.gateway == gateway), None)
+        own = self.meters.listed_under("gateway", gateway)
+        return str(own[0][-1]).partition("/")[0] if own else None
 
 
 @dataclass
@@ -138,6 +143,31 @@ class BlockContext:
     """Orders placed so far: numbers the next one."""
     trades: list[Trade] = field(default_factory=list)
     """Trades so far, in order."""
+    lots: dict[str, Lot] = field(default_factory=dict)
+    """Lots that came into being so far, by id, as they were then: some may be used up again within the block."""
+
+
+def _empty(name: str) -> Table[str, Record]:
+    """A table with the sorted lists that the rules ask it for."""
+    entries_of = {"orders": _order_entries, "meters": _meter_entries}.get(name)
+    return SortedTable(entries_of) if entries_of else Table()  # type: ignore[arg-type]  # ROW_TYPES ties them
+
+
+def _order_entries(order_id: str, order: Order) -> dict[str, Entry]:
+    """``offer`` and ``bid``: best price first, then oldest; ``waiting``: oldest first; ``end``: by end of validity."""
+    price = order.price_micro if order.side == "offer" else -order.price_micro
+    entries: dict[str, Entry] = {
+        order.side: (price, order.height, order.index, order_id),
+        "end": (order.valid_until_ms, order_id),
+        "member": (order.member, order_id),
+    }
+    if order.waiting:
+        entries["waiting"] = (order.height, order.index, order_id)
+    return entries
+
+
+def _meter_entries(key: str, meter: Meter) -> dict[str, Entry]:
+    return {"gateway": (meter.gateway, key)}
 
 
 def _row(table: str, key: str, record: Record | None) -> MarketRow:
