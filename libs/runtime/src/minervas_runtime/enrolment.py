@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -32,6 +32,7 @@ from minervas_core.errors import Code, LocalFault
 from minervas_core.genesis import Genesis, load_genesis
 from minervas_core.identifiers import Principal
 from minervas_core.keys import SigningKey
+from minervas_core.market.records import MeterDeclaration
 from minervas_runtime.key_files import PUBLIC_MODE, load_or_create_tls_key, read_seed, write_atomic
 from minervas_runtime.settings import BrokerSettings, NodePaths
 
@@ -79,10 +80,11 @@ class Issued:
 def write_enrolment(
     paths: NodePaths,
     member: str,
-    service: Literal["peer", "miner", "ledger"],
+    service: Literal["peer", "miner", "ledger", "meter-gateway"],
     signing_key: SigningKey,
     *,
     box_public: str | None = None,
+    meters: Sequence[MeterDeclaration] | None = None,
 ) -> None:
     """Hand in our claim, unless the very same one lies there already; makes the TLS key if it is missing.
 
@@ -90,15 +92,17 @@ def write_enrolment(
         paths: the node's directories.
         member: whose service it is.
         service: which.
-        signing_key: wallet (peer), block key (miner) or vote key (ledger).
+        signing_key: wallet (peer), block key (miner), vote key (ledger) or gateway key (meter-gateway).
         box_public: public box key, peer only.
+        meters: meters to register, meter-gateway only.
 
     Raises:
         LocalFault: ``bad_key_file`` if a file cannot be used or written.
     """
     tls_key = load_or_create_tls_key(paths.data / TLS_KEY_FILE)
     target = paths.enrol / f"{service}.json"
-    if _claims(target) == (member, signing_key.public, box_public or "", _spki(tls_key.public_key())):
+    declared = msgspec.UNSET if meters is None else list(meters)
+    if _claims(target) == (member, signing_key.public, box_public or "", declared, _spki(tls_key.public_key())):
         return
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, str(Principal(member, service)))])
     request = x509.CertificateSigningRequestBuilder().subject_name(name).sign(tls_key, hashes.SHA256())
@@ -108,6 +112,7 @@ def write_enrolment(
         csr=request.public_bytes(serialization.Encoding.PEM).decode("ascii"),
         signing_key=signing_key.public,
         box=msgspec.UNSET if box_public is None else box_public,
+        meters=declared,
     )
     write_atomic(target, encode(sign_claim(claim, signing_key)), mode=PUBLIC_MODE)
     log.info("enrolment_written", extra={"fields": {"file": str(target)}})
@@ -195,7 +200,7 @@ def _check_certificate(
         )
 
 
-def _claims(path: Path) -> tuple[str, str, str, bytes] | None:
+def _claims(path: Path) -> tuple[str, str, str, list[MeterDeclaration] | msgspec.UnsetType, bytes] | None:
     """What an existing enrolment file claims, or None if it is missing or unusable."""
     try:
         claim = msgspec.json.decode(path.read_bytes(), type=ServiceEnrolment).claim
@@ -206,7 +211,7 @@ def _claims(path: Path) -> tuple[str, str, str, bytes] | None:
     public_key = request.public_key()
     if not isinstance(public_key, ec.EllipticCurvePublicKey):
         return None
-    return claim.member, claim.signing_key, box, _spki(public_key)
+    return claim.member, claim.signing_key, box, claim.meters, _spki(public_key)
 
 
 def _spki(key: ec.EllipticCurvePublicKey) -> bytes:

@@ -12,13 +12,13 @@ from minervas_admission.key_identity import box_key_id, signing_key_id, tls_key_
 from minervas_admission.store.applications import KeyClaim
 from minervas_core.box import load_box_public
 from minervas_core.encoding import decode
-from minervas_core.enrolment import MAX_APPLICATION_BYTES, Application, check_application
+from minervas_core.enrolment import MAX_APPLICATION_BYTES, Application, check_application, declared_meters
 from minervas_core.errors import Code, InvalidEnrolment
 
 MAX_CLOCK_OFFSET_MS = 300_000
 """Five minutes: by as much certificates and revocation lists are backdated."""
 
-SIGNING_KEY_NAMES = {"peer": "wallet", "miner": "block key", "ledger": "vote key"}
+SIGNING_KEY_NAMES = {"peer": "wallet", "miner": "block key", "ledger": "vote key", "meter-gateway": "gateway key"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,7 @@ def judge_application(application: Application, now_ms: int) -> JudgedApplicatio
         )
     keys = check_application(application)
     load_box_public(keys.box)
+    declared_meters(application)
     claims = [KeyClaim(box_key_id(keys.box), "box key")]
     for enrolment in application.services:
         claim = enrolment.claim

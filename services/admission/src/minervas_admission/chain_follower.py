@@ -29,6 +29,7 @@ from minervas_admission.store.transactions import (
 )
 from minervas_core.encoding import decode, encode
 from minervas_core.errors import Code, InvalidEncoding, MinervasError, PeerFault
+from minervas_core.membership import membership_of
 from minervas_core.messages import (
     MAX_PLAIN_BYTES,
     GetTransactionStatus,
@@ -141,7 +142,10 @@ class ChainFollower:
                     await set_transaction_place(connection, item.number, state="moot")
                     await self._settle(connection, item, "moot: the admission never came into a block")
             return
-        change = decode_transaction(row.raw).body.change
+        if row.action == "register_meter" and (member is None or member.state == "revoked"):
+            await self._settle(connection, row, "expired; the member is revoked")
+            return
+        change = membership_of(decode_transaction(row.raw)).change
         new = await sign_change(connection, self.consortium, change, row.decision, self.clock.now_ms())
         detail = f"number {new.number}, id {new.id}, valid to height {new.expires_height}; number {row.number} expired"
         now_ms = self.clock.now_ms()
@@ -164,6 +168,9 @@ class ChainFollower:
             took_us=took_us, detail=detail,
         )  # fmt: skip
         decision = await find_decision(connection, row.decision)
+        rest = await transactions_of_member(connection, row.member)
+        if any(item.decision == row.decision and item.state == "open" for item in rest):
+            return
         if decision is not None and decision.state == "carried_out":
             await finish_decision(connection, row.decision, "done", now_ms)
         await audit_log.append(

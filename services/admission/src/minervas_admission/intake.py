@@ -120,7 +120,11 @@ class Intake:
             ca_pem=self.consortium.authority.pem,
             certificates={item.principal.partition(".")[2]: item.pem for item in certificates},
             genesis=msgspec.Raw(self.consortium.genesis.raw),
-            membership=[msgspec.Raw(item.raw) for item in transactions if item.state in ("open", "settled")],
+            membership=[
+                msgspec.Raw(item.raw)
+                for item in transactions
+                if item.action == "admit" and item.state in ("open", "settled")
+            ],
             broker=self.broker,
         )
         return _state(row, "approved", grant=grant)

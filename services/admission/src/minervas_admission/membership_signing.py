@@ -5,12 +5,16 @@ from __future__ import annotations
 from minervas_admission.authority import Consortium
 from minervas_admission.store.database import Connection
 from minervas_admission.store.transactions import TransactionRow, insert_transaction, next_number, operator_tip
-from minervas_core.transactions import Admit, Membership, Revoke, sign_transaction
+from minervas_core.transactions import Admit, Membership, RegisterMeter, Revoke, sign_transaction
 from minervas_runtime.randomness import new_salt
 
 
 async def sign_change(
-    connection: Connection, consortium: Consortium, change: Admit | Revoke, decision_id: int, now_ms: int
+    connection: Connection,
+    consortium: Consortium,
+    change: Admit | Revoke | RegisterMeter,
+    decision_id: int,
+    now_ms: int,
 ) -> TransactionRow:
     """Sign a change of the roster and store it as the next transaction.
 
@@ -31,7 +35,7 @@ async def sign_change(
         number=number,
         id=transaction.id,
         member=change.member,
-        action="admit" if isinstance(change, Admit) else "revoke",
+        action=str(change.__struct_config__.tag),
         decision=decision_id,
         raw=transaction.raw,
         expires_height=body.expires_height,

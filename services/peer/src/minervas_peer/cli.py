@@ -22,6 +22,7 @@ from minervas_peer.commands.status import show_status
 from minervas_peer.commands.transaction import show_transaction
 from minervas_peer.join.fingerprint import parse_fingerprint
 from minervas_peer.join.flow import JoinOptions
+from minervas_peer.join.node_directory import NodeDirectory
 from minervas_peer.market_cli import add_market_commands, market_actions
 from minervas_peer.settings import ApiSettings
 from minervas_runtime.service import EXIT_FAILED, EXIT_OK, report_errors
@@ -61,7 +62,7 @@ def _carry_out(given: argparse.Namespace) -> int:
             contact=given.contact,
             timeout_s=given.timeout,
         )
-        run_join(options, given.node, Output())
+        run_join(options, NodeDirectory(given.node, expects_gateway=given.gateway), Output())
         return EXIT_OK
     with ApiClient(given.api, given.token_file) as client:
         _show(given, client, Output(as_json=given.json))
@@ -140,6 +141,7 @@ def _add_join(command: argparse.ArgumentParser) -> None:
     command.add_argument("--name", required=True, metavar="NAME", help="your organisation; never on the chain")
     command.add_argument("--contact", required=True, metavar="CONTACT", help="how the operator reaches you")
     command.add_argument("--node", type=Path, required=True, metavar="DIR", help="the node's directory")
+    command.add_argument("--gateway", action="store_true", help="wait for the meter-gateway's keys and meters too")
     command.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="give up waiting after this time")
 
 

@@ -158,6 +158,4 @@ def _code(text: str) -> Code:
     try:
         return Code(text)
     except ValueError as error:
-        raise PeerFault(
-            Code.INTERNAL, "Our ledger refused with an unknown code", refused_with=text
-        ) from error
+        raise PeerFault(Code.INTERNAL, "Our ledger refused with an unknown code", refused_with=text) from error

@@ -20,6 +20,7 @@ from minervas_admission.store.applications import ApplicationRow, pending_applic
 from minervas_admission.store.database import Connection, Database
 from minervas_admission.store.members import MemberOverview, member_overviews
 from minervas_admission.store.schema import check_schema
+from minervas_core.enrolment import declared_meters
 
 
 @asynccontextmanager
@@ -66,6 +67,9 @@ def show_application(row: ApplicationRow) -> None:
     requests = service_requests(decode_application(row.content))
     keys = [f"{service}: {describe_key(request_public_key(pem, service=service))}" for service, pem in requests.items()]
     say(f"  services     {', '.join(sorted(keys))}")
+    for _, meter in declared_meters(decode_application(row.content)):
+        channels = ", ".join(f"{channel.name} {channel.rated_w:,} W" for channel in meter.channels)
+        say(f"  meter        {meter.meter}: {meter.model}, {channels}, register step {meter.register_step_wh} Wh")
     say(f"  id           {row.id}")
 
 

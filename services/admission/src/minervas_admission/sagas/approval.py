@@ -22,10 +22,10 @@ from minervas_admission.store.database import Connection, Database
 from minervas_admission.store.decisions import Decision
 from minervas_admission.store.members import activate_member, lock_member
 from minervas_admission.store.transactions import transactions_of_member
-from minervas_core.enrolment import check_application
+from minervas_core.enrolment import check_application, declared_meters
 from minervas_core.errors import Code, LocalFault
 from minervas_core.identifiers import Principal
-from minervas_core.transactions import Admit
+from minervas_core.transactions import Admit, RegisterMeter
 from minervas_runtime.clock import Clock
 
 
@@ -73,15 +73,19 @@ class Approval:
         return ", ".join(await self.rights.grant(row.member))
 
     async def transaction(self, decision: Decision) -> str:
-        """Sign the admission; from here on the applicant gets everything it needs."""
+        """Sign the admission and the registration of its meters; then the applicant gets everything it needs."""
         now_ms = self.clock.now_ms()
         async with self.database.transaction() as connection:
             row = await _application(connection, decision)
             known = await transactions_of_member(connection, row.member)
             valid = [item for item in known if item.action == "admit" and item.state in ("open", "settled")]
+            application = decode_application(row.content)
             if not valid:
-                change = Admit(member=row.member, keys=check_application(decode_application(row.content)))
+                change = Admit(member=row.member, keys=check_application(application))
                 valid = [await sign_change(connection, self.consortium, change, decision.id, now_ms)]
+                for gateway, meter in declared_meters(application):
+                    registration = RegisterMeter(member=row.member, gateway=gateway, meter=meter)
+                    await sign_change(connection, self.consortium, registration, decision.id, now_ms)
             await activate_member(connection, row.member)
             await set_application_state(connection, row.id, "approved")
         self.feed.wake()

@@ -17,7 +17,7 @@ class TransactionRow:
     id: str
     member: str
     action: str
-    """admit or revoke."""
+    """admit, revoke or register_meter."""
     decision: int
     raw: bytes
     expires_height: int

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from minervas_core.enrolment import MEMBER_SERVICES, Application, ConsortiumInfo, Grant, check_application
+from minervas_core.enrolment import Application, ConsortiumInfo, Grant, check_application
 from minervas_core.errors import Code, LocalFault, PeerFault
 from minervas_core.genesis import Genesis, load_genesis
 from minervas_core.identifiers import Principal
@@ -36,7 +36,7 @@ def check_grant(grant: Grant, application: Application, info: ConsortiumInfo, fi
 
 
 def _check_certificates(certificates: Mapping[str, str], application: Application, authority: x509.Certificate) -> None:
-    if set(certificates) != set(MEMBER_SERVICES):
+    if set(certificates) != {enrolment.claim.service for enrolment in application.services}:
         raise _bad("The certificates are not those that were asked for", ",".join(sorted(certificates)))
     for enrolment in application.services:
         claim = enrolment.claim

@@ -8,6 +8,7 @@ import msgspec
 
 from minervas_core.encoding import Record, decode, encode
 from minervas_core.enrolment import (
+    GATEWAY,
     MAX_APPLICATION_BYTES,
     MEMBER_SERVICES,
     ApplicationReceipt,
@@ -35,8 +36,15 @@ class StoredApplication(Record, frozen=True, kw_only=True):
 class NodeDirectory:
     """Files below one node's directory."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, expects_gateway: bool = False) -> None:
+        """Name a node's directory.
+
+        Args:
+            path: of the node.
+            expects_gateway: wait for a meter-gateway; otherwise it is taken along if it has handed in its keys.
+        """
         self.path = path
+        self._expects_gateway = expects_gateway
         self.issued = path / "issued"
         self.secrets = path / "secrets"
         self._enrol = path / "enrol"
@@ -48,7 +56,7 @@ class NodeDirectory:
 
     def missing_services(self) -> list[str]:
         """Services that have not handed in their requests yet."""
-        return [service for service in MEMBER_SERVICES if not self._enrolment_file(service).exists()]
+        return [service for service in self._wanted() if not self._enrolment_file(service).exists()]
 
     def enrolments(self, member: str) -> list[ServiceEnrolment]:
         """What the services handed in, checked.
@@ -56,7 +64,12 @@ class NodeDirectory:
         Raises:
             LocalFault: ``bad_enrolment`` naming the file, or the member that a service is set up for.
         """
-        return [self._enrolment(service, member) for service in MEMBER_SERVICES]
+        return [self._enrolment(service, member) for service in self._wanted()]
+
+    def _wanted(self) -> tuple[str, ...]:
+        """Services of the application: a meter-gateway too if one is expected or has handed in its keys."""
+        with_gateway = self._expects_gateway or self._enrolment_file(GATEWAY).exists()
+        return (*MEMBER_SERVICES, GATEWAY) if with_gateway else MEMBER_SERVICES
 
     def load_application(self) -> StoredApplication | None:
         """The application under way, if there is one.

@@ -95,7 +95,7 @@ CREATE TABLE membership_transactions (
     number          bigint PRIMARY KEY CHECK (number >= 0),
     id              text NOT NULL UNIQUE CHECK (id ~ '^[0-9a-f]{64}$'),
     member          text NOT NULL REFERENCES members (member),
-    action          text NOT NULL CHECK (action IN ('admit', 'revoke')),
+    action          text NOT NULL CHECK (action IN ('admit', 'revoke', 'register_meter')),
     decision        bigint NOT NULL REFERENCES decisions (id),
     raw             bytea NOT NULL,
     expires_height  bigint NOT NULL,
