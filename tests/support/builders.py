@@ -15,12 +15,15 @@ from minervas_core.blocks import VERSION, Block, Draft, Header, assemble_block, 
 from minervas_core.chain import BlockOutcome, Chain
 from minervas_core.genesis import Genesis, GenesisBody, Parameters, sign_genesis
 from minervas_core.keys import SEED_BYTES, SigningKey
+from minervas_core.market.records import Bid, Cancel, Channel, MeterDeclaration, Offer
 from minervas_core.merkle import EMPTY_ROOT
+from minervas_core.metering import Generation, RegisterPoint
 from minervas_core.proof_of_work import attempt, is_good
 from minervas_core.state import BlockUndo
 from minervas_core.transactions import (
     Admit,
     Membership,
+    RegisterMeter,
     Revoke,
     ServiceKeys,
     Transaction,
@@ -98,7 +101,12 @@ def make_genesis(parameters: Parameters = TINY, *, name: str = "Test consortium"
 
 
 def membership(
-    change: Admit | Revoke, *, expires: int, salt: str = "", key: SigningKey = AUTHORITY, network: str = NETWORK
+    change: Admit | Revoke | RegisterMeter,
+    *,
+    expires: int,
+    salt: str = "",
+    key: SigningKey = AUTHORITY,
+    network: str = NETWORK,
 ) -> Transaction:
     """A membership transaction, signed."""
     body = Membership(
@@ -119,6 +127,130 @@ def admit(member: str, *, expires: int = 5, salt: str = "", keys: ServiceKeys | 
 def revoke(member: str, *, expires: int = 5, salt: str = "") -> Transaction:
     """Revoke a member."""
     return membership(Revoke(member=member), expires=expires, salt=salt)
+
+
+# metering and market
+
+
+MARKET = msgspec.structs.replace(TINY, max_expiry_blocks=1_000, diversity_per_mille=0)
+"""`TINY` for long histories of trades."""
+
+EXPIRES = 900
+"""Expiry height of the transactions below, unless a test says otherwise; for `MARKET`."""
+
+
+def gateway_key(member: str) -> SigningKey:
+    """The key of a member's meter-gateway."""
+    return signing_key(f"{member}.meter-gateway")
+
+
+def array(meter: str = "roof", *, rated_w: int = 3_600_000, step_wh: int = 1) -> MeterDeclaration:
+    """A meter with the channel ``dc``: of 3.6 MW, which is 1 Wh a millisecond, unless told otherwise."""
+    channel = Channel(name="dc", rated_w=rated_w)
+    return MeterDeclaration(meter=meter, model="sdm630", channels=[channel], register_step_wh=step_wh)
+
+
+def register_meter(
+    member: str, meter: MeterDeclaration | None = None, *, gateway: str = "", expires: int = EXPIRES, salt: str = ""
+) -> Transaction:
+    """Register a meter under its owner's gateway key, or another (hex)."""
+    declared = meter or array()
+    change = RegisterMeter(member=member, gateway=gateway or gateway_key(member).public, meter=declared)
+    return membership(change, expires=expires, salt=f"{salt} {declared.meter}")
+
+
+def statement(
+    member: str,
+    start: tuple[int, int],
+    end: tuple[int, int],
+    *,
+    meter: str = "roof",
+    channel: str = "dc",
+    reset: bool = False,
+    key: SigningKey | None = None,
+    expires: int = EXPIRES,
+    salt: str = "",
+) -> Transaction:
+    """A statement from one (ms after genesis, register in Wh) to another."""
+    signer = key or gateway_key(member)
+    points = [RegisterPoint(time_ms=GENESIS_TIME_MS + ms, register_wh=wh) for ms, wh in (start, end)]
+    body = Generation(
+        network=NETWORK,
+        sender=signer.public,
+        salt=seed_bytes(f"statement {salt}", 16).hex(),
+        expires_height=expires,
+        member=member,
+        meter=meter,
+        channel=channel,
+        start=points[0],
+        end=points[1],
+        measured=1,
+        missing=0,
+        reset=reset,
+        readings_root="0" * 64,
+    )
+    return sign_transaction(body, signer)
+
+
+FOR_EVER_MS = GENESIS_TIME_MS + 10**9
+"""Validity of orders that no test outlives."""
+
+
+def _wallet_fields(member: str, expires: int, salt: str) -> dict[str, Any]:
+    sender = signing_key(f"{member}.peer").public
+    return {
+        "network": NETWORK,
+        "sender": sender,
+        "salt": seed_bytes(f"order {salt}", 16).hex(),
+        "expires_height": expires,
+    }
+
+
+def offer(
+    member: str,
+    lots: Sequence[str],
+    price_micro: int,
+    *,
+    smallest_wh: int = 1,
+    until_ms: int = FOR_EVER_MS,
+    buyer: str = "",
+    expires: int = EXPIRES,
+    salt: str = "",
+) -> Transaction:
+    """Offer lots."""
+    body = Offer(
+        **_wallet_fields(member, expires, salt),
+        lots=list(lots),
+        price_micro=price_micro,
+        smallest_wh=smallest_wh,
+        valid_until_ms=until_ms,
+        buyer=buyer,
+    )
+    return sign_transaction(body, signing_key(f"{member}.peer"))
+
+
+def bid(
+    member: str,
+    energy_wh: int,
+    price_micro: int,
+    *,
+    until_ms: int = FOR_EVER_MS,
+    expires: int = EXPIRES,
+    salt: str = "",
+) -> Transaction:
+    """Bid for energy."""
+    fields = _wallet_fields(member, expires, salt)
+    body = Bid(**fields, energy_wh=energy_wh, price_micro=price_micro, valid_until_ms=until_ms)
+    return sign_transaction(body, signing_key(f"{member}.peer"))
+
+
+def cancel(member: str, order: str, *, expires: int = EXPIRES, salt: str = "") -> Transaction:
+    """Take an order back."""
+    body = Cancel(**_wallet_fields(member, expires, salt), order=order)
+    return sign_transaction(body, signing_key(f"{member}.peer"))
+
+
+# blocks
 
 
 def find_nonce(draft: Draft, *, start: int = 0) -> Header:
