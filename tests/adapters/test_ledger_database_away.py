@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -18,6 +19,9 @@ from tests.support.ledger import LedgerNode, audit, database_settings, found_blo
 from tests.support.wait import wait_until_async
 
 
+_numbers = itertools.count(1)
+
+
 @pytest.fixture(scope="module")
 def own_server(session_work_dir: Path) -> Iterator[PostgresServer]:
     """A server that these tests may stop and kill."""
@@ -26,10 +30,10 @@ def own_server(session_work_dir: Path) -> Iterator[PostgresServer]:
 
 
 @pytest.fixture
-async def node(own_server: PostgresServer, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[LedgerNode]:
+async def node(own_server: PostgresServer, tmp_path: Path) -> AsyncIterator[LedgerNode]:
     """A ledger that is not started yet, on the server of these tests."""
-    name = f"away-{abs(hash(request.node.name)) % 10**9}"
-    made = LedgerNode(tmp_path, migrated(own_server.create_database(name)), make_genesis())
+    database = own_server.create_database(f"away-{next(_numbers)}")
+    made = LedgerNode(tmp_path, migrated(database), make_genesis())
     await made.peer.start()
     await made.miner.start()
     yield made
@@ -119,6 +123,9 @@ async def test_questions_are_answered_again_after_the_database_was_away(
         await node.peer.ask("blocks", GetBlocks(), BlockSummaries)
     assert caught.value.code == Code.DATABASE_AWAY
     own_server.start()
+    assert len((await node.peer.ask("blocks", GetBlocks(), BlockSummaries)).blocks) == 1
+    own_server.stop()
+    own_server.start()  # a restart between two questions is no trouble at all
     assert len((await node.peer.ask("blocks", GetBlocks(), BlockSummaries)).blocks) == 1
 
 
