@@ -96,8 +96,12 @@ async def test_one_service_works_on_a_database(admission_home: AdmissionHome, da
     await first.release()
     await taking_over
     await second.release()
-    async with database.transaction() as connection:
-        assert not await service_is_running(connection)
+
+    async def free() -> bool:
+        async with database.transaction() as connection:
+            return not await service_is_running(connection)
+
+    await wait_until_async(free)  # the server notices the end of the connection a moment later
 
 
 async def test_a_second_service_is_refused(admission_home: AdmissionHome, monkeypatch: pytest.MonkeyPatch) -> None:
