@@ -155,7 +155,6 @@ class ManagedProcess:
             ProcessFailed: if it ends before.
             WaitTimeout: if the time is up; the message has the end of its log.
         """
-
         held = False
 
         def holds_or_ended() -> bool:
