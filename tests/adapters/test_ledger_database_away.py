@@ -18,7 +18,6 @@ from tests.support.builders import LocalChain, admit, make_genesis
 from tests.support.ledger import LedgerNode, audit, database_settings, found_block, migrated
 from tests.support.wait import wait_until_async
 
-
 _numbers = itertools.count(1)
 
 
@@ -72,6 +71,7 @@ async def test_block_that_was_not_committed_is_taken_when_the_database_is_back(
     await node.start_ledger()
     local = LocalChain()
     assert (await node.peer.deliver(local.found("m0", "m1", "m2"))).status == "connected"
+    await node.until_tip(local.tip.hash)
     before = node.peer.tips[-1]
     own_server.kill()
     block = local.extend("m1")
