@@ -118,6 +118,16 @@ async def test_after_an_interruption_of_the_broker_everybody_says_hello_again(ne
     await wait_until_async(network.complete)
 
 
+async def test_a_key_that_could_not_be_sent_counts_as_not_given(network: PeerNetwork) -> None:
+    anna, *_ = await three(network)
+    await wait_until_async(lambda: anna.peer.exchange.given_to == {"bert", "cara"})
+    network.broker.interrupt()
+    await anna.peer.courier._send(anna.peer.exchange._give("bert"))
+    assert anna.peer.exchange.given_to == {"cara"}
+    network.broker.resume()
+    await wait_until_async(lambda: anna.peer.exchange.given_to == {"bert", "cara"})
+
+
 async def test_a_settled_member_gives_its_key_only_once_the_newcomer_is_on_its_tip(network: PeerNetwork) -> None:
     anna, bert = await network.add("anna"), await network.add("bert")
     await settle(network, anna, bert)
@@ -294,6 +304,16 @@ async def test_pages_of_membership_transactions_are_all_asked_for(network: PeerN
     network.admission.page_size = 3
     anna = await network.add("anna")
     await wait_until_async(lambda: {raw for _, raw in anna.ledger.submitted} == set(network.admission.transactions))
+
+
+async def test_another_page_than_asked_for_is_refused(network: PeerNetwork, caplog: pytest.LogCaptureFixture) -> None:
+    network.admission.transactions = [network.consortium.member(f"m{number}").admit.raw for number in range(3)]
+    network.admission.page_size = 1
+    network.admission.first_page_only = True
+    caplog.set_level("INFO")
+    anna = await network.add("anna")
+    await wait_until_async(lambda: "membership_not_pulled" in caplog.text)
+    assert {raw for _, raw in anna.ledger.submitted} == {network.admission.transactions[0]}
 
 
 async def test_a_membership_transaction_that_the_authority_did_not_sign_is_not_passed_on(
@@ -483,18 +503,21 @@ def told(node: Node, member: str) -> list[ChainTip]:
     return [event.tip for event in node.ledger.peer_tips if event.member == member]
 
 
-async def test_another_tip_than_ours_is_told_to_the_ledger_and_the_same_tip_is_not(network: PeerNetwork) -> None:
-    anna, bert, _ = await three(network)
+async def test_another_tip_than_ours_is_told_to_the_ledger_once_and_the_same_tip_is_not(network: PeerNetwork) -> None:
+    anna, bert, cara = await three(network)
+    await wait_until_async(lambda: all(anna.peer.presence.tip_of(name) == tip_at(1) for name in ("bert", "cara")))
+    anna.ledger.peer_tips.clear()
     await bert.ledger.move(7)
     await wait_until_async(lambda: tip_at(7) in told(anna, "bert"))
-    presence = anna.peer.presence.of("bert")
-    assert presence is not None
-    assert presence.tip == tip_at(7)
+    for _ in range(3):
+        await anna.peer.presence.tell_all()
     await anna.ledger.move(7)
     await wait_until_async(lambda: anna.peer.ledger_watch.tip == tip_at(7))
-    anna.ledger.peer_tips.clear()
+    anna.peer.presence._told.clear()
     await anna.peer.presence.tell_all()
-    assert told(anna, "bert") == []
+    await cara.ledger.move(8)
+    await wait_until_async(lambda: tip_at(8) in told(anna, "cara"))
+    assert told(anna, "bert") == [tip_at(7)]
 
 
 async def test_a_tip_is_told_only_once_the_members_answers_can_be_opened(network: PeerNetwork) -> None:
