@@ -174,6 +174,20 @@ async def test_a_transaction_that_fails_leaves_a_usable_connection(database: Dat
         assert await cursor.fetchone() == (1,)
 
 
+async def test_a_connection_that_the_server_has_ended_is_replaced_unnoticed(
+    admission_home: AdmissionHome, database: Database
+) -> None:
+    """Or the first applicant after a restart of PostgreSQL would be sent away."""
+    async with database.transaction() as connection:
+        ended = connection.info.backend_pid
+    other = Database(admission_home.settings.database, application="other")
+    async with other.transaction() as connection:
+        await connection.execute("SELECT pg_terminate_backend(%s)", (ended,))
+    await other.close()
+    async with database.transaction() as connection:
+        assert connection.info.backend_pid != ended
+
+
 async def test_a_cancelled_transaction_changes_nothing(admission_home: AdmissionHome, database: Database) -> None:
     began = asyncio.Event()
 
