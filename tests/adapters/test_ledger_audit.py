@@ -16,8 +16,10 @@ from minervas_core.node_messages import AbandonedSearch
 from minervas_core.tree import HeaderNode
 from minervas_devnet.postgres import PostgresServer
 from minervas_devnet.postgres_roles import NodeDatabase
+from minervas_ledger import audit_command
 from minervas_ledger.audit import Audit, AuditReport
 from minervas_ledger.store.connection import Connection, connect
+from minervas_runtime.clock import ManualClock
 from tests.support.builders import LocalChain, admit, make_genesis, mine_block, revoke
 from tests.support.ledger import StoredChain, audit, migrated
 
@@ -256,3 +258,14 @@ def test_audit_sees_one_moment_while_the_ledger_works(
         connection.close()
         assert (report.height, report.tip_hash) == (5, old_tip)
         assert working.run().height == 10
+
+
+def test_progress_is_said_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = ManualClock(10_000)
+    monkeypatch.setattr(audit_command, "monotonic_ms", now.now_ms)
+    lines: list[str] = []
+    progress = audit_command.Progress(lines.append, 10_000)
+    for height in range(1, 61):
+        now.advance(100)
+        progress(AuditReport(height, 100, "ab" * 32))
+    assert lines == [f"audit: height {height} of 100, 10 blocks/s" for height in (20, 40, 60)]

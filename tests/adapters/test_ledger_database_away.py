@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -17,6 +18,8 @@ from tests.support.builders import LocalChain, admit, make_genesis
 from tests.support.ledger import LedgerNode, audit, database_settings, found_block, migrated
 from tests.support.wait import wait_until_async
 
+_numbers = itertools.count(1)
+
 
 @pytest.fixture(scope="module")
 def own_server(session_work_dir: Path) -> Iterator[PostgresServer]:
@@ -26,10 +29,10 @@ def own_server(session_work_dir: Path) -> Iterator[PostgresServer]:
 
 
 @pytest.fixture
-async def node(own_server: PostgresServer, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[LedgerNode]:
+async def node(own_server: PostgresServer, tmp_path: Path) -> AsyncIterator[LedgerNode]:
     """A ledger that is not started yet, on the server of these tests."""
-    name = f"away-{abs(hash(request.node.name)) % 10**9}"
-    made = LedgerNode(tmp_path, migrated(own_server.create_database(name)), make_genesis())
+    database = own_server.create_database(f"away-{next(_numbers)}")
+    made = LedgerNode(tmp_path, migrated(database), make_genesis())
     await made.peer.start()
     await made.miner.start()
     yield made
@@ -68,6 +71,7 @@ async def test_block_that_was_not_committed_is_taken_when_the_database_is_back(
     await node.start_ledger()
     local = LocalChain()
     assert (await node.peer.deliver(local.found("m0", "m1", "m2"))).status == "connected"
+    await node.until_tip(local.tip.hash)
     before = node.peer.tips[-1]
     own_server.kill()
     block = local.extend("m1")
@@ -119,6 +123,9 @@ async def test_questions_are_answered_again_after_the_database_was_away(
         await node.peer.ask("blocks", GetBlocks(), BlockSummaries)
     assert caught.value.code == Code.DATABASE_AWAY
     own_server.start()
+    assert len((await node.peer.ask("blocks", GetBlocks(), BlockSummaries)).blocks) == 1
+    own_server.stop()
+    own_server.start()  # a restart between two questions is no trouble at all
     assert len((await node.peer.ask("blocks", GetBlocks(), BlockSummaries)).blocks) == 1
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 
 import msgspec
 import pytest
@@ -23,11 +24,13 @@ from minervas_core.messages import (
     TransactionBatch,
     TransactionStatuses,
 )
+from minervas_core.node_messages import Announce, FetchBodies, FetchHeaders, TipChanged
 from minervas_core.rights import ADMISSION, Rights
 from minervas_core.topics import mesh
+from minervas_peer import sync_server
 from minervas_peer.gossip import FRAME_BURST
 from minervas_runtime.clock import SystemClock
-from minervas_runtime.node_link import RemoteError
+from minervas_runtime.node_link import NodeLink, RemoteError
 from minervas_runtime.requests import Requester
 from tests.support.peer import roster
 from tests.support.peer_network import QUICK, Node, PeerNetwork, tip_at
@@ -96,7 +99,7 @@ async def test_keys_converge_although_half_of_all_messages_about_them_are_lost(n
     )
     for name in ("anna", "bert", "cara"):
         await network.add(name)
-    await wait_until_async(network.complete, timeout=40)
+    await wait_until_async(network.complete, timeout=60)
 
 
 async def test_a_restarted_peer_has_a_higher_epoch_and_gets_all_keys_again(network: PeerNetwork) -> None:
@@ -113,6 +116,16 @@ async def test_after_an_interruption_of_the_broker_everybody_says_hello_again(ne
     await bert.restart()
     network.broker.resume()
     await wait_until_async(network.complete)
+
+
+async def test_a_key_that_could_not_be_sent_counts_as_not_given(network: PeerNetwork) -> None:
+    anna, *_ = await three(network)
+    await wait_until_async(lambda: anna.peer.exchange.given_to == {"bert", "cara"})
+    network.broker.interrupt()
+    await anna.peer.courier._send(anna.peer.exchange._give("bert"))
+    assert anna.peer.exchange.given_to == {"cara"}
+    network.broker.resume()
+    await wait_until_async(lambda: anna.peer.exchange.given_to == {"bert", "cara"})
 
 
 async def test_a_settled_member_gives_its_key_only_once_the_newcomer_is_on_its_tip(network: PeerNetwork) -> None:
@@ -196,7 +209,7 @@ async def test_own_transactions_within_a_few_milliseconds_travel_in_one_frame(ne
 
 
 async def test_a_frame_on_the_topic_of_another_member_is_refused_and_counted(network: PeerNetwork) -> None:
-    anna, bert, _ = await three(network)
+    anna, bert, cara = await three(network)
     frames = await network.spy("mesh/v1/+/+/block")
     await anna.ledger.announce(BLOCK)
     await wait_until_async(lambda: frames)
@@ -205,7 +218,9 @@ async def test_a_frame_on_the_topic_of_another_member_is_refused_and_counted(net
     await broker_operator.start()
     await broker_operator.publish("mesh/v1/cara/peer/block", frames[0].payload)
     await until_refused(bert, Code.FRAME_FOREIGN_SENDER, 1)
-    await broker_operator.publish("mesh/v1/cara/miner/block", frames[0].payload)
+    other_service = "mesh/v1/cara/miner/block"
+    content = BlockAnnouncement(block=msgspec.Raw(BLOCK))
+    await broker_operator.publish(other_service, cara.peer.gossip._channel.seal(content, other_service))
     await until_refused(bert, Code.FRAME_FOREIGN_SENDER, 2)
     assert len(bert.ledger.blocks) == 1
     await broker_operator.stop()
@@ -289,6 +304,16 @@ async def test_pages_of_membership_transactions_are_all_asked_for(network: PeerN
     network.admission.page_size = 3
     anna = await network.add("anna")
     await wait_until_async(lambda: {raw for _, raw in anna.ledger.submitted} == set(network.admission.transactions))
+
+
+async def test_another_page_than_asked_for_is_refused(network: PeerNetwork, caplog: pytest.LogCaptureFixture) -> None:
+    network.admission.transactions = [network.consortium.member(f"m{number}").admit.raw for number in range(3)]
+    network.admission.page_size = 1
+    network.admission.first_page_only = True
+    caplog.set_level("INFO")
+    anna = await network.add("anna")
+    await wait_until_async(lambda: "membership_not_pulled" in caplog.text)
+    assert {raw for _, raw in anna.ledger.submitted} == {network.admission.transactions[0]}
 
 
 async def test_a_membership_transaction_that_the_authority_did_not_sign_is_not_passed_on(
@@ -388,6 +413,88 @@ async def test_a_stranger_gets_no_answer_to_a_request(network: PeerNetwork) -> N
     await bus.stop()
 
 
+async def test_a_member_that_asks_too_often_gets_no_answer_for_a_while(
+    network: PeerNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sync_server, "REQUEST_BURST", 5)
+    monkeypatch.setattr(sync_server, "REQUEST_REFILL_MS", 3_600_000)
+    anna, bert, cara = await three(network)
+    bert.ledger.headers = [b"{}"]
+    for _ in range(5):
+        assert await anna.ledger.fetch_headers("bert") == [b"{}"]
+    one_more = asyncio.create_task(anna.ledger.fetch_headers("bert"))
+    await until_refused(bert, Code.RATE_LIMITED, 1)
+    assert await cara.ledger.fetch_headers("bert") == [b"{}"]
+    one_more.cancel()
+
+
+async def test_a_member_that_takes_too_much_is_refused(network: PeerNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sync_server, "VOLUME_BURST", 100)
+    monkeypatch.setattr(sync_server, "VOLUME_REFILL_MS", 3_600_000)
+    anna, bert, cara = await three(network)
+    body = b'"' + b"x" * (45 * sync_server.VOLUME_UNIT_BYTES) + b'"'
+    bert.ledger.bodies = {"ab" * 32: body}
+    for _ in range(2):
+        assert await anna.ledger.fetch_bodies("bert", ["ab" * 32]) == [body]
+    with pytest.raises(RemoteError) as refusal:
+        await anna.ledger.fetch_bodies("bert", ["ab" * 32])
+    assert refusal.value.code is Code.RATE_LIMITED
+    assert await cara.ledger.fetch_bodies("bert", ["ab" * 32]) == [body]
+
+
+async def test_only_the_ledger_of_the_node_commands_its_peer(
+    network: PeerNetwork, caplog: pytest.LogCaptureFixture
+) -> None:
+    anna, bert, _ = await three(network)
+    miner = network.broker.connect("anna.miner", Rights(publish=("#",), subscribe=("inbox/v1/anna/miner/+/+/+",)))
+    await miner.start()
+    link = NodeLink(miner, anna.node_key, "anna", "miner", network.consortium.genesis.network)
+    await link.start()
+
+    async def until_logged(number: int) -> None:
+        """Wait until so many messages were refused because of who sent them."""
+        await wait_until_async(
+            lambda: (
+                sum(
+                    "refused" in record.getMessage() and Code.FRAME_FOREIGN_SENDER in str(record.__dict__)
+                    for record in caplog.records
+                )
+                == number
+            )
+        )
+
+    for number, (kind, body) in enumerate(
+        (
+            ("fetch_headers", FetchHeaders(member="bert", locator=[], limit=1)),
+            ("fetch_bodies", FetchBodies(member="bert", hashes=["ab" * 32])),
+            ("announce", Announce(block=msgspec.Raw(BLOCK))),
+            ("tip", TipChanged(tip=tip_at(9), roster_hash="ab" * 32, syncing=False)),
+        )
+    ):
+        await link.send("peer", kind, body)
+        await until_logged(number + 1)
+    assert anna.peer.ledger_watch.tip == tip_at(1)
+    assert bert.ledger.blocks == []
+    await link.stop()
+    await miner.stop()
+
+
+async def test_another_service_of_a_member_gets_no_blocks(network: PeerNetwork) -> None:
+    anna, bert, _ = await three(network)
+    name = Principal("bert", "miner")
+    bus = network.broker.connect(name, Rights(publish=("#",), subscribe=("inbox/v1/bert/miner/+/+/+",)))
+    await bus.start()
+    miner = Requester(bus, SystemClock())
+    await miner.start()
+    ask = GetHeaders(locator=[], limit=1)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.3):
+            await miner.request("anna", "peer", "get_headers", partial(bert.peer.gossip._channel.seal, ask), 5.0)
+    assert anna.refused(Code.FRAME_FOREIGN_SENDER) == 1
+    await miner.stop()
+    await bus.stop()
+
+
 # presence
 
 
@@ -396,18 +503,21 @@ def told(node: Node, member: str) -> list[ChainTip]:
     return [event.tip for event in node.ledger.peer_tips if event.member == member]
 
 
-async def test_another_tip_than_ours_is_told_to_the_ledger_and_the_same_tip_is_not(network: PeerNetwork) -> None:
-    anna, bert, _ = await three(network)
+async def test_another_tip_than_ours_is_told_to_the_ledger_once_and_the_same_tip_is_not(network: PeerNetwork) -> None:
+    anna, bert, cara = await three(network)
+    await wait_until_async(lambda: all(anna.peer.presence.tip_of(name) == tip_at(1) for name in ("bert", "cara")))
+    anna.ledger.peer_tips.clear()
     await bert.ledger.move(7)
     await wait_until_async(lambda: tip_at(7) in told(anna, "bert"))
-    presence = anna.peer.presence.of("bert")
-    assert presence is not None
-    assert presence.tip == tip_at(7)
+    for _ in range(3):
+        await anna.peer.presence.tell_all()
     await anna.ledger.move(7)
     await wait_until_async(lambda: anna.peer.ledger_watch.tip == tip_at(7))
-    anna.ledger.peer_tips.clear()
+    anna.peer.presence._told.clear()
     await anna.peer.presence.tell_all()
-    assert told(anna, "bert") == []
+    await cara.ledger.move(8)
+    await wait_until_async(lambda: tip_at(8) in told(anna, "cara"))
+    assert told(anna, "bert") == [tip_at(7)]
 
 
 async def test_a_tip_is_told_only_once_the_members_answers_can_be_opened(network: PeerNetwork) -> None:

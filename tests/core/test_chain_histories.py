@@ -1,6 +1,6 @@
 """Random histories: whatever arrives in whatever order, the chain equals a replay of its best branch from genesis.
 
-`MINERVAS_HISTORIES` sets how many histories are tried (120 by default, about ten seconds).
+`MINERVAS_HISTORIES` sets how many histories are tried (80 by default, some seconds).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from minervas_core.audit import ReplayedBlock, replay
 from minervas_core.blocks import Block, assemble_block, decode_block
 from minervas_core.chain import BlockOutcome, Chain, RestoredNode
 from minervas_core.errors import InvalidBlock
+from minervas_core.signature_cache import SignatureCache
 from minervas_core.state import ChainState
 from minervas_core.transactions import Transaction
 from minervas_core.tree import HeaderNode
@@ -61,6 +62,7 @@ class Histories(RuleBasedStateMachine):
         self.blocks: dict[str, Block] = {}
         self.delivered: set[str] = set()
         self.replays: dict[str, list[ReplayedBlock] | None] = {}
+        self.signatures = SignatureCache(self.genesis)
         self.snapshots = {self.genesis.hash: ChainState.fresh(self.genesis).snapshot()}
 
     # what the machine does
@@ -239,7 +241,7 @@ class Histories(RuleBasedStateMachine):
         assert (outcome.error is None) == (outcome.status in {"connected", "side_branch", "known"})
 
     def main_transactions(self) -> set[str]:
-        blocks = (decode_block(self.local.store.blocks[node.hash]) for node in self.local.tip.blocks())
+        blocks = (self.blocks[node.hash] for node in self.local.tip.blocks())
         return {transaction.id for block in blocks for transaction in block.transactions}
 
     def replay_of(self, node: HeaderNode) -> list[ReplayedBlock] | None:
@@ -249,7 +251,7 @@ class Histories(RuleBasedStateMachine):
         if node.hash not in self.replays:
             raws = [self.blocks[each.hash].raw for each in node.blocks()][::-1]
             try:
-                replayed = list(replay(self.genesis, raws))
+                replayed = list(replay(self.genesis, raws, self.signatures))
             except InvalidBlock:
                 self.replays[node.hash] = None
             else:
@@ -259,6 +261,6 @@ class Histories(RuleBasedStateMachine):
 
 
 Histories.TestCase.settings = settings(
-    max_examples=int(os.environ.get("MINERVAS_HISTORIES", "120")), stateful_step_count=30, deadline=None
+    max_examples=int(os.environ.get("MINERVAS_HISTORIES", "80")), stateful_step_count=30, deadline=None
 )
 TestHistories = Histories.TestCase

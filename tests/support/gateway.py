@@ -41,9 +41,8 @@ from minervas_meter_gateway.meter_map import load_maps
 from minervas_meter_gateway.modbus_frames import crc16, read_request, registers_of
 from minervas_meter_gateway.port_worker import MeterSample
 from minervas_meter_gateway.settings import GatewaySettings, load_gateway_settings
-from minervas_runtime.bus import Message
+from minervas_runtime.bus import Bus, Message
 from minervas_runtime.enrolment import Issued
-from minervas_runtime.memory_bus import MemoryBus
 from minervas_runtime.node_link import NodeLink
 
 MEMBER = "mokpo-univ"
@@ -198,6 +197,8 @@ class FakeChain:
     """What a ledger knows of a gateway's channels: takes a statement only from where the last one ended."""
 
     registered: set[Key] = field(default_factory=set)
+    gateway: str = GATEWAY_KEY.public
+    """Key that the channels are registered for; empty if the test does not care."""
     registers: dict[Key, RegisterPoint] = field(default_factory=dict)
     queue: dict[bytes, Generation] = field(default_factory=dict)
     blocks: list[Generation] = field(default_factory=list)
@@ -305,7 +306,7 @@ class ChainLedger:
 class FakeLedger:
     """A ledger on the bus: stores readings, acknowledges them, and has a `FakeChain`."""
 
-    def __init__(self, bus: MemoryBus, chain: FakeChain) -> None:
+    def __init__(self, bus: Bus, chain: FakeChain) -> None:
         self.chain = chain
         self.stored: dict[tuple[str, int], Reading] = {}
         self.batches: list[list[int]] = []
@@ -351,7 +352,7 @@ class FakeLedger:
             await self.acknowledge(batch.body.spool, numbers)
 
     async def _on_registers(self, body: GetChannelRegisters, service: str) -> ChannelRegisters:
-        assert body.gateway == GATEWAY_KEY.public
+        assert self.chain.gateway in ("", body.gateway)
         return await self.chain.registers_of()
 
     async def _on_statement(self, body: SubmitStatement, service: str) -> SubmitResult:

@@ -206,6 +206,7 @@ class FakeAdmission:
         self.requester = Requester(self.bus, SystemClock())
         self.transactions: list[bytes] = []
         self.page_size = 400
+        self.first_page_only = False
         self.requester.serve("get_membership", self._get_membership)
 
     async def start(self) -> None:
@@ -227,7 +228,7 @@ class FakeAdmission:
 
     async def _get_membership(self, request: Request) -> bytes:
         after = int(msgspec.json.decode(request.payload)["after"])
-        return encode(Reply(body=msgspec.Raw(encode(self.batch(after)))))
+        return encode(Reply(body=msgspec.Raw(encode(self.batch(0 if self.first_page_only else after)))))
 
 
 class Node:

@@ -155,12 +155,16 @@ class ManagedProcess:
             ProcessFailed: if it ends before.
             WaitTimeout: if the time is up; the message has the end of its log.
         """
+        held = False
 
         def holds_or_ended() -> bool:
-            return bool(predicate()) or self.exit_status is not None
+            nonlocal held  # looked at once only: what held a moment ago may not hold any more
+            ended = self.exit_status is not None
+            held = bool(predicate())
+            return held or ended
 
         wait_until(holds_or_ended, timeout_s=timeout_s, awaited=f"{self.name}: {awaited}", describe=self._tail)
-        if not predicate():
+        if not held:
             raise ProcessFailed(self.name, self.exit_status, self._tail())
 
     def wait_for_event(self, event: str, *, timeout_s: float, **fields: object) -> dict[str, Any]:

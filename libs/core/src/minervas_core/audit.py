@@ -32,10 +32,17 @@ class ReplayedBlock:
     """Lots that it made, by id, as they were then; some may be used up again."""
 
 
-def replay(genesis: Genesis, blocks: Iterable[bytes]) -> Iterator[ReplayedBlock]:
+def replay(
+    genesis: Genesis, blocks: Iterable[bytes], signatures: SignatureCache | None = None
+) -> Iterator[ReplayedBlock]:
     """Check the canonical bytes of a main chain, oldest first, and yield each block with what follows from it.
 
     Only the rule about our own clock is left out: it is not about the chain.
+
+    Args:
+        genesis: the consortium's genesis.
+        blocks: canonical bytes from block 1 on.
+        signatures: transactions that need not be verified again; without it, all are.
 
     Raises:
         InvalidEncoding: bytes that are not a block.
@@ -44,7 +51,7 @@ def replay(genesis: Genesis, blocks: Iterable[bytes]) -> Iterator[ReplayedBlock]
     """
     tree = BlockTree(genesis)
     state = ChainState.fresh(genesis)
-    signatures = SignatureCache(genesis)
+    signatures = SignatureCache(genesis) if signatures is None else signatures
     for raw in blocks:
         block = decode_block(raw)
         parent = tree.tip

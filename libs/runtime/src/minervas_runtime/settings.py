@@ -167,6 +167,13 @@ def _struct_of(field_type: Any) -> type[msgspec.Struct] | None:
     return None
 
 
+def _item_type(field_type: Any) -> Any:
+    """Type of the items of a (constrained) list; of anything else, its own."""
+    if typing.get_origin(field_type) in (typing.Annotated, list):
+        return _item_type(typing.get_args(field_type)[0])
+    return field_type
+
+
 def _explain(text: str, path: Path, kind: type[msgspec.Struct]) -> SettingsError:
     """Turn msgspec's sentence into ours: the full dotted key, and what to do."""
     problem, _, where = text.partition(" - at `$")
@@ -176,7 +183,7 @@ def _explain(text: str, path: Path, kind: type[msgspec.Struct]) -> SettingsError
     if "unknown field" in problem:
         inner = kind
         for part in section.split(".") if section else []:
-            inner = _struct_of(_fields(inner).get(part)) or inner
+            inner = _struct_of(_item_type(_fields(inner).get(part.partition("[")[0]))) or inner
         return SettingsError("there is no such setting", file=path, key=key, advice=_suggest(key, _fields(inner)))
     if "missing required field" in problem:
         return SettingsError("this setting is missing", file=path, key=key, advice="add it")

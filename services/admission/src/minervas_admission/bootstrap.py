@@ -24,7 +24,7 @@ from minervas_admission.settings import AdmissionSettings
 from minervas_core.errors import Code, LocalFault
 from minervas_core.genesis import GenesisBody, load_genesis, sign_genesis
 from minervas_runtime.clock import Clock
-from minervas_runtime.key_files import PUBLIC_MODE, load_or_create_seed, write_atomic
+from minervas_runtime.key_files import DIRECTORY_MODE, PUBLIC_MODE, load_or_create_seed, write_atomic
 
 
 def initialise(settings: AdmissionSettings, clock: Clock) -> list[str]:
@@ -38,6 +38,7 @@ def initialise(settings: AdmissionSettings, clock: Clock) -> list[str]:
     """
     data = DataDirectory(settings.paths.data)
     passphrase = load_passphrase(settings.ca_passphrase_file)
+    _make_private_directory(data)
     made = _make_ca(settings, data, passphrase, clock)
     made += _make_genesis(settings, data, passphrase, clock)
     load_or_create_seed(data.token_key)
@@ -46,6 +47,18 @@ def initialise(settings: AdmissionSettings, clock: Clock) -> list[str]:
     made += [f"own {purpose} certificate" for purpose in signed]
     made += _make_list(settings, data, authority, clock)
     return made
+
+
+def _make_private_directory(data: DataDirectory) -> None:
+    """Make the private directory, closed to others whatever the umask; an existing one keeps its mode."""
+    try:
+        if not data.root.is_dir():
+            data.root.mkdir(parents=True)
+            data.root.chmod(DIRECTORY_MODE)
+    except OSError as error:
+        raise LocalFault(
+            Code.BAD_KEY_FILE, "The data directory can not be made", directory=str(data.root), reason=str(error)
+        ) from error
 
 
 def _make_ca(settings: AdmissionSettings, data: DataDirectory, passphrase: bytes, clock: Clock) -> list[str]:

@@ -16,8 +16,6 @@ from typing import Any
 from minervas_admission.dynsec import Answer, Command, DynsecClient
 from minervas_admission.dynsec_roles import (
     ALL_DENIED,
-    Acl,
-    acl_objects,
     create_client,
     create_role,
     delete_client,
@@ -206,20 +204,19 @@ def _dicts(value: object) -> Iterable[dict[str, Any]]:
 
 
 def _own_role_repair(roles: list[dict[str, Any]], operator_member: str) -> dict[Change, Command]:
-    """Give our own role what it lacks; nothing is ever taken from it."""
+    """Give our own role what it lacks; nothing is ever taken from it.
+
+    With ``modifyRole``, because ``addRoleACL`` ends the sessions of everybody with the role: our own.
+    """
     name = role_name(ADMISSION)
     present = next((listed_acls(role) for role in roles if role.get("rolename") == name), None)
     if present is None:  # a role of another name lets us in; leave that alone
         return {}
-    missing: frozenset[Acl] = expected_acls(ADMISSION, operator_member) - present
-    return {
-        Change("add own right", f"{rule['acltype']} {rule['topic']}"): {
-            "command": "addRoleACL",
-            "rolename": name,
-            **rule,
-        }
-        for rule in acl_objects(missing)
-    }
+    missing = expected_acls(ADMISSION, operator_member) - present
+    if not missing:
+        return {}
+    lacked = ", ".join(f"{kind} {topic}" for kind, topic, _ in sorted(missing))
+    return {Change("add own rights", lacked): modify_role(ADMISSION, present | missing)}
 
 
 def _extras(

@@ -21,7 +21,9 @@ from minervas_admission.store.database import Connection, Database
 from minervas_admission.store.decisions import find_decision, finish_decision, record_step
 from minervas_admission.store.members import lock_member
 from minervas_admission.store.transactions import (
+    ALIVE,
     TransactionRow,
+    lock_open_transaction,
     open_transactions,
     set_operator_tip,
     set_transaction_place,
@@ -105,16 +107,17 @@ class ChainFollower:
         for row in rows:
             if (status := statuses.get(row.id)) is not None:
                 async with self.database.transaction() as connection:
-                    await self._apply_one(connection, row, status, answer.tip_height)
+                    await self._apply_one(connection, row.number, status, answer.tip_height)
 
-    async def _apply_one(
-        self, connection: Connection, row: TransactionRow, status: TransactionStatus, tip_height: int
-    ) -> None:
+    async def _apply_one(self, connection: Connection, number: int, status: TransactionStatus, tip_height: int) -> None:
+        row = await lock_open_transaction(connection, number)
+        if row is None:  # became pointless with one that was dealt with just before
+            return
         if status.state == "in_block":
             settled = status.depth >= self.confirm_depth
             await set_transaction_place(
                 connection,
-                row.number,
+                number,
                 state="settled" if settled else "open",
                 height=status.height,
                 depth=status.depth,
@@ -124,27 +127,32 @@ class ChainFollower:
         elif tip_height >= row.expires_height + self.confirm_depth:
             await self._expire(connection, row)
         elif row.height:
-            await set_transaction_place(connection, row.number, state="open")  # its block was undone
+            await set_transaction_place(connection, number, state="open")  # its block was undone
 
     async def _expire(self, connection: Connection, row: TransactionRow) -> None:
         """No block can carry it any more, not even after a reorganisation of the depth that we wait for."""
-        await set_transaction_place(connection, row.number, state="expired")
         member = await lock_member(connection, row.member)
         known = await transactions_of_member(connection, row.member)
-        on_chain = any(item.action == "admit" and item.state in ("open", "settled") for item in known)
-        if row.action == "revoke" and not on_chain:
-            await self._settle(connection, row, "moot: the admission never came into a block")
-            return
         if row.action == "admit" and (member is None or member.state == "revoked"):
+            await set_transaction_place(connection, row.number, state="expired")
             await self._settle(connection, row, "expired; the member is revoked")
             for item in known:
                 if item.action == "revoke" and item.state == "open":
-                    await set_transaction_place(connection, item.number, state="moot")
-                    await self._settle(connection, item, "moot: the admission never came into a block")
-            return
-        if row.action == "register_meter" and (member is None or member.state == "revoked"):
+                    await self._moot(connection, item)
+        elif row.action == "register_meter" and (member is None or member.state == "revoked"):
+            await set_transaction_place(connection, row.number, state="expired")
             await self._settle(connection, row, "expired; the member is revoked")
-            return
+        elif row.action == "revoke" and not any(item.action == "admit" and item.state in ALIVE for item in known):
+            await self._moot(connection, row)
+        else:
+            await set_transaction_place(connection, row.number, state="expired")
+            await self._sign_anew(connection, row)
+
+    async def _moot(self, connection: Connection, row: TransactionRow) -> None:
+        await set_transaction_place(connection, row.number, state="moot")
+        await self._settle(connection, row, "moot: the admission never came into a block")
+
+    async def _sign_anew(self, connection: Connection, row: TransactionRow) -> None:
         change = membership_of(decode_transaction(row.raw)).change
         new = await sign_change(connection, self.consortium, change, row.decision, self.clock.now_ms())
         detail = f"number {new.number}, id {new.id}, valid to height {new.expires_height}; number {row.number} expired"

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from minervas_admission import __version__
 from minervas_admission.ca import SERVER_DAYS
-from minervas_admission.commands import host, show
+from minervas_admission.commands import show
 from minervas_admission.commands.decide import Decisions
 from minervas_admission.settings import AdmissionSettings, load_admission_settings
 from minervas_core.rights import ADMISSION
-from minervas_runtime.service import EXIT_OK, report_errors, run_service
+from minervas_runtime.service import EXIT_FAILED, EXIT_OK, report_errors, run_service
 
 PROGRAM = "minervas-admission"
 DEFAULT_CONFIG = Path("admission.toml")
@@ -23,7 +24,11 @@ DEFAULT_TIMEOUT_S = 60.0
 def run(arguments: Sequence[str]) -> int:
     """Run one command; returns the exit status: 0 done, 1 failed, 2 wrong usage or settings."""
     given = _parser().parse_args(arguments)
-    return report_errors(PROGRAM, lambda: _carry_out(given))
+    try:
+        return report_errors(PROGRAM, lambda: _carry_out(given))
+    except KeyboardInterrupt:
+        print(f"{PROGRAM}: interrupted; a decision that was recorded stands", file=sys.stderr)
+        return EXIT_FAILED
 
 
 def _carry_out(given: argparse.Namespace) -> int:
@@ -37,16 +42,17 @@ def _carry_out(given: argparse.Namespace) -> int:
 
         return run_service(ADMISSION.service, settings, run_admission)
     actions: dict[str, Callable[[], None]] = {
-        "check-config": lambda: host.run_check_config(settings, given.config),
-        "init": lambda: host.run_init(settings),
-        "migrate": lambda: host.run_migrate(settings),
-        "sign-server": lambda: _sign_server(settings, given),
         "fingerprint": lambda: show.show_fingerprint(settings),
         "pending": lambda: asyncio.run(show.show_pending(settings, as_json=given.json)),
         "members": lambda: asyncio.run(show.show_members(settings, as_json=given.json)),
         "audit": lambda: asyncio.run(show.show_audit(settings, as_json=given.json)),
     }
-    actions.get(given.command, lambda: asyncio.run(_decide(settings, given)))()
+    if given.command in actions:
+        actions[given.command]()
+    elif given.command in ("approve", "reject", "revoke", "reconcile"):
+        asyncio.run(_decide(settings, given))
+    else:
+        _on_host(settings, given)
     return EXIT_OK
 
 
@@ -68,15 +74,27 @@ async def _decide(settings: AdmissionSettings, given: argparse.Namespace) -> Non
             await decisions.reconcile()
 
 
-def _sign_server(settings: AdmissionSettings, given: argparse.Namespace) -> None:
-    host.run_sign_server(
-        settings,
-        request=given.csr,
-        name=given.name,
-        server_names=[*given.dns, *given.ip],
-        days=given.days,
-        out=given.out,
-    )
+def _on_host(settings: AdmissionSettings, given: argparse.Namespace) -> None:
+    """Carry out what is done on the host before the service runs."""
+    # Only here, because it brings the migration tool, which the operator's commands need not wait for either.
+    from minervas_admission.commands import host  # noqa: PLC0415
+
+    match given.command:
+        case "check-config":
+            host.run_check_config(settings, given.config)
+        case "init":
+            host.run_init(settings)
+        case "migrate":
+            host.run_migrate(settings)
+        case "sign-server":
+            host.run_sign_server(
+                settings,
+                request=given.csr,
+                name=given.name,
+                server_names=[*given.dns, *given.ip],
+                days=given.days,
+                out=given.out,
+            )
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -91,7 +91,7 @@ def export_list(directory: Path, pem: bytes) -> None:
 
 
 def export_ca(directory: Path, authority: CertificateAuthority) -> None:
-    """Put the CA's certificate where the broker's wrapper looks.
+    """Put the CA's certificate where the broker's wrapper looks, unless it is there already.
 
     Raises:
         LocalFault: ``bad_key_file`` if the directory can not be made or written.
@@ -107,4 +107,6 @@ def export_ca(directory: Path, authority: CertificateAuthority) -> None:
             directory=str(directory),
             reason=str(error),
         ) from error
-    write_atomic(directory / CA_NAME, authority.pem.encode(), mode=PUBLIC_MODE)
+    target, pem = directory / CA_NAME, authority.pem.encode()
+    if not target.is_file() or target.read_bytes() != pem:
+        write_atomic(target, pem, mode=PUBLIC_MODE)

@@ -40,7 +40,9 @@ def error_response(
     status: int, code: str, message: str, values: dict[str, str | int | bool] | None = None
 ) -> JSONResponse:
     """An error as every client gets it."""
-    headers = {"Retry-After": RETRY_AFTER_S} if status in (429, 503) else None
+    headers = {"Retry-After": RETRY_AFTER_S} if status in (429, 503) else {}
+    if status == 413:
+        headers["Connection"] = "close"  # or the server would go on reading what it will never look at
     return JSONResponse({"code": code, "message": message, "values": values or {}}, status, headers)
 
 

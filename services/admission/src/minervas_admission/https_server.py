@@ -14,8 +14,11 @@ from fastapi import FastAPI
 
 from minervas_core.errors import Code, LocalFault
 
-STOP_S = 1
+GRACE_S = 0.4
 """How long requests under way may take when the service stops."""
+
+STOP_S = 1
+"""After this time the server gives up on connections that do not end; the runner allows 1.8 s for everything."""
 
 MAX_CONNECTIONS = 200
 
@@ -87,6 +90,8 @@ class HttpsServer:
             await asyncio.shield(serving)
         except asyncio.CancelledError:
             self._server.should_exit = True
+            await asyncio.wait({serving}, timeout=GRACE_S)
+            self._server.force_exit = True  # idle connections are not worth waiting for
             await serving
             raise
         raise LocalFault(Code.INTERNAL, "The HTTPS server has ended")

@@ -55,7 +55,7 @@ class Progress:
         if now_ms - self._said_ms < PROGRESS_EVERY_MS:
             return
         self._said_ms = now_ms
-        rate = report.height * 1_000 // (now_ms - self._began_ms)
+        rate = report.height * 1_000 // max(now_ms - self._began_ms, 1)
         self._say(f"audit: height {report.height} of {report.target_height}, {rate} blocks/s")
 
 

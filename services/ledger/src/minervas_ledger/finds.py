@@ -72,7 +72,7 @@ class Finds:
         now_ms = self._clock.now_ms()
         block = assemble_block(found.header, found.signature, given.transactions)
         [outcome] = await self._worker.run(lambda chain: chain.take_blocks([block], now_ms, origin=MINER))
-        if outcome.status in ("connected", "known"):
+        if self._worker.view.tip.hash == block.hash:  # also when it is handed in again: others may have missed it
             await self._announce(block.raw)
         elif outcome.status == "refused":
             self._templates.renew()

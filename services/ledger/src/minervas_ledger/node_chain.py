@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from minervas_core.blocks import Block, Draft, decode_block, decode_header
-from minervas_core.chain import BlockOutcome, Chain
+from minervas_core.chain import BlockOutcome, Chain, ConnectedBlock, TipChange
 from minervas_core.errors import Code, MinervasError, PeerFault
 from minervas_core.mempool import Mempool
 from minervas_core.node_messages import AbandonedSearch
@@ -92,8 +92,7 @@ class NodeChain:
                 if until_refusal and outcome.status == "refused":
                     break
             self._commit()
-            for outcome in outcomes:
-                _log_outcome(outcome, origin)
+            _log_outcomes(outcomes, origin)
             self._settle_mempool(outcomes)
             if not all(_only_extends(outcome) for outcome in outcomes):
                 self._side_branches = count_side_branches(self._chain)
@@ -269,30 +268,37 @@ def _changes(before: dict[str, MemberRecord], after: dict[str, MemberRecord]) ->
     return changed + [(member, None) for member in before if member not in after]
 
 
-def _log_outcome(outcome: BlockOutcome, origin: str) -> None:
-    refused: list[tuple[str, MinervasError]] = list(outcome.refused)
-    if outcome.status == "refused" and outcome.error is not None:
-        refused.append((outcome.hash, outcome.error))
-    for _, error in refused:
-        refusals.record("block", error, origin=origin)
-    change = outcome.change
-    if change is None:
-        return
+def _log_outcomes(outcomes: Sequence[BlockOutcome], origin: str) -> None:
+    """Count and log what was refused; one line for all blocks that were connected in a commit."""
+    connected: list[ConnectedBlock] = []
+    for outcome in outcomes:
+        refused: list[tuple[str, MinervasError]] = list(outcome.refused)
+        if outcome.status == "refused" and outcome.error is not None:
+            refused.append((outcome.hash, outcome.error))
+        for _, error in refused:
+            refusals.record("block", error, origin=origin)
+        if outcome.change is not None:
+            _log_reorganisation(outcome.change)
+            connected += outcome.change.connected
+    if connected:
+        head = connected[-1].block
+        fields = {
+            "height": head.header.height,
+            "hash": head.hash,
+            "miner": head.header.miner,
+            "blocks": len(connected),
+            "transactions": sum(len(each.block.transactions) for each in connected),
+            "origin": origin,
+        }
+        log.info("block_connected", extra={"fields": fields})
+
+
+def _log_reorganisation(change: TipChange) -> None:
     if change.disconnected:
-        fields: dict[str, object] = {
+        fields = {
             "from_hash": change.disconnected[0].hash,
             "to_hash": change.connected[-1].block.hash,
             "depth": len(change.disconnected),
-            "returned": len(outcome.returned),
+            "returned": len(change.returned()),
         }
         log.warning("reorganised", extra={"fields": fields})
-    head = change.connected[-1].block
-    fields = {
-        "height": head.header.height,
-        "hash": head.hash,
-        "miner": head.header.miner,
-        "transactions": sum(len(each.block.transactions) for each in change.connected),
-        "blocks": len(change.connected),
-        "origin": origin,
-    }
-    log.info("block_connected", extra={"fields": fields})

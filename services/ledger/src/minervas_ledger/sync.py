@@ -161,7 +161,7 @@ class Sync:
             self._peers.succeeded(peer)
         except MinervasError as error:
             if error.code in OWN_TROUBLE and not isinstance(error, RemoteError):
-                log.info("sync_interrupted", extra={"fields": {"from_member": peer.member, "reason": str(error)}})
+                log.debug("sync_interrupted", extra={"fields": {"from_member": peer.member, "reason": str(error)}})
                 await asyncio.sleep(OWN_TROUBLE_PAUSE_MS / 1_000)
                 return
             pause_ms = self._peers.drop(peer, self._monotonic_ms(), lied=isinstance(error, PeerFault))

@@ -28,11 +28,12 @@ from minervas_runtime.bus import Bus
 log = logging.getLogger(__name__)
 
 UNACKNOWLEDGED_MS = 6_000
-"""Age at which a reading without acknowledgement is sent again; a ledger stores once a second."""
+"""Default age at which a reading without acknowledgement is sent again; a ledger stores once a second."""
 WINDOW = 5 * MAX_READINGS_PER_BATCH
 LONGEST_PATIENCE_MS = 60_000
 """Longest wait for an acknowledgement before the backlog is sent once more."""
-IDLE_S = 1.0
+IDLE_S = 0.5
+"""How often the backlog is looked at."""
 
 
 class Publisher:
@@ -46,6 +47,7 @@ class Publisher:
         member: whose readings.
         key: the gateway's.
         monotonic_ms: for ages.
+        patience_ms: age at which a reading without acknowledgement is sent again.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Publisher:
         member: str,
         key: SigningKey,
         monotonic_ms: Callable[[], int],
+        patience_ms: int = UNACKNOWLEDGED_MS,
     ) -> None:
         self._bus = bus
         self._topic = topic
@@ -66,6 +69,7 @@ class Publisher:
         self._member = member
         self._key = key
         self._monotonic_ms = monotonic_ms
+        self._patience_ms = patience_ms
         self._live: collections.deque[Reading] = collections.deque(maxlen=2 * MAX_READINGS_PER_BATCH)
         self._fresh = asyncio.Event()
         self._woken = asyncio.Event()
@@ -105,17 +109,17 @@ class Publisher:
                 await self._publish([self._live.popleft() for _ in range(count)], "live")
 
     async def _send_backlog(self) -> None:
-        patience_ms = UNACKNOWLEDGED_MS
+        patience_ms = self._patience_ms
         while True:
             await self._wait(IDLE_S)
             self._away = False
             oldest = await self._spool.run(Spool.oldest)
             if oldest is None or oldest >= self._due_below() or not self._bus.connected:
-                patience_ms = UNACKNOWLEDGED_MS
+                patience_ms = self._patience_ms
                 continue
             sent_below = await self._send_run(oldest)
             taken = await self._drained(sent_below, 0, patience_ms)
-            patience_ms = UNACKNOWLEDGED_MS if taken else min(2 * patience_ms, LONGEST_PATIENCE_MS)
+            patience_ms = self._patience_ms if taken else min(2 * patience_ms, LONGEST_PATIENCE_MS)
             log.info("backlog_sent", extra={"fields": {"first": oldest, "below": sent_below, "acknowledged": taken}})
 
     async def _send_run(self, first: int) -> int:
@@ -130,7 +134,7 @@ class Publisher:
             if not readings or not await self._publish(readings, "backlog"):
                 break
             first = readings[-1].sequence + 1
-            if not await self._drained(first, WINDOW - 1, UNACKNOWLEDGED_MS):
+            if not await self._drained(first, WINDOW - 1, self._patience_ms):
                 break
         return first
 
@@ -149,7 +153,7 @@ class Publisher:
             await self._wait(left_ms / 1000)
             before, waiting = waiting, await self._spool.run(lambda spool: spool.waiting_below(sent_below))
             if waiting < before:
-                deadline_ms = self._monotonic_ms() + UNACKNOWLEDGED_MS
+                deadline_ms = self._monotonic_ms() + self._patience_ms
         return True
 
     async def _read(self, first: int, below: int) -> list[Reading]:
@@ -158,7 +162,7 @@ class Publisher:
 
     def _due_below(self) -> int:
         """Number below which everything should have been acknowledged by now."""
-        old_ms = self._monotonic_ms() - UNACKNOWLEDGED_MS
+        old_ms = self._monotonic_ms() - self._patience_ms
         while self._offered and self._offered[0][0] <= old_ms:
             self._backlog_below = max(self._backlog_below, self._offered.popleft()[1])
         return self._backlog_below

@@ -23,7 +23,7 @@ class PortSettings(Section, frozen=True, kw_only=True):
     """One RS-485 bus. What is not given is taken from the maps of its meters."""
 
     name: Name
-    device: Annotated[str, msgspec.Meta(pattern=r"^(/|[a-z0-9]+://).")]
+    device: str
     """Absolute path of a device, or a pyserial URL such as ``socket://10.0.0.7:8899``."""
     baud: Annotated[int, msgspec.Meta(ge=300, le=4_000_000)] | None = None
     parity: Parity | None = None
@@ -112,6 +112,14 @@ def load_gateway_settings(path: Path) -> GatewaySettings:
     _check_unique(path, "ports.device", (port.device for port in settings.ports))
     _check_unique(path, "meters.id", (meter.id for meter in settings.meters))
     _check_unique(path, "meters.address", (f"{meter.address} on {meter.port}" for meter in settings.meters))
+    for port in settings.ports:
+        if not port.device.startswith("/") and "://" not in port.device:
+            raise SettingsError(
+                f"{port.device} is neither an absolute path nor a URL",
+                file=path,
+                key=f"ports.device of {port.name}",
+                advice="write it like /dev/ttyUSB0 or socket://10.0.0.7:8899",
+            )
     for meter in settings.meters:
         _check_unique(path, f"meters.channels.name of {meter.id}", (channel.name for channel in meter.channels))
         if meter.port not in {port.name for port in settings.ports}:

@@ -48,6 +48,8 @@ class StatementBook:
         self.channels = tuple(channels)
         self.slot_ms = 0
         """Length of a slot; 0 until the ledger has told it."""
+        self.has_new = False
+        """Whether a statement was completed since somebody looked and set it back."""
         self._spool = spool
         self._states = {key: states.get(key, ChannelState()) for key in self.channels}
         self._statements: dict[ChannelKey, list[Statement]] = {key: [] for key in self.channels}
@@ -101,11 +103,8 @@ class StatementBook:
             self._take_over(states, await self._spool.run(lambda spool: spool.append(bodies, states, drafts)))
             return readings
 
-    async def close_slots(self, now_ms: int) -> bool:
+    async def close_slots(self, now_ms: int) -> None:
         """Complete the statements whose slot is over.
-
-        Returns:
-            Whether there were any.
 
         Raises:
             SpoolTrouble: nothing was changed.
@@ -120,7 +119,6 @@ class StatementBook:
                     drafts += _as_statements(key, complete)
             if drafts:
                 self._take_over(states, await self._spool.run(lambda spool: spool.save(states=states, drafts=drafts)))
-            return bool(drafts)
 
     async def follow(self, key: ChannelKey, chain: Point | None) -> None:
         """Let a registered channel follow what the chain has of it.
@@ -167,6 +165,7 @@ class StatementBook:
 
     def _take_over(self, states: dict[ChannelKey, ChannelState], stored: Sequence[Statement]) -> None:
         self._states.update(states)
+        self.has_new = self.has_new or bool(stored)
         for statement in stored:
             self._statements[statement.key].append(statement)
             draft = statement.draft

@@ -108,7 +108,7 @@ class StatementSender:
         self._due_ms = 0
 
     def wake(self) -> None:
-        """Make a pass soon: a statement is complete, or the ledger is back."""
+        """Make a pass at the next step, for example because the ledger is back."""
         self._due_ms = 0
 
     def look_at_clock(self) -> bool:
@@ -124,15 +124,22 @@ class StatementSender:
     async def run(self) -> None:
         """Work until cancelled."""
         while True:
-            try:
-                if self.look_at_clock() and await self._book.close_slots(self._clock.now_ms() - SLOT_GRACE_MS):
-                    self.wake()
-                if self._monotonic_ms() >= self._due_ms:
-                    await self._pass()
-            except MinervasError as error:
-                log.info("statements_wait", extra={"fields": {"code": error.code, "reason": str(error)}})
-                self._due_ms = self._monotonic_ms() + ACTIVE_PAUSE_MS
+            await self.step()
             await asyncio.sleep(LOOK_S)
+
+    async def step(self) -> None:
+        """Do what is due by now: close slots, make a pass. Trouble that may end by itself ends the step."""
+        try:
+            if self.look_at_clock():
+                await self._book.close_slots(self._clock.now_ms() - SLOT_GRACE_MS)
+            if self._book.has_new:
+                self._book.has_new = False
+                self.wake()
+            if self._monotonic_ms() >= self._due_ms:
+                await self._pass()
+        except MinervasError as error:
+            log.info("statements_wait", extra={"fields": {"code": error.code, "reason": str(error)}})
+            self._due_ms = self._monotonic_ms() + ACTIVE_PAUSE_MS
 
     async def _pass(self) -> None:
         registers = await self._ledger.registers()

@@ -84,6 +84,13 @@ class PresenceWatch:
         """What a member's peer said last; None if it never said anything."""
         return self._present.get(member)
 
+    def tip_of(self, member: str) -> ChainTip | None:
+        """The tip that a member claims; None unless it is online and claims one."""
+        presence = self._present.get(member)
+        if presence is None or presence.state != "online":
+            return None
+        return presence.tip if isinstance(presence.tip, ChainTip) else None
+
     def members(self) -> list[str]:
         """Members whose peers said anything."""
         return list(self._present)
@@ -100,21 +107,18 @@ class PresenceWatch:
 
     async def tell(self, member: str) -> None:
         """Tell our ledger the tip of a member, if it is another than ours and we can ask for its blocks."""
-        presence = self._present.get(member)
-        own = self._own_tip()
-        if presence is None or presence.state != "online" or not isinstance(presence.tip, ChainTip):
+        tip, own, now_ms = self.tip_of(member), self._own_tip(), monotonic_ms()
+        if tip is None or own is None or own.hash == tip.hash or not self._can_ask(member):
             return
-        told, now_ms = self._told.get(member), monotonic_ms()
-        if own is None or own.hash == presence.tip.hash or not self._can_ask(member):
-            return
-        if told is not None and told.tip == presence.tip and now_ms - told.at_ms < TELL_AGAIN_MS:
+        told = self._told.get(member)
+        if told is not None and told.tip == tip and now_ms - told.at_ms < TELL_AGAIN_MS:
             return
         try:
-            await self._ledger.tell("peer_tip", PeerTip(member=member, tip=presence.tip))
+            await self._ledger.tell("peer_tip", PeerTip(member=member, tip=tip))
         except MinervasError as error:
             log.info("peer_tip_not_told", extra={"fields": {"from_member": member, "reason": str(error)}})
             return
-        self._told[member] = _Told(presence.tip, now_ms)
+        self._told[member] = _Told(tip, now_ms)
 
     async def _on_presence(self, message: Message) -> None:
         topic = parse_topic(message.topic)

@@ -21,7 +21,7 @@ from minervas_admission.store.certificates import member_certificates, record_ce
 from minervas_admission.store.database import Connection, Database
 from minervas_admission.store.decisions import Decision
 from minervas_admission.store.members import activate_member, lock_member
-from minervas_admission.store.transactions import transactions_of_member
+from minervas_admission.store.transactions import ALIVE, transactions_of_member
 from minervas_core.enrolment import check_application, declared_meters
 from minervas_core.errors import Code, LocalFault
 from minervas_core.identifiers import Principal
@@ -78,7 +78,7 @@ class Approval:
         async with self.database.transaction() as connection:
             row = await _application(connection, decision)
             known = await transactions_of_member(connection, row.member)
-            valid = [item for item in known if item.action == "admit" and item.state in ("open", "settled")]
+            valid = [item for item in known if item.action == "admit" and item.state in ALIVE]
             application = decode_application(row.content)
             if not valid:
                 change = Admit(member=row.member, keys=check_application(application))

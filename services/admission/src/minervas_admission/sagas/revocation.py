@@ -21,7 +21,7 @@ from minervas_admission.store.certificates import principals_of_member
 from minervas_admission.store.database import Database
 from minervas_admission.store.decisions import Decision
 from minervas_admission.store.members import lock_member, revoke_member
-from minervas_admission.store.transactions import transactions_of_member
+from minervas_admission.store.transactions import ALIVE, transactions_of_member
 from minervas_core.errors import Code, LocalFault
 from minervas_core.transactions import Revoke
 from minervas_runtime.clock import Clock
@@ -80,8 +80,8 @@ class Revocation:
         member_id = decision.member or ""
         async with self.database.transaction() as connection:
             known = await transactions_of_member(connection, member_id)
-            found = [item for item in known if item.action == "revoke" and item.state in ("open", "settled")]
-            if not found and not any(item.action == "admit" and item.state in ("open", "settled") for item in known):
+            found = [item for item in known if item.action == "revoke" and item.state in ALIVE]
+            if not found and not any(item.action == "admit" and item.state in ALIVE for item in known):
                 return "was never admitted on chain"
             if not found:
                 found = [await sign_change(connection, self.consortium, Revoke(member=member_id), decision.id, now_ms)]

@@ -117,9 +117,7 @@ class Database:
             await self._drop()
 
     async def _usable(self) -> Connection:
-        if self._connection and (
-            self._connection.closed or self._connection.info.transaction_status != TransactionStatus.IDLE
-        ):
+        if self._connection and not await _is_alive(self._connection):
             await self._drop()
         if self._connection is None:
             self._connection = await connect(self._settings, application=self._application)
@@ -129,3 +127,14 @@ class Database:
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.close()
+
+
+async def _is_alive(connection: Connection) -> bool:
+    """Whether a kept connection still works: after a restart of the server it only looks as if it did."""
+    if connection.closed or connection.info.transaction_status != TransactionStatus.IDLE:
+        return False
+    try:
+        await connection.execute("SELECT 1")
+    except psycopg.Error:
+        return False
+    return True

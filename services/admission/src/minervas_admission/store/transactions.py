@@ -8,6 +8,9 @@ from psycopg.rows import class_row
 
 from minervas_admission.store.database import Connection
 
+ALIVE = ("open", "settled")
+"""States of a transaction that is or may come into a block."""
+
 
 @dataclass(frozen=True, slots=True)
 class TransactionRow:
@@ -65,6 +68,15 @@ async def open_transactions(connection: Connection) -> list[TransactionRow]:
     async with connection.cursor(row_factory=class_row(TransactionRow)) as cursor:
         await cursor.execute("SELECT * FROM membership_transactions WHERE state = 'open' ORDER BY number")
         return await cursor.fetchall()
+
+
+async def lock_open_transaction(connection: Connection, number: int) -> TransactionRow | None:
+    """A transaction, kept from being changed by others until the end of ours; None if it is not open any more."""
+    async with connection.cursor(row_factory=class_row(TransactionRow)) as cursor:
+        await cursor.execute(
+            "SELECT * FROM membership_transactions WHERE number = %s AND state = 'open' FOR UPDATE", (number,)
+        )
+        return await cursor.fetchone()
 
 
 async def transactions_of_member(connection: Connection, member: str) -> list[TransactionRow]:

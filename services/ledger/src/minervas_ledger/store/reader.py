@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
+import psycopg
+
 from minervas_ledger.one_thread import OneThread
 from minervas_ledger.settings import DatabaseSettings
 from minervas_ledger.store.connection import Connection, as_transient, connect
@@ -32,11 +34,15 @@ class DatabaseReader:
 
     def _ask(self, question: Callable[[Connection], T]) -> T:
         with as_transient(self._database):
-            if self._connection is not None and (self._connection.closed or self._connection.broken):
-                self._connection = None
-            if self._connection is None:
-                self._connection = connect(self._database, application=APPLICATION)
-                self._connection.execute("SET default_transaction_read_only = on")
+            if self._connection is not None:
+                try:
+                    return question(self._connection)
+                except (psycopg.OperationalError, psycopg.InterfaceError):
+                    if not self._connection.broken:
+                        raise
+                    self._close()  # the server was restarted since the last question: that is no trouble by itself
+            self._connection = connect(self._database, application=APPLICATION)
+            self._connection.execute("SET default_transaction_read_only = on")
             return question(self._connection)
 
     async def close(self) -> None:

@@ -1,0 +1,268 @@
+"""Membership transactions: signed, numbered, handed out, followed on chain, signed anew when they expire."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import msgspec
+import pytest
+
+from minervas_admission.chain_follower import read_statuses
+from minervas_admission.membership_feed import MAX_BATCH, consecutive_runs
+from minervas_admission.store.transactions import TransactionRow, open_transactions
+from minervas_core.encoding import decode, encode
+from minervas_core.errors import MinervasError
+from minervas_core.genesis import load_genesis
+from minervas_core.membership import apply_membership, check_membership, check_membership_alone
+from minervas_core.messages import (
+    Failure,
+    GetMembership,
+    GetTransactionStatus,
+    MembershipBatch,
+    Reply,
+    TransactionStatus,
+    TransactionStatuses,
+)
+from minervas_core.roster import Roster
+from minervas_core.transactions import check_signature, decode_transaction
+from minervas_runtime.clock import SystemClock
+from minervas_runtime.requests import Request, Requester
+from tests.support.admission import OPERATOR_MEMBER, AdmissionHome, Applicant, SagaBench
+from tests.support.fix_admission import AdmissionWithBroker
+from tests.support.wait import wait_until_async
+
+SPAN = 50
+"""Half of max_expiry_blocks in the tests' genesis."""
+DEPTH = 6
+"""The default of confirm_depth."""
+
+
+@pytest.fixture
+async def bench(admission_and_broker: AdmissionWithBroker) -> AsyncIterator[SagaBench]:
+    """A consortium whose only member is alpha, with its admission open, and no service."""
+    async with admission_and_broker.home.running():
+        await admission_and_broker.home.admit(Applicant("alpha"))
+    async with SagaBench(admission_and_broker.home) as running:
+        yield running
+
+
+@pytest.fixture
+def home(admission_and_broker: AdmissionWithBroker) -> AdmissionHome:
+    return admission_and_broker.home
+
+
+async def rows(bench: SagaBench) -> list[TransactionRow]:
+    async with bench.database.transaction() as connection:
+        return await open_transactions(connection)
+
+
+async def report(bench: SagaBench, tip: int, **places: tuple[int, int]) -> None:
+    """Let the operator's peer report: transactions by action, with height and depth; unnamed ones are unknown."""
+    open_rows = await rows(bench)
+    statuses = [
+        TransactionStatus(id=row.id, state="in_block", height=places[row.action][0], depth=places[row.action][1])
+        if row.action in places
+        else TransactionStatus(id=row.id, state="unknown")
+        for row in open_rows
+    ]
+    await bench.follower.apply(open_rows, TransactionStatuses(statuses=statuses, tip_height=tip))
+
+
+def states(home: AdmissionHome) -> list[tuple[int, str, str]]:
+    return [
+        (number, action, state)
+        for number, action, state in home.as_owner(
+            "SELECT number, action, state FROM membership_transactions ORDER BY number"
+        )
+    ]
+
+
+def decision_states(home: AdmissionHome) -> list[str]:
+    return [state for (state,) in home.as_owner("SELECT state FROM decisions ORDER BY id")]
+
+
+async def revoke_alpha(bench: SagaBench, home: AdmissionHome) -> None:
+    with pytest.raises(MinervasError):  # nobody carries it out but we
+        await home.decisions().revoke("alpha", "test", confirmed=True)
+    [decision] = await bench.queued()
+    assert await bench.runner().attempt(decision)
+
+
+async def test_admission_and_revocation_are_valid_by_the_rules_of_the_chain(
+    bench: SagaBench, home: AdmissionHome
+) -> None:
+    await revoke_alpha(bench, home)
+    genesis = load_genesis(home.data.genesis.read_bytes())
+    roster = Roster()
+    for height, row in enumerate(await rows(bench), start=1):
+        transaction = decode_transaction(row.raw)
+        assert (transaction.id, transaction.body.expires_height) == (row.id, SPAN)
+        check_signature(transaction, genesis.network)
+        check_membership_alone(transaction, genesis)
+        check_membership(transaction, roster)
+        apply_membership(transaction, roster, height)
+    record = roster.get("alpha")
+    assert record is not None
+    assert record.status == "revoked"
+
+
+async def test_a_transaction_is_settled_when_it_is_deep_enough(bench: SagaBench, home: AdmissionHome) -> None:
+    assert decision_states(home) == ["carried_out"]
+    await report(bench, 9, admit=(5, DEPTH - 1))
+    assert states(home) == [(0, "admit", "open")]
+    assert home.as_owner("SELECT height, depth FROM membership_transactions") == [(5, DEPTH - 1)]
+    await report(bench, 10, admit=(5, DEPTH))
+    assert states(home) == [(0, "admit", "settled")]
+    assert decision_states(home) == ["done"]
+    assert home.as_owner("SELECT step, state FROM saga_steps ORDER BY entry")[-1] == ("chain", "done")
+    assert await rows(bench) == []
+
+
+async def test_a_block_that_is_undone_takes_the_transaction_back_to_waiting(
+    bench: SagaBench, home: AdmissionHome
+) -> None:
+    await report(bench, 5, admit=(4, 2))
+    await report(bench, 6)
+    assert home.as_owner("SELECT state, height, depth FROM membership_transactions") == [("open", 0, 0)]
+
+
+async def test_a_transaction_that_no_block_can_carry_any_more_is_signed_anew(
+    bench: SagaBench, home: AdmissionHome
+) -> None:
+    await report(bench, SPAN + DEPTH - 1)
+    assert states(home) == [(0, "admit", "open")], "a reorganisation could still bring it into a block"
+    await report(bench, SPAN + DEPTH)
+    assert states(home) == [(0, "admit", "expired"), (1, "admit", "open")]
+    [new] = await rows(bench)
+    body = decode_transaction(new.raw).body
+    assert body.expires_height == SPAN + DEPTH + SPAN
+    old = decode_transaction(
+        bytes(home.as_owner("SELECT raw FROM membership_transactions WHERE number = 0")[0][0])
+    ).body
+    assert body.change == old.change
+    assert body.salt != old.salt
+    assert "number 0 expired" in home.as_owner("SELECT detail FROM saga_steps WHERE step = 'transaction'")[0][0]
+    await report(bench, 70, admit=(65, DEPTH))
+    assert decision_states(home) == ["done"]
+
+
+async def test_new_transactions_expire_above_the_reported_tip(bench: SagaBench, home: AdmissionHome) -> None:
+    await report(bench, 40, admit=(3, 38))
+    await revoke_alpha(bench, home)
+    [revocation] = await rows(bench)
+    assert revocation.expires_height == 40 + SPAN
+
+
+async def test_revoking_somebody_whose_admission_expired_is_moot(bench: SagaBench, home: AdmissionHome) -> None:
+    await revoke_alpha(bench, home)
+    await report(bench, SPAN + DEPTH)
+    assert states(home) == [(0, "admit", "expired"), (1, "revoke", "moot")]
+    assert decision_states(home) == ["done", "done"]
+
+
+async def test_a_revocation_that_expires_is_signed_anew_as_long_as_the_admission_stands(
+    bench: SagaBench, home: AdmissionHome
+) -> None:
+    await report(bench, 10, admit=(3, DEPTH))
+    await revoke_alpha(bench, home)
+    await report(bench, 10 + SPAN + DEPTH)
+    assert states(home) == [(0, "admit", "settled"), (1, "revoke", "expired"), (2, "revoke", "open")]
+    await report(bench, 70, revoke=(64, DEPTH))
+    assert decision_states(home) == ["done", "done"]
+
+
+async def test_any_peer_gets_all_transactions_page_by_page(bench: SagaBench, home: AdmissionHome) -> None:
+    await revoke_alpha(bench, home)
+
+    async def ask(after: int) -> MembershipBatch:
+        request = Request(None, "get_membership", "t", encode(GetMembership(after=after)), b"", "r")  # type: ignore[arg-type]
+        reply = decode(await bench.feed.serve(request), Reply, max_bytes=10**6)
+        assert not isinstance(reply.body, msgspec.UnsetType)
+        return decode(bytes(reply.body), MembershipBatch, max_bytes=10**6)
+
+    for after, count in ((0, 2), (1, 1), (2, 0), (9, 0)):
+        batch = await ask(after)
+        assert (batch.first, batch.total, len(batch.transactions)) == (after, 2, count)
+
+
+async def test_a_malformed_question_is_answered_with_its_code(bench: SagaBench) -> None:
+    request = Request(None, "get_membership", "t", b"{}", b"", "r")  # type: ignore[arg-type] # the sender does not matter
+    reply = decode(await bench.feed.serve(request), Reply, max_bytes=10**6)
+    assert isinstance(reply.failure, Failure)
+    assert reply.failure.code == "wrong_shape"
+
+
+async def test_a_member_learns_of_the_others_over_the_real_broker(admission_and_broker: AdmissionWithBroker) -> None:
+    home, broker = admission_and_broker.home, admission_and_broker.broker
+    alpha = Applicant("alpha")
+    async with home.running():
+        home.install(alpha, await home.admit(alpha))
+        bus = home.bus(broker, "alpha", "peer")
+        await bus.start()
+        requester = Requester(bus, SystemClock())
+        await requester.start()
+        answer = await requester.request("consortium", "admission", "get_membership", encode(GetMembership(after=0)), 5)
+        reply = decode(answer.payload, Reply, max_bytes=10**6)
+        assert not isinstance(reply.body, msgspec.UnsetType)
+        batch = decode(bytes(reply.body), MembershipBatch, max_bytes=10**6)
+        assert [decode_transaction(bytes(raw)).body.change.member for raw in batch.transactions] == ["alpha"]
+        await requester.stop()
+        await bus.stop()
+
+
+class OperatorPeer:
+    """Answers as the operator member's peer does: everything is in block 3."""
+
+    def __init__(self, requester: Requester) -> None:
+        self.depth = 1
+        self.asked: list[str] = []
+        requester.serve("tx_status", self._answer)
+
+    async def _answer(self, request: Request) -> bytes:
+        question = decode(request.payload, GetTransactionStatus, max_bytes=10**6)
+        self.asked += question.ids
+        statuses = [TransactionStatus(id=item, state="in_block", height=3, depth=self.depth) for item in question.ids]
+        answer = TransactionStatuses(statuses=statuses, tip_height=2 + self.depth)
+        return encode(Reply(body=msgspec.Raw(encode(answer))))
+
+
+async def test_the_operators_peer_is_asked_until_the_chain_has_confirmed(
+    admission_and_broker: AdmissionWithBroker,
+) -> None:
+    home, broker = admission_and_broker.home, admission_and_broker.broker
+    operator = Applicant(OPERATOR_MEMBER)
+    async with home.running():
+        home.install(operator, await home.admit(operator))
+        bus = home.bus(broker, OPERATOR_MEMBER, "peer")
+        await bus.start()
+        requester = Requester(bus, SystemClock())
+        peer = OperatorPeer(requester)
+        await requester.start()
+        receipt = await home.apply(Applicant("alpha").application())
+        approving = asyncio.create_task(home.decisions(on_chain=True).approve("alpha", confirmed=True))
+        await wait_until_async(lambda: len(set(peer.asked)) == 2)
+        assert not approving.done()
+        peer.depth = DEPTH
+        await approving
+        assert (await home.state(receipt)).state == "approved"
+        await wait_until_async(lambda: states(home) == [(0, "admit", "settled"), (1, "admit", "settled")])
+        await requester.stop()
+        await bus.stop()
+    assert home.as_owner("SELECT height FROM operator_tip") == [(2 + DEPTH,)]
+
+
+async def test_reports_that_are_none_are_refused() -> None:
+    failure = encode(Reply(failure=Failure(code="database_away", message="later")))
+    for payload in (b"", b"{}", failure, encode(Reply(body=msgspec.Raw(b"{}")))):
+        with pytest.raises(MinervasError):
+            read_statuses(payload)
+
+
+def test_messages_carry_consecutive_numbers_only() -> None:
+    def row(number: int) -> TransactionRow:
+        return TransactionRow(number, "", "m", "admit", 1, b"", 0, 0, "open", 0, 0)
+
+    numbers = [0, 1, 2, 5, 6, *range(100, 100 + MAX_BATCH + 1)]
+    runs = consecutive_runs([row(number) for number in numbers])
+    assert [(run[0].number, len(run)) for run in runs] == [(0, 3), (5, 2), (100, MAX_BATCH), (100 + MAX_BATCH, 1)]
