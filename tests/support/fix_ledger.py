@@ -8,12 +8,17 @@ from pathlib import Path
 import psycopg
 import pytest
 import pytest_asyncio
+from psycopg import sql
 
 from minervas_devnet.postgres import PostgresServer
 from minervas_devnet.postgres_roles import NodeDatabase
 from minervas_ledger.settings import DatabaseSettings
+from minervas_ledger.store.schema import MIGRATION_TABLE, WRITER_RIGHTS
 from tests.support.builders import make_genesis
 from tests.support.ledger import LedgerNode, database_settings, migrated
+
+TABLES = sorted(WRITER_RIGHTS.keys() - {MIGRATION_TABLE})
+TRUNCATE_ALL = sql.SQL("TRUNCATE {}").format(sql.SQL(", ").join(map(sql.Identifier, TABLES)))
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +33,7 @@ def migrated_database(postgres_server: PostgresServer) -> NodeDatabase:
 def ledger_database(postgres_server: PostgresServer, migrated_database: NodeDatabase) -> DatabaseSettings:
     """A migrated database without rows; the writer's settings of it."""
     with psycopg.connect(postgres_server.superuser_conninfo(migrated_database.name), autocommit=True) as connection:
-        connection.execute("TRUNCATE blocks, transactions, roster, abandoned_searches, node_state")
+        connection.execute(TRUNCATE_ALL)
     return database_settings(migrated_database)
 
 

@@ -1,8 +1,8 @@
 """The audit: replay the chain from genesis out of the database, and find the first row that does not follow from it.
 
 Everything is read in one read-only snapshot, so the ledger may go on working meanwhile. Best chain first, with the
-transactions in it; then what the state tables say of the tip; then the blocks beside the best chain; then the abandoned
-searches, which are checked by recomputation.
+transactions, metering statements, lots and trades in it; then what the state tables say of the tip; then the blocks
+beside the best chain; then the abandoned searches, which are checked by recomputation.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from minervas_core.roster import MemberRecord
 from minervas_core.tree import BlockTree
 from minervas_ledger.audit_branches import SideBranchAudit
 from minervas_ledger.audit_compare import block_name, block_row, compare, compare_transactions, mismatch
+from minervas_ledger.audit_market import MarketAudit
 from minervas_ledger.audit_searches import check_search_row
 from minervas_ledger.store.audit_rows import (
     BlockRow,
@@ -41,6 +42,8 @@ class AuditReport:
     tip_hash: str
     transactions: int = 0
     members: int = 0
+    lots: int = 0
+    trades: int = 0
     side_blocks: int = 0
     abandoned_searches: int = 0
 
@@ -72,9 +75,10 @@ class Audit:
         with self._snapshot():
             best_count, side_count = count_blocks(self._connection)
             self.report = replace(self.report, target_height=best_count)
-            self._check_best_chain()
+            market = self._check_best_chain()
             self._check_node_state()
             self._check_roster()
+            market.check_end()
             SideBranchAudit(self._connection, self._genesis, self._tree).run()
             searches = self._check_searches()
         self.report = replace(self.report, side_blocks=side_count, abandoned_searches=searches)
@@ -89,8 +93,9 @@ class Audit:
             if not self._connection.closed and not self._connection.broken:
                 self._connection.execute("ROLLBACK")
 
-    def _check_best_chain(self) -> None:
+    def _check_best_chain(self) -> MarketAudit:
         transactions = _Groups(best_chain_transactions(self._connection))
+        market = MarketAudit(self._connection)
         for row, replayed in self._replayed():
             block = replayed.block
             expected = block_row(
@@ -103,6 +108,7 @@ class Audit:
             )
             compare("blocks", block_name(row), row, expected)
             compare_transactions(block, transactions.of(block.hash))
+            market.check_block(replayed)
             node = self._tree.add(block.header, block.hash, self._tree.tip)
             self._tree.set_body(node, row.first_seen)
             self._tree.move_tip(node)
@@ -112,8 +118,11 @@ class Audit:
                 height=replayed.height,
                 tip_hash=block.hash,
                 transactions=self.report.transactions + len(block.transactions),
+                lots=market.lots,
+                trades=market.trades,
             )
             self._on_progress(self.report)
+        return market
 
     def _replayed(self) -> Iterator[tuple[BlockRow, ReplayedBlock]]:
         """Rows of the best chain, each with the block that follows from genesis at its place."""

@@ -31,7 +31,7 @@ def compare(table: str, name: str, found: Row, expected: Row) -> None:
     for field in dataclasses.fields(expected):
         is_there, should_be = getattr(found, field.name), getattr(expected, field.name)
         if is_there != should_be:
-            raise mismatch(table, name, f"{field.name} is {_shown(is_there)}, not {_shown(should_be)}")
+            raise mismatch(table, name, f"{field.name} is {shown(is_there)}, not {shown(should_be)}")
 
 
 def compare_transactions(block: Block, found: Sequence[TransactionRow]) -> None:
@@ -97,6 +97,7 @@ def _place(block: Block, position: int) -> str:
     return f"position {position} of block {block.hash} at height {block.header.height}"
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """A value as a report shows it."""
     text = value.hex() if isinstance(value, bytes) else str(value)
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}... ({len(text)} characters)"

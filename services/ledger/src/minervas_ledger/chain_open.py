@@ -19,8 +19,10 @@ from minervas_ledger.store.chain_state import (
     read_members,
     read_nodes,
     read_recent_ids,
+    read_time_ms,
 )
 from minervas_ledger.store.connection import Connection, as_transient, connect
+from minervas_ledger.store.market_state import read_market
 from minervas_ledger.store.schema import check_schema
 
 APPLICATION = "minervas-ledger"
@@ -87,8 +89,14 @@ def load_chain(
         LocalFault: ``audit_mismatch`` if blocks, work and state do not belong together.
     """
     above = state.tip_height - genesis.parameters.max_expiry_blocks
+    tip_time_ms = read_time_ms(connection, state.tip_hash)
     restored = ChainState.restore(
-        state.tip_height, state.tip_hash, read_members(connection), read_recent_ids(connection, above)
+        state.tip_height,
+        state.tip_hash,
+        genesis.body.created_ms if tip_time_ms is None else tip_time_ms,
+        members=read_members(connection),
+        recent_ids=read_recent_ids(connection, above),
+        market=read_market(connection),
     )
     nodes = (
         RestoredNode(

@@ -8,6 +8,7 @@ from minervas_core.chain import Chain
 from minervas_core.mempool import Mempool
 from minervas_core.messages import ChainTip
 from minervas_ledger import metrics
+from minervas_ledger.gateways import Gateways
 
 SYNCING_FROM = 2
 """So many blocks behind verified headers count as syncing; one missing block is the usual race between two miners."""
@@ -33,6 +34,8 @@ class ChainView:
     """Blocks from the future, kept aside."""
     syncing: bool
     """Whether blocks are missing whose headers are verified and have more work than the tip."""
+    gateways: Gateways
+    """Whose readings are welcome at this tip."""
 
 
 def count_side_branches(chain: Chain) -> int:
@@ -41,7 +44,13 @@ def count_side_branches(chain: Chain) -> int:
 
 
 def look(
-    chain: Chain, mempool: Mempool, *, side_branches: int, abandoned_searches: int, reorganisations: int
+    chain: Chain,
+    mempool: Mempool,
+    gateways: Gateways,
+    *,
+    side_branches: int,
+    abandoned_searches: int,
+    reorganisations: int,
 ) -> ChainView:
     """Make a snapshot."""
     tip = chain.tip
@@ -59,6 +68,7 @@ def look(
         reorganisations=reorganisations,
         postponed=chain.held_blocks[1],
         syncing=len(chain.missing_bodies(SYNCING_FROM)) >= SYNCING_FROM,
+        gateways=gateways,
     )
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from minervas_core.blocks import decode_block
 from minervas_core.errors import PeerFault
 from minervas_core.node_messages import BlockResult, DeliverBlock, Submit, SubmitResult, SubmitResults
@@ -36,8 +34,9 @@ class Intake:
         Raises:
             TransientFault: ``database_away``.
         """
-        raw = [bytes(item) for item in submit.transactions]
-        return await self._worker.run(lambda chain: SubmitResults(results=_queue(chain, raw, submit.origin)))
+        raw, now_ms, origin = [bytes(item) for item in submit.transactions], self._clock.now_ms(), submit.origin
+        results = await self._worker.run(lambda chain: [_queue(chain, item, now_ms, origin) for item in raw])
+        return SubmitResults(results=results)
 
     async def block(self, delivered: DeliverBlock) -> BlockResult:
         """Take in a block that a member announced.
@@ -59,17 +58,13 @@ class Intake:
         return block_result(outcome)
 
 
-def _queue(chain: NodeChain, raw: Sequence[bytes], origin: str) -> list[SubmitResult]:
-    results: list[SubmitResult] = []
-    for item in raw:
-        tx_id = ""
-        try:
-            transaction = decode_transaction(item)
-            tx_id = transaction.id
-            is_new = chain.submit(transaction)
-        except PeerFault as error:
-            refusals.record("transaction", error, origin=origin)
-            results.append(SubmitResult(status="refused", id=tx_id, code=error.code.value, message=error.message))
-        else:
-            results.append(SubmitResult(status="accepted" if is_new else "known", id=tx_id))
-    return results
+def _queue(chain: NodeChain, raw: bytes, now_ms: int, origin: str) -> SubmitResult:
+    tx_id = ""
+    try:
+        transaction = decode_transaction(raw)
+        tx_id = transaction.id
+        is_new = chain.submit(transaction, now_ms)
+    except PeerFault as error:
+        refusals.record("transaction", error, origin=origin)
+        return SubmitResult(status="refused", id=tx_id, code=error.code.value, message=error.message)
+    return SubmitResult(status="accepted" if is_new else "known", id=tx_id)

@@ -29,3 +29,11 @@ SYNCING = Gauge("minervas_sync_active", "1 while the node is behind headers that
 SYNC_BLOCKS = Counter("minervas_sync_blocks", "Blocks that came by sync since start.")
 SYNC_DROPS = Counter("minervas_sync_drops", "Peers dropped for a while during sync, by the stable code.", ["code"])
 ABANDONED_SEARCHES = Counter("minervas_abandoned_searches", "Abandoned searches stored since start.")
+READINGS_QUEUED = Gauge("minervas_readings_queued", "Readings that wait to be stored.")
+READINGS_STORED = Counter("minervas_readings_stored", "Readings stored since start; repeated ones do not count.")
+READINGS_CONFLICTS = Counter("minervas_readings_conflicts", "Readings that differ from the stored one of their key.")
+READINGS_FLUSH_SECONDS = Histogram(
+    "minervas_readings_flush_seconds",
+    "Time to store one batch of readings in one transaction.",
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10),
+)

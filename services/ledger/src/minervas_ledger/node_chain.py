@@ -15,6 +15,7 @@ from minervas_core.blocks import Block, Draft, decode_block, decode_header
 from minervas_core.chain import BlockOutcome, Chain, ConnectedBlock, TipChange
 from minervas_core.errors import Code, MinervasError, PeerFault
 from minervas_core.mempool import Mempool
+from minervas_core.node_market_messages import ChannelRegisters
 from minervas_core.node_messages import AbandonedSearch
 from minervas_core.roster import MemberRecord
 from minervas_core.state import BlockUndo
@@ -22,6 +23,7 @@ from minervas_core.template import build_draft
 from minervas_core.transactions import Transaction
 from minervas_ledger import metrics, refusals
 from minervas_ledger.chain_view import ChainView, count_side_branches, look
+from minervas_ledger.gateways import Gateways, channel_registers, registered_gateways
 from minervas_ledger.store.abandoned_searches import store_search
 from minervas_ledger.store.chain_state import read_raw, read_undo
 from minervas_ledger.store.chain_writes import ChainBatch, Tip
@@ -56,6 +58,7 @@ class NodeChain:
         self._abandoned_searches = abandoned_searches
         self._side_branches = count_side_branches(chain)
         self._view: ChainView | None = None
+        self._gateways: tuple[str, Gateways] | None = None
 
     def view(self) -> ChainView:
         """A snapshot; the same object until something changes."""
@@ -63,11 +66,19 @@ class NodeChain:
             self._view = look(
                 self._chain,
                 self._mempool,
+                self._registered_gateways(),
                 side_branches=self._side_branches,
                 abandoned_searches=self._abandoned_searches,
                 reorganisations=self._reorganisations,
             )
         return self._view
+
+    def _registered_gateways(self) -> Gateways:
+        """They change with the tip only."""
+        tip = self._chain.tip.hash
+        if self._gateways is None or self._gateways[0] != tip:
+            self._gateways = tip, registered_gateways(self._chain.state)
+        return self._gateways[1]
 
     def take_blocks(
         self, blocks: Sequence[Block], now_ms: int, *, origin: str, until_refusal: bool = False
@@ -156,8 +167,12 @@ class NodeChain:
         if forgotten:
             log.info("headers_forgotten", extra={"fields": {"headers": forgotten}})
 
-    def submit(self, transaction: Transaction) -> bool:
+    def submit(self, transaction: Transaction, now_ms: int) -> bool:
         """Queue a transaction; False if it is known already.
+
+        Args:
+            transaction: from anybody.
+            now_ms: our clock: a statement must not end later than the next block's time can be.
 
         Raises:
             InvalidTransaction: if no block after the tip could carry it, or the queue has no room.
@@ -165,7 +180,7 @@ class NodeChain:
         if self._chain.state.included_height(transaction.id) is not None:
             return False
         self._view = None
-        return self._mempool.add(transaction, self._chain.state)
+        return self._mempool.add(transaction, self._chain.state, now_ms)
 
     def queued(self, tx_id: str) -> Transaction | None:
         """A transaction that waits in the queue."""
@@ -174,6 +189,10 @@ class NodeChain:
     def members(self) -> tuple[list[MemberRecord], int, str]:
         """All members, with the height and the hash of the roster."""
         return self._chain.state.roster.members(), self._chain.tip.height, self._chain.state.roster.hash()
+
+    def channel_registers(self, member: str) -> ChannelRegisters:
+        """A member's meters and where their channels' statements ended, at the tip."""
+        return channel_registers(self._chain.state, member, self._chain.genesis.parameters.slot_ms)
 
     def draft(self, miner: str, now_ms: int) -> tuple[Draft, tuple[Transaction, ...]]:
         """The block to search for.
@@ -199,8 +218,10 @@ class NodeChain:
         return self._batch.raw(block_hash) or read_raw(self._connection, block_hash)
 
     def load_undo(self, block_hash: str) -> BlockUndo:
-        """Undo data of a block of the best chain, committed or about to be."""
-        return self._batch.undo(block_hash) or read_undo(self._connection, block_hash)
+        """Undo data of a block of the best chain, committed or about to be, that is being taken back."""
+        undo = self._batch.undo(block_hash) or read_undo(self._connection, block_hash)
+        self._batch.name_rows(undo)
+        return undo
 
     def close(self) -> None:
         """Close the connection."""
@@ -224,7 +245,12 @@ class NodeChain:
         tip = self._chain.tip
         members = _records(self._chain)
         with metrics.COMMIT_SECONDS.time():
-            batch.write(self._connection, _changes(self._members, members), Tip(tip.hash, tip.height))
+            batch.write(
+                self._connection,
+                _changes(self._members, members),
+                self._chain.state.market,
+                Tip(tip.hash, tip.height),
+            )
         self._members = members
         self._reorganisations += len(batch.reorganisations)
         for depth in batch.reorganisations:

@@ -4,42 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Literal
 
-from minervas_core.encoding import Record
-from minervas_core.errors import Code, InvalidFrame, MinervasError
+from minervas_core.errors import MinervasError
 from minervas_core.identifiers import Principal
 from minervas_core.keys import SigningKey
-from minervas_core.messages import GetBodies, GetHeaders, GetTransactionStatus
-from minervas_core.node_messages import (
-    Abandoned,
-    DeliverBlock,
-    Found,
-    GetAbandoned,
-    GetBlock,
-    GetBlocks,
-    GetRoster,
-    GetStatus,
-    GetTemplate,
-    GetTransaction,
-    LedgerStatus,
-    PeerTip,
-    SearchProgress,
-    Submit,
-)
 from minervas_ledger import __version__
 from minervas_ledger.chain_open import ChainOpener
 from minervas_ledger.chain_worker import ChainWorker
 from minervas_ledger.finds import Finds
 from minervas_ledger.intake import Intake
+from minervas_ledger.listeners import answer_about_chain, answer_about_market, listen_to_miner, listen_to_peer
+from minervas_ledger.market_questions import MarketQuestions
 from minervas_ledger.node_status import NodeStatus
 from minervas_ledger.peer_fetcher import PeerFetcher
 from minervas_ledger.questions import Questions
+from minervas_ledger.readings_flush import ReadingsFlush
+from minervas_ledger.readings_intake import ReadingsIntake
+from minervas_ledger.readings_questions import ReadingsQuestions
 from minervas_ledger.settings import LedgerSettings
+from minervas_ledger.statements import Statements
 from minervas_ledger.store.connection import as_transient
 from minervas_ledger.store.reader import DatabaseReader
+from minervas_ledger.store.readings_writes import ReadingsStore
 from minervas_ledger.sync import Sync
 from minervas_ledger.sync_chain import WorkerSyncChain
 from minervas_ledger.templates import TemplateMaker
@@ -62,9 +50,6 @@ STATUS_S = 0.5
 """How often /healthz is brought up to date."""
 POSTPONED_S = 0.5
 """How often blocks from the future are looked at again."""
-
-Body = TypeVar("Body", bound=Record)
-Handle = Callable[[Body], Awaitable[Record | None]]
 
 
 async def run_ledger(context: ServiceContext[LedgerSettings]) -> None:
@@ -113,6 +98,8 @@ class Node:
     sync: Sync
     templates: TemplateMaker
     teller: TipTeller
+    readings: ReadingsIntake
+    flush: ReadingsFlush
     status: NodeStatus
     presence: PresencePublisher
 
@@ -121,22 +108,30 @@ class Node:
         try:
             await self.bus.start()
             await self.link.start()
+            await self.bus.subscribe(self._readings_filter(), self.readings.receive)
             self.presence.start()
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.worker.keep_open())
                 group.create_task(self.sync.run())
                 group.create_task(self.templates.run())
                 group.create_task(self.teller.run())
+                group.create_task(self.flush.run())
                 group.create_task(self._release_postponed())
         finally:
             await self.presence.stop()
             await self.link.stop()
             await self.bus.stop()
+            await self.flush.close()
+
+    def _readings_filter(self) -> str:
+        """Our own member's readings, or everybody's."""
+        members = self.context.member if self.context.settings.readings == "own" else "+"
+        return f"mesh/v1/{members}/+/reading/#"
 
     async def keep_status(self) -> None:
         """Keep /healthz up to date, also before there is a database or a bus."""
         while True:
-            self.context.status.update(self.status.health(self.bus))
+            self.context.status.update(self.status.health(self.bus) | {"readings_queued": self.readings.queued})
             await asyncio.sleep(STATUS_S)
 
     async def _release_postponed(self) -> None:
@@ -167,54 +162,27 @@ def assemble(
     presence = PresencePublisher(bus, member, SERVICE, status.presence)
     for listener in (templates.chain_changed, teller.chain_changed):
         worker.on_change(listener)
-    _listen_to_peer(link, Intake(worker, sync, clock), Questions(worker, reader), sync, status)
-    _listen_to_miner(link, finds, templates, status)
-    return Node(context, bus, link, worker, sync, templates, teller, status, presence)
-
-
-def _listen_to_peer(link: NodeLink, intake: Intake, questions: Questions, sync: Sync, status: NodeStatus) -> None:
-    async def on_peer_tip(claim: PeerTip) -> None:
-        sync.heard_tip(claim.member, claim.tip)
-
-    async def on_status(_: GetStatus) -> LedgerStatus:
-        return status.status()
-
-    link.on("submit", Submit, _only_from("peer", intake.submit))
-    link.on("block", DeliverBlock, _only_from("peer", intake.block))
-    link.on("peer_tip", PeerTip, _only_from("peer", on_peer_tip))
-    link.on("status", GetStatus, _only_from("peer", on_status))
-    link.on("get_headers", GetHeaders, _only_from("peer", questions.headers))
-    link.on("get_bodies", GetBodies, _only_from("peer", questions.bodies))
-    link.on("tx_status", GetTransactionStatus, _only_from("peer", questions.transaction_statuses))
-    link.on("roster", GetRoster, _only_from("peer", questions.roster))
-    link.on("blocks", GetBlocks, _only_from("peer", questions.blocks))
-    link.on("block_detail", GetBlock, _only_from("peer", questions.block))
-    link.on("transaction", GetTransaction, _only_from("peer", questions.transaction))
-    link.on("abandoned_list", GetAbandoned, _only_from("peer", questions.abandoned))
-
-
-def _listen_to_miner(link: NodeLink, finds: Finds, templates: TemplateMaker, status: NodeStatus) -> None:
-    async def on_get_template(_: GetTemplate) -> None:
-        templates.send_again()
-
-    async def on_progress(progress: SearchProgress) -> None:
-        status.progress(progress)
-
-    link.on("get_template", GetTemplate, _only_from("miner", on_get_template))
-    link.on("progress", SearchProgress, _only_from("miner", on_progress))
-    link.on("found", Found, _only_from("miner", finds.found))
-    link.on("abandoned", Abandoned, _only_from("miner", finds.abandoned))
-
-
-def _only_from(allowed: str, handle: Handle[Body]) -> Callable[[Body, str], Awaitable[Record | None]]:
-    """Services of a node share one key, but not their tasks: each kind comes from one of them only."""
-
-    async def checked(body: Body, service: str) -> Record | None:
-        if service != allowed:
-            raise InvalidFrame(Code.FRAME_FOREIGN_SENDER, "This service has no such message for us", service=service)
-        return await handle(body)
-
-    return checked
+    readings = ReadingsIntake(
+        network=issued.network,
+        genesis_ms=genesis.body.created_ms,
+        gateways=lambda: worker.view.gateways,
+        now_ms=clock.now_ms,
+    )
+    flush = ReadingsFlush(
+        member=member,
+        intake=readings,
+        store=ReadingsStore(context.settings.database),
+        link=link,
+        clock=clock,
+        interval_ms=context.settings.readings_flush_ms,
+    )
+    statements = Statements(member=member, worker=worker, link=link, clock=clock)
+    market = MarketQuestions(member, worker, reader)
+    listen_to_peer(link, Intake(worker, sync, clock), sync, status)
+    listen_to_miner(link, finds, templates, status)
+    answer_about_chain(link, Questions(worker, reader))
+    answer_about_market(link, market, ReadingsQuestions(member, reader), statements)
+    return Node(context, bus, link, worker, sync, templates, teller, readings, flush, status, presence)
 
 
 def _bus_settings(context: ServiceContext[LedgerSettings], issued: Issued) -> BusSettings:

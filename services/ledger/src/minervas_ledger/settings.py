@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -35,6 +35,10 @@ class LedgerSettings(NodeSettings, frozen=True, kw_only=True, forbid_unknown_fie
 
     database: DatabaseSettings
     database_owner: DatabaseOwnerSettings | None = None
+    readings: Literal["own", "all"] = "own"
+    """Whose readings to store; the operator's ledger stores those of all members."""
+    readings_flush_ms: Annotated[int, msgspec.Meta(ge=10, le=60_000)] = 1_000
+    """How often readings are stored."""
 
 
 def load_ledger_settings(path: Path) -> LedgerSettings:

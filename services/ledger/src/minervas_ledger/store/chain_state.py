@@ -20,8 +20,9 @@ from minervas_ledger.store.connection import Connection
 WRITER_LOCK_KEY = 0x6C6564676572
 """Key of the advisory lock of the one writing ledger: "ledger" in ASCII."""
 
-MAX_UNDO_BYTES = 4 * MAX_BLOCK_BYTES
-"""Undo data hold at most one previous record for each transaction, which is not larger than that by much."""
+MAX_UNDO_BYTES = 256 * MAX_BLOCK_BYTES
+"""Undo data are our own. They hold the previous record of every row that changed: when thousands of offers expire in
+one block, those of all their lots."""
 
 FETCH_ROWS = 2_000
 
@@ -134,6 +135,12 @@ def read_recent_ids(connection: Connection, above_height: int) -> dict[str, int]
         binary=True,
     ).fetchall()
     return {as_bytes(tx_id).hex(): as_int(height) for tx_id, height in rows}
+
+
+def read_time_ms(connection: Connection, block_hash: str) -> int | None:
+    """Time of a stored block; None if it is not there."""
+    row = connection.execute("SELECT time_ms FROM blocks WHERE hash = %s", (bytes.fromhex(block_hash),)).fetchone()
+    return as_int(row[0]) if row else None
 
 
 def read_raw(connection: Connection, block_hash: str) -> bytes:

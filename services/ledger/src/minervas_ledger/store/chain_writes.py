@@ -13,10 +13,13 @@ from dataclasses import dataclass
 from minervas_core.blocks import Block
 from minervas_core.chain import BlockOutcome
 from minervas_core.encoding import encode
+from minervas_core.market.state import Market
+from minervas_core.reorganisation import ConnectedBlock
 from minervas_core.roster import MemberRecord
 from minervas_core.state import BlockUndo
 from minervas_ledger.store.columns import binary
 from minervas_ledger.store.connection import Connection
+from minervas_ledger.store.market_writes import MarketBatch
 
 BLOCK_COLUMNS = {
     "hash": "bytea",
@@ -79,6 +82,7 @@ class ChainBatch:
         self._connected: dict[str, BlockUndo] = {}
         self._invalid: set[str] = set()
         self._discarded: set[str] = set()
+        self._market = MarketBatch()
         self.reorganisations: list[int] = []
         """How many blocks each reorganisation took back."""
 
@@ -93,9 +97,9 @@ class ChainBatch:
             self._new[stored.block.hash] = _NewBlock(stored.block, stored.work, stored.order)
         if outcome.change is not None:
             for block in outcome.change.disconnected:
-                self._disconnect(block.hash)
+                self._disconnect(block)
             for connected in outcome.change.connected:
-                self._connect(connected.block.hash, connected.undo)
+                self._connect(connected)
             if outcome.change.disconnected:
                 self.reorganisations.append(len(outcome.change.disconnected))
         for block_hash in outcome.invalid:
@@ -104,17 +108,24 @@ class ChainBatch:
             if self._new.pop(block_hash, None) is None:
                 self._discarded.add(block_hash)
 
-    def _disconnect(self, block_hash: str) -> None:
-        if block_hash in self._new:
-            self._new[block_hash].undo = None
-        elif self._connected.pop(block_hash, None) is None:
-            self._disconnected.add(block_hash)
+    def name_rows(self, undo: BlockUndo) -> None:
+        """A block is taken back, and with it these rows of the market."""
+        self._market.name_rows(undo)
 
-    def _connect(self, block_hash: str, undo: BlockUndo) -> None:
+    def _disconnect(self, block: Block) -> None:
+        self._market.disconnect(block)
+        if block.hash in self._new:
+            self._new[block.hash].undo = None
+        elif self._connected.pop(block.hash, None) is None:
+            self._disconnected.add(block.hash)
+
+    def _connect(self, connected: ConnectedBlock) -> None:
+        self._market.connect(connected)
+        block_hash = connected.block.hash
         if block_hash in self._new:
-            self._new[block_hash].undo = undo
+            self._new[block_hash].undo = connected.undo
         else:
-            self._connected[block_hash] = undo
+            self._connected[block_hash] = connected.undo
 
     def _invalidate(self, block_hash: str) -> None:
         """Blocks that were never stored are not in the database either; then the update finds no row."""
@@ -133,12 +144,15 @@ class ChainBatch:
         new = self._new.get(block_hash)
         return new.undo if new else self._connected.get(block_hash)
 
-    def write(self, connection: Connection, members: Iterable[tuple[str, MemberRecord | None]], tip: Tip) -> None:
+    def write(
+        self, connection: Connection, members: Iterable[tuple[str, MemberRecord | None]], market: Market, tip: Tip
+    ) -> None:
         """Write everything in one transaction.
 
         Args:
             connection: the writer's.
             members: changed rows of the roster; None if the member is not there any more.
+            market: the market after all of it.
             tip: the best chain's head after all of it.
 
         Raises:
@@ -150,6 +164,7 @@ class ChainBatch:
             self._copy_transactions(connection)
             self._write_connected(connection)
             write_members(connection, members)
+            self._market.write(connection, market)
             connection.execute(
                 "UPDATE node_state SET tip_hash = %s, tip_height = %s, reorganisations = reorganisations + %s",
                 (bytes.fromhex(tip.hash), tip.height, len(self.reorganisations)),

@@ -37,9 +37,23 @@ WRITER_RIGHTS = {
     "roster": "SELECT, INSERT, UPDATE, DELETE",
     "abandoned_searches": "SELECT, INSERT",
     "node_state": "SELECT, INSERT, UPDATE",
+    "meters": "SELECT, INSERT, DELETE",
+    "channel_registers": "SELECT, INSERT, DELETE",
+    "statements": "SELECT, INSERT, DELETE",
+    "lots": "SELECT, INSERT, UPDATE, DELETE",
+    "orders": "SELECT, INSERT, DELETE",
+    "trades": "SELECT, INSERT, DELETE",
+    "obligations": "SELECT, INSERT, DELETE",
+    "readings": "SELECT, INSERT",
+    "reading_conflicts": "SELECT, INSERT",
+    "readings_minute": "SELECT, INSERT, UPDATE",
+    "reading_channels": "SELECT, INSERT, UPDATE",
     MIGRATION_TABLE: "SELECT",
 }
 """What the writer may do, and nothing else: above all, it does not change the schema."""
+
+WRITER_FUNCTIONS = ("make_readings_day(integer)",)
+"""Functions of the owner that the writer may call."""
 
 
 def known_migrations() -> list[str]:
@@ -123,6 +137,8 @@ def _grant(connection: Connection, writer: str) -> None:
         connection.execute(sql.SQL("REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {}").format(role))
         for table, rights in WRITER_RIGHTS.items():
             connection.execute(sql.SQL("GRANT {} ON {} TO {}").format(sql.SQL(rights), sql.Identifier(table), role))
+        for function in WRITER_FUNCTIONS:
+            connection.execute(sql.SQL("GRANT EXECUTE ON FUNCTION {} TO {}").format(sql.SQL(function), role))
 
 
 @contextlib.contextmanager

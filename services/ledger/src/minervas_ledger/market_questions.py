@@ -1,0 +1,66 @@
+"""Answers to questions about metering and trading on the best chain."""
+
+from __future__ import annotations
+
+from minervas_core.node_market_messages import (
+    ChannelRegisters,
+    GetChannelRegisters,
+    GetLots,
+    GetMeters,
+    GetObligations,
+    GetOrders,
+    GetTrades,
+    Lots,
+    Meters,
+    Obligations,
+    Orders,
+    Trades,
+)
+from minervas_ledger.chain_worker import ChainWorker
+from minervas_ledger.store import market_reads
+from minervas_ledger.store.reader import DatabaseReader
+
+
+class MarketQuestions:
+    """One method for each kind of question. All raise `TransientFault` ``database_away`` when it is.
+
+    Args:
+        member: whose node it is.
+        worker: the chain.
+        reader: the database.
+    """
+
+    def __init__(self, member: str, worker: ChainWorker, reader: DatabaseReader) -> None:
+        self._member = member
+        self._worker = worker
+        self._reader = reader
+
+    async def lots(self, question: GetLots) -> Lots:
+        """Unspent lots."""
+        found = await self._reader.ask(
+            lambda database: market_reads.unspent_lots(database, question.owner, question.limit)
+        )
+        return Lots(lots=found)
+
+    async def orders(self, question: GetOrders) -> Orders:
+        """Open orders."""
+        found = await self._reader.ask(
+            lambda database: market_reads.open_orders(database, question.member, question.limit)
+        )
+        return Orders(orders=found)
+
+    async def trades(self, question: GetTrades) -> Trades:
+        """The newest trades."""
+        return Trades(trades=await self._reader.ask(lambda db: market_reads.newest_trades(db, question.limit)))
+
+    async def obligations(self, _: GetObligations) -> Obligations:
+        """Who owes whom."""
+        return Obligations(obligations=await self._reader.ask(market_reads.obligations))
+
+    async def meters(self, question: GetMeters) -> Meters:
+        """Registered meters, and what their channels have minted."""
+        return await self._reader.ask(lambda database: market_reads.meters(database, question.member))
+
+    async def channel_registers(self, _: GetChannelRegisters) -> ChannelRegisters:
+        """Our own meters and registers, in the state at the tip."""
+        return await self._worker.run(lambda chain: chain.channel_registers(self._member))

@@ -1,0 +1,138 @@
+"""Storing queued readings, at least once in a flush interval, and telling our own gateways what is stored."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Sequence
+
+import psycopg
+
+from minervas_core.errors import MinervasError, TransientFault
+from minervas_core.node_market_messages import MAX_RANGES, ReadingsStored
+from minervas_ledger import metrics
+from minervas_ledger.one_thread import OneThread
+from minervas_ledger.readings_intake import QueuedBatch, ReadingsIntake
+from minervas_ledger.store.readings_writes import ReadingsStore
+from minervas_ledger.templates import Sender
+from minervas_runtime.clock import Clock, monotonic_ms
+
+log = logging.getLogger(__name__)
+
+MAX_FLUSH_READINGS = 5_000
+"""In one transaction: a fraction of a second."""
+RETRY_S = 1.0
+"""Pause after the database was away."""
+
+
+class ReadingsFlush:
+    """Owns the thread of the readings' connection.
+
+    Args:
+        member: whose node it is: only our own gateways are told.
+        intake: the queue.
+        store: where to.
+        link: to the gateways.
+        clock: time of day.
+        interval_ms: how often.
+    """
+
+    def __init__(
+        self,
+        *,
+        member: str,
+        intake: ReadingsIntake,
+        store: ReadingsStore,
+        link: Sender,
+        clock: Clock,
+        interval_ms: int,
+    ) -> None:
+        self._member = member
+        self._intake = intake
+        self._store = store
+        self._link = link
+        self._clock = clock
+        self._interval_ms = interval_ms
+        self._thread = OneThread("readings")
+
+    async def run(self) -> None:
+        """Store until cancelled."""
+        while True:
+            began_ms = monotonic_ms()
+            try:
+                while await self._flush():
+                    pass
+            except TransientFault as error:
+                log.info("readings_wait", extra={"fields": {"code": error.code, "queued": self._intake.queued}})
+                await asyncio.sleep(RETRY_S)
+            await asyncio.sleep(max(0, began_ms + self._interval_ms - monotonic_ms()) / 1_000)
+
+    async def close(self) -> None:
+        """Close the connection and end the thread."""
+        await self._thread.run(self._store.close)
+        self._thread.close()
+
+    async def _flush(self) -> bool:
+        """Store the oldest batches; returns whether more are waiting.
+
+        Raises:
+            TransientFault: ``database_away``; then they stay in the queue.
+        """
+        batches = self._intake.take(MAX_FLUSH_READINGS)
+        if not batches:
+            return False
+        try:
+            stored = await self._store_those_that_can_be(batches)
+        except TransientFault:
+            self._intake.give_back(batches)
+            raise
+        await self._tell(stored)
+        return self._intake.queued > 0
+
+    async def _store_those_that_can_be(self, batches: Sequence[QueuedBatch]) -> list[QueuedBatch]:
+        """Store batches in one transaction; if the database refuses that, each by itself. Returns what is stored."""
+        try:
+            await self._store_all(batches)
+        except psycopg.Error as error:
+            log.exception("readings_refused", extra={"fields": {"batches": len(batches)}}, exc_info=error)
+            if len(batches) == 1:
+                return []
+            return [batch for each in batches for batch in await self._store_those_that_can_be([each])]
+        return list(batches)
+
+    async def _store_all(self, batches: Sequence[QueuedBatch]) -> None:
+        readings = [received for batch in batches for received in batch.received()]
+        now_ms = self._clock.now_ms()
+        with metrics.READINGS_FLUSH_SECONDS.time():
+            result = await self._thread.run(lambda: self._store.store(readings, now_ms))
+        metrics.READINGS_STORED.inc(result.stored)
+        metrics.READINGS_CONFLICTS.inc(result.conflicts)
+        if result.conflicts:
+            log.warning("reading_conflicts", extra={"fields": {"conflicts": result.conflicts}})
+
+    async def _tell(self, batches: Sequence[QueuedBatch]) -> None:
+        """Tell our gateways what is committed. A gateway that misses it sends again, and is told again."""
+        sequences: dict[tuple[str, str], set[int]] = {}
+        for batch in batches:
+            if batch.sender.member == self._member:
+                own = sequences.setdefault((batch.sender.service, batch.body.spool), set())
+                own.update(reading.sequence for reading in batch.body.readings)
+        for (service, spool), numbers in sequences.items():
+            ranges = ranges_of(numbers)
+            for first in range(0, len(ranges), MAX_RANGES):
+                told = ReadingsStored(spool=spool, ranges=ranges[first : first + MAX_RANGES])
+                try:
+                    await self._link.send(service, "readings_stored", told)
+                except MinervasError as error:
+                    log.info("readings_stored_not_told", extra={"fields": {"service": service, "code": error.code}})
+
+
+def ranges_of(numbers: Iterable[int]) -> list[list[int]]:
+    """Runs without gaps, each as first and last number."""
+    ranges: list[list[int]] = []
+    for number in sorted(numbers):
+        if ranges and number == ranges[-1][1] + 1:
+            ranges[-1][1] = number
+        else:
+            ranges.append([number, number])
+    return ranges

@@ -1,0 +1,38 @@
+"""Reading the market's state back, at start and for the audit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from minervas_core.encoding import Record, encode
+from minervas_core.market.state import MarketRow
+from minervas_ledger.store.connection import Connection
+from minervas_ledger.store.market_rows import STATE_FORMS, StateForm, lot_of
+
+FETCH_ROWS = 2_000
+
+SELECT_UNSPENT = "SELECT id, owner, energy_wh, parent, origin, offer FROM lots WHERE spent_height IS NULL"
+
+
+def read_market(connection: Connection) -> Iterator[MarketRow]:
+    """All rows of the state. The connection must be in a transaction."""
+    for form in STATE_FORMS:
+        for key, record in read_table(connection, form):
+            yield MarketRow(table=form.state_table, key=key, row=msgspec.Raw(encode(record)))
+    with connection.cursor("unspent_lots", binary=True) as cursor:
+        cursor.itersize = FETCH_ROWS
+        cursor.execute(SELECT_UNSPENT)
+        for row in cursor:
+            lot_id, lot = lot_of(row)
+            yield MarketRow(table="lots", key=lot_id, row=msgspec.Raw(encode(lot)))
+
+
+def read_table(connection: Connection, form: StateForm) -> Iterator[tuple[str, Record]]:
+    """All rows of one table. The connection must be in a transaction."""
+    with connection.cursor(f"read_{form.form.name}", binary=True) as cursor:
+        cursor.itersize = FETCH_ROWS
+        cursor.execute(form.form.select_statement.encode())
+        for row in cursor:
+            yield form.from_row(row)
