@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest_asyncio
 
+from minervas_core.encoding import decode
+from minervas_core.enrolment import ServiceEnrolment
 from minervas_devnet.health import is_status
 from minervas_devnet.ports import free_port
 from minervas_devnet.processes import ManagedProcess, console_script
@@ -86,11 +88,13 @@ def is_complete(numbers: list[int]) -> bool:
 
 async def test_killed_again_and_again_no_reading_is_lost_or_doubled(node: Node, own_broker: Broker) -> None:
     files = await asyncio.to_thread(own_broker.admit, LEDGER)
-    ledger = FakeLedger(own_broker.bus(LEDGER, files), FakeChain(gateway=""))
+    ledger = FakeLedger(own_broker.bus(LEDGER, files), FakeChain())
     await ledger.start()
     await asyncio.to_thread(node.process.start)
     await asyncio.to_thread(node.process.wait_for_event, "waiting for approval", timeout_s=30.0)
-    assert (node.directory / "enrol" / "meter-gateway.json").exists()
+    handed_in = (node.directory / "enrol" / "meter-gateway.json").read_bytes()
+    enrolment = decode(handed_in, ServiceEnrolment, max_bytes=10_000)
+    ledger.chain.gateway = enrolment.claim.signing_key
     node.approve()
     chance = seeded_random("gateway process")
     for _ in range(KILLS):

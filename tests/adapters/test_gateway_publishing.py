@@ -12,9 +12,10 @@ import pytest_asyncio
 from minervas_core.encoding import encode
 from minervas_core.identifiers import Principal
 from minervas_core.metering import MAX_READINGS_PER_BATCH
+from minervas_core.node_market_messages import ReadingsStored
 from minervas_core.rights import Rights, rights_for
 from minervas_core.topics import mesh
-from minervas_meter_gateway.ledger_link import LedgerLink, ReadingsStored
+from minervas_meter_gateway.ledger_link import LedgerLink
 from minervas_meter_gateway.publisher import WINDOW, Publisher
 from minervas_meter_gateway.spool import Spool
 from minervas_meter_gateway.spool_thread import SpoolThread

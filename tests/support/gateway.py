@@ -15,6 +15,7 @@ from minervas_core.errors import Code, TransientFault
 from minervas_core.genesis import Genesis, GenesisBody, Parameters, sign_genesis
 from minervas_core.identifiers import Principal
 from minervas_core.keys import SigningKey, verify
+from minervas_core.market.records import Channel, Meter, Register
 from minervas_core.messages import Presence
 from minervas_core.metering import (
     MAX_BATCH_BYTES,
@@ -24,19 +25,18 @@ from minervas_core.metering import (
     RegisterPoint,
     check_batch,
 )
-from minervas_core.node_messages import SubmitResult
-from minervas_core.topics import mesh
-from minervas_core.transactions import PURPOSE
-from minervas_meter_gateway.block_read import BlockRead
-from minervas_meter_gateway.bus_plan import MeterPlan, PortPlan, plan_ports
-from minervas_meter_gateway.ledger_link import (
+from minervas_core.node_market_messages import (
     ChannelRegister,
     ChannelRegisters,
     GetChannelRegisters,
     ReadingsStored,
-    StatementForm,
-    SubmitStatement,
+    Statement,
 )
+from minervas_core.node_messages import SubmitResult
+from minervas_core.topics import mesh
+from minervas_core.transactions import PURPOSE, decode_transaction
+from minervas_meter_gateway.block_read import BlockRead
+from minervas_meter_gateway.bus_plan import MeterPlan, PortPlan, plan_ports
 from minervas_meter_gateway.meter_map import load_maps
 from minervas_meter_gateway.modbus_frames import crc16, read_request, registers_of
 from minervas_meter_gateway.port_worker import MeterSample
@@ -198,7 +198,7 @@ class FakeChain:
 
     registered: set[Key] = field(default_factory=set)
     gateway: str = GATEWAY_KEY.public
-    """Key that the channels are registered for; empty if the test does not care."""
+    """Key that the channels are registered for."""
     registers: dict[Key, RegisterPoint] = field(default_factory=dict)
     queue: dict[bytes, Generation] = field(default_factory=dict)
     blocks: list[Generation] = field(default_factory=list)
@@ -223,21 +223,19 @@ class FakeChain:
         """The chain's side of `channel_registers`."""
         self._check_there()
         return ChannelRegisters(
-            network=NETWORK,
+            meters=[self._meter(meter) for meter in sorted({key[0] for key in self.registered})],
             slot_ms=self.slot_ms,
             tip_height=self.height,
             tip_time_ms=self.tip_time_ms,
-            channels=[
-                ChannelRegister(meter=key[0], channel=key[1], register=self.registers.get(key, msgspec.UNSET))
-                for key in sorted(self.registered)
-            ],
+            channels=[self._channel(key) for key in sorted(self.registered)],
         )
 
     async def submit(self, raw: bytes) -> SubmitResult:
         """The ledger's side of `statement`."""
         self._check_there()
         self.submitted.append(raw)
-        form = decode(raw, StatementForm, max_bytes=10_000)
+        form = decode_transaction(raw)
+        assert isinstance(form.body, Generation)
         assert verify(form.body.sender, PURPOSE, NETWORK, encode(form.body), form.signature)
         assert form.body.sender == GATEWAY_KEY.public
         if self.refusals:
@@ -282,6 +280,31 @@ class FakeChain:
             return False
         return last in (None, body.start) or (body.reset and last is not None and body.start.time_ms >= last.time_ms)
 
+    def _meter(self, meter: str) -> Meter:
+        """A registered meter; the gateway looks at its key only."""
+        channels = [Channel(name=key[1], rated_w=30_000) for key in sorted(self.registered) if key[0] == meter]
+        return Meter(
+            member=MEMBER,
+            meter=meter,
+            model="pzem-003",
+            gateway=self.gateway,
+            channels=channels,
+            register_step_wh=1,
+        )
+
+    def _channel(self, key: Key) -> ChannelRegister:
+        point = self.registers.get(key)
+        if point is None:
+            return ChannelRegister(meter=key[0], channel=key[1])
+        last = Register(
+            time_ms=point.time_ms,
+            register_wh=point.register_wh,
+            statement="0" * 64,
+            since_ms=point.time_ms,
+            minted_wh=self.minted_wh(key),
+        )
+        return ChannelRegister(meter=key[0], channel=key[1], last=last)
+
     def _last(self, body: Generation) -> RegisterPoint | None:
         return self.registers.get((body.meter, body.channel))
 
@@ -317,7 +340,7 @@ class FakeLedger:
         self._bus = bus
         self._link = NodeLink(bus, NODE_KEY, MEMBER, "ledger", NETWORK)
         self._link.on("channel_registers", GetChannelRegisters, self._on_registers)
-        self._link.on("statement", SubmitStatement, self._on_statement)
+        self._link.on("statement", Statement, self._on_statement)
 
     async def start(self) -> None:
         await self._bus.start()
@@ -352,10 +375,9 @@ class FakeLedger:
             await self.acknowledge(batch.body.spool, numbers)
 
     async def _on_registers(self, body: GetChannelRegisters, service: str) -> ChannelRegisters:
-        assert self.chain.gateway in ("", body.gateway)
         return await self.chain.registers_of()
 
-    async def _on_statement(self, body: SubmitStatement, service: str) -> SubmitResult:
+    async def _on_statement(self, body: Statement, service: str) -> SubmitResult:
         return await self.chain.submit(bytes(body.transaction))
 
 

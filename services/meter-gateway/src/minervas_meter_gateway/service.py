@@ -10,12 +10,13 @@ from minervas_core.encoding import decode
 from minervas_core.identifiers import Principal
 from minervas_core.keys import SigningKey
 from minervas_core.messages import MAX_PRESENCE_BYTES, Presence
+from minervas_core.node_market_messages import ReadingsStored
 from minervas_core.topics import mesh
 from minervas_meter_gateway import __version__
 from minervas_meter_gateway.bus_plan import PortPlan
 from minervas_meter_gateway.clock_check import ClockCheck, kernel_is_synchronised
-from minervas_meter_gateway.enrolment import claimed_meters, write_gateway_enrolment
-from minervas_meter_gateway.ledger_link import LedgerLink, ReadingsStored
+from minervas_meter_gateway.enrolment import declared_meters
+from minervas_meter_gateway.ledger_link import LedgerLink
 from minervas_meter_gateway.metrics import SPOOL_DEPTH
 from minervas_meter_gateway.port_worker import PortWorker
 from minervas_meter_gateway.publisher import Publisher
@@ -28,7 +29,7 @@ from minervas_meter_gateway.statement_sender import StatementSender
 from minervas_meter_gateway.status_report import StatusReport
 from minervas_runtime.bus import Bus, Message
 from minervas_runtime.clock import monotonic_ms
-from minervas_runtime.enrolment import Issued, wait_for_issue
+from minervas_runtime.enrolment import Issued, wait_for_issue, write_enrolment
 from minervas_runtime.key_files import load_or_create_seed
 from minervas_runtime.mqtt_bus import BusSettings, MqttBus
 from minervas_runtime.node_link import NodeLink
@@ -53,8 +54,7 @@ async def run_gateway(context: ServiceContext[GatewaySettings], ports: Sequence[
     """
     settings = context.settings
     key = SigningKey(load_or_create_seed(settings.paths.data / KEY_FILE))
-    me = Principal(settings.member, settings.service)
-    write_gateway_enrolment(settings.paths, me, key, claimed_meters(ports))
+    write_enrolment(settings.paths, settings.member, settings.service, key, meters=declared_meters(ports))
     issued = await wait_for_issue(settings.paths, settings.service, settings.member, broker=settings.broker)
     await Gateway(context, ports, MqttBus(_bus_settings(context, issued)), issued, key).run()
 

@@ -20,11 +20,14 @@ import msgspec
 
 from minervas_core.errors import MinervasError
 from minervas_core.keys import SigningKey
+from minervas_core.market.records import Register
 from minervas_core.metering import Generation, RegisterPoint
+from minervas_core.node_market_messages import ChannelRegisters
 from minervas_core.node_messages import SubmitResult
+from minervas_core.transactions import sign_transaction
 from minervas_meter_gateway.channel_state import Point
 from minervas_meter_gateway.clock_check import ClockCheck
-from minervas_meter_gateway.ledger_link import HOPELESS, ChannelRegisters, sign_statement
+from minervas_meter_gateway.ledger_link import HOPELESS
 from minervas_meter_gateway.metrics import CLOCK_SYNCHRONISED, STATEMENTS
 from minervas_meter_gateway.spool import ChannelKey, Statement
 from minervas_meter_gateway.statement_book import StatementBook
@@ -145,7 +148,7 @@ class StatementSender:
         registers = await self._ledger.registers()
         self._clock_check.note_tip(registers.tip_time_ms, self._tolerated_ms)
         self._book.slot_ms = registers.slot_ms
-        known = {(each.meter, each.channel): each.register for each in registers.channels}
+        known = {(each.meter, each.channel): each.last for each in registers.channels}
         self.registered = set(self._book.channels) & set(known)
         for key in sorted(self.registered):
             await self._book.follow(key, _as_point(known[key]))
@@ -204,10 +207,10 @@ class StatementSender:
             reset=draft.reset,
             readings_root=draft.root,
         )
-        return replace(statement, signed=sign_statement(body, self._key), expires_height=expires_height)
+        return replace(statement, signed=sign_transaction(body, self._key).raw, expires_height=expires_height)
 
 
-def _as_point(register: RegisterPoint | msgspec.UnsetType) -> Point | None:
+def _as_point(register: Register | msgspec.UnsetType) -> Point | None:
     if isinstance(register, msgspec.UnsetType):
         return None
     return Point(register.time_ms, register.register_wh)
