@@ -17,6 +17,7 @@ from minervas_core.errors import Code, TransientFault
 from minervas_core.genesis import Genesis
 from minervas_core.identifiers import Principal
 from minervas_core.messages import Bodies, ChainTip, Headers
+from minervas_core.node_market_messages import NODE_MARKET_REQUEST_TYPES, Relay
 from minervas_core.node_messages import (
     NODE_REQUEST_TYPES,
     Announce,
@@ -156,10 +157,12 @@ class FakePeer:
         self.remotes: dict[str, RemoteMember] = {}
         self.tips: list[TipChanged] = []
         self.announced: list[Announce] = []
+        self.relayed: list[bytes] = []
         self.link.on("fetch_headers", FetchHeaders, self._on_fetch_headers)
         self.link.on("fetch_bodies", FetchBodies, self._on_fetch_bodies)
         self.link.on("tip", TipChanged, self._on_tip)
         self.link.on("announce", Announce, self._on_announce)
+        self.link.on("relay", Relay, self._on_relay)
 
     async def start(self) -> None:
         await self.bus.start()
@@ -172,6 +175,11 @@ class FakePeer:
     async def ask(self, kind: str, body: Record, answer_type: type[Answer]) -> Answer:
         """Send a request to the ledger."""
         assert NODE_REQUEST_TYPES[kind] == (type(body), answer_type)
+        return await self.link.request("ledger", kind, body, answer_type, 10.0)
+
+    async def ask_market(self, kind: str, body: Record, answer_type: type[Answer]) -> Answer:
+        """Ask the ledger about metering and trading."""
+        assert NODE_MARKET_REQUEST_TYPES[kind] == (type(body), answer_type)
         return await self.link.request("ledger", kind, body, answer_type, 10.0)
 
     async def deliver(self, block: Block, origin: str = "m1") -> BlockResult:
@@ -205,6 +213,9 @@ class FakePeer:
 
     async def _on_tip(self, body: TipChanged, service: str) -> None:
         self.tips.append(body)
+
+    async def _on_relay(self, body: Relay, service: str) -> None:
+        self.relayed += [bytes(each) for each in body.transactions]
 
     async def _on_announce(self, body: Announce, service: str) -> None:
         self.announced.append(body)
