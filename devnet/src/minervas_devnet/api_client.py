@@ -119,6 +119,13 @@ class AbandonedSearches(msgspec.Struct, frozen=True):
     searches: list[AbandonedSearch]
 
 
+class TransactionPlace(msgspec.Struct, frozen=True):
+    """Where a transaction stands."""
+
+    state: str
+    height: int
+
+
 class ApiAway(TransientFault):
     """The node does not answer now."""
 
@@ -132,15 +139,15 @@ class NodeApi:
 
     def status(self) -> Status:
         """The node at a glance."""
-        return self._get("/v1/status", Status)
+        return self.get("/v1/status", Status)
 
     def members(self) -> Members:
         """The roster on its tip."""
-        return self._get("/v1/members", Members)
+        return self.get("/v1/members", Members)
 
     def blocks(self, *, below_height: int = 0, limit: int = 20) -> list[BlockSummary]:
         """Blocks of its best chain, newest first; `below_height` 0 means from the tip."""
-        return self._get(f"/v1/blocks?below_height={below_height}&limit={limit}", Blocks).blocks
+        return self.get(f"/v1/blocks?below_height={below_height}&limit={limit}", Blocks).blocks
 
     def all_blocks(self) -> list[BlockSummary]:
         """The whole best chain, newest first."""
@@ -151,13 +158,20 @@ class NodeApi:
 
     def abandoned(self, limit: int = 20) -> list[AbandonedSearch]:
         """Searches of its miner that found nothing in time, newest first."""
-        return self._get(f"/v1/abandoned?limit={limit}", AbandonedSearches).searches
+        return self.get(f"/v1/abandoned?limit={limit}", AbandonedSearches).searches
+
+    def transaction(self, transaction_id: str) -> TransactionPlace | None:
+        """Where a transaction stands on its best chain; None if it does not know it (or does not answer)."""
+        try:
+            return self.get(f"/v1/transactions/{transaction_id}", TransactionPlace)
+        except ApiAway:
+            return None
 
     def close(self) -> None:
         """End the connections."""
         self._client.close()
 
-    def _get(self, path: str, kind: type[T]) -> T:
+    def get(self, path: str, kind: type[T]) -> T:
         """Ask, and decode the answer.
 
         Raises:

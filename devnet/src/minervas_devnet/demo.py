@@ -18,6 +18,7 @@ from minervas_core.genesis import Parameters
 from minervas_devnet import checks
 from minervas_devnet.checks import Check
 from minervas_devnet.consortium import Consortium
+from minervas_devnet.demo_sites import COOPERATIVE, FARM, UNIVERSITY
 from minervas_devnet.hash_rate import fitting_difficulty
 from minervas_devnet.options import DevnetOptions
 from minervas_devnet.outsiders import Outsider
@@ -27,12 +28,14 @@ from minervas_devnet.snapshot import take_snapshot
 from minervas_devnet.view import View, make_view
 from minervas_devnet.workdir import WorkDir
 
-MEMBERS = ("mokpo-univ", "haenam-farm", "sinan-coop")
+SITES = {"mokpo-univ": UNIVERSITY, "haenam-farm": FARM, "sinan-coop": COOPERATIVE}
+MEMBERS = tuple(SITES)
 """The first one is the operator's."""
 OUTSIDER = "jindo-solar"
 """A node that nobody approved."""
 
 BLOCK_INTERVAL_MS = 2_000
+SLOT_MS = 20_000
 LWMA_WINDOW = 8
 """Short, so that the difficulty follows this machine's load within the demo."""
 MIN_BLOCKS = 10
@@ -69,10 +72,12 @@ def _run(work: WorkDir, *, once: bool) -> int:
     options = DevnetOptions(
         name="Minervas demo",
         operator_member=MEMBERS[0],
+        sites=SITES,
         parameters=Parameters(
             block_interval_ms=BLOCK_INTERVAL_MS,
             initial_difficulty=fitting_difficulty(BLOCK_INTERVAL_MS, len(MEMBERS)),
             lwma_window=LWMA_WINDOW,
+            slot_ms=SLOT_MS,
         ),
     )
     consortium = Consortium(work.path, options, progress=progress)

@@ -13,12 +13,14 @@ from typing import NamedTuple
 
 from minervas_devnet.api_client import NodeApi
 from minervas_devnet.health import health, is_status, metric
-from minervas_devnet.options import SERVICES, DevnetOptions
+from minervas_devnet.market_api import MarketApi
+from minervas_devnet.options import GATEWAY, SERVICES, DevnetOptions
 from minervas_devnet.ports import LOOPBACK, free_port, free_ports
 from minervas_devnet.postgres_roles import NodeDatabase
 from minervas_devnet.processes import ManagedProcess, console_script
 from minervas_devnet.programs import run_program, try_program
 from minervas_devnet.proxy import TcpProxy
+from minervas_devnet.simulated_meters import SimulatedMeters
 from minervas_devnet.toml_text import Value, as_toml
 
 ENROL_TIMEOUT_S = 30.0
@@ -27,7 +29,7 @@ READY_TIMEOUT_S = 40.0
 DATABASE = "database"
 """Name of the proxy between a ledger and PostgreSQL."""
 
-PROGRAMS = {service: f"minervas-{service}" for service in SERVICES}
+PROGRAMS = {service: f"minervas-{service}" for service in (*SERVICES, GATEWAY)}
 
 
 class Tip(NamedTuple):
@@ -65,14 +67,19 @@ class Node:
         self.database = database
         self.api_port = free_port()
         self.api = NodeApi(f"http://{LOOPBACK}:{self.api_port}")
-        self.health_ports = dict(zip(SERVICES, free_ports(len(SERVICES)), strict=True))
+        self.market = MarketApi(self.api, directory / "peer" / "api.token")
+        names = options.services_of(member)
+        self.health_ports = dict(zip(names, free_ports(len(names)), strict=True))
         self.proxies = {
             name: TcpProxy(LOOPBACK, database.port if name == DATABASE else broker_port, name=f"{member}.{name}")
-            for name in sorted(options.proxied)
+            for name in sorted(options.proxied & {*names, DATABASE})
         }
         """Between a service and the broker, by service; and between the ledger and PostgreSQL (`DATABASE`)."""
-        self.services = {service: self._process(service, log_dir) for service in SERVICES}
+        self.services = {service: self._process(service, log_dir) for service in names}
         """The services' processes by name."""
+        site = options.sites.get(member)
+        self.meters = SimulatedMeters(member, directory / "meters", log_dir, site) if site else None
+        """What it meters; None for a mere consumer."""
         self._log_dir = log_dir
         self._options = options
 
@@ -83,7 +90,9 @@ class Node:
     def write_settings(self) -> None:
         """Make the directory and the services' settings files."""
         self.directory.mkdir(mode=0o700, parents=True)
-        for service in SERVICES:
+        if self.meters:
+            self.meters.write_settings()
+        for service in self.services:
             self.settings_file(service).write_text(self._settings(service), encoding="utf-8")
 
     def migrate(self) -> None:
@@ -94,6 +103,8 @@ class Node:
         """Start proxies and services, as far as they do not run, without waiting for them."""
         for proxy in self.proxies.values():
             proxy.start()
+        if self.meters:
+            self.meters.process.start()
         for process in self.services.values():
             process.start()
 
@@ -115,6 +126,7 @@ class Node:
             *(console_script("minervas"), "join", admission_url, "--ca-fingerprint", fingerprint),
             *("--member", self.member, "--name", self.member, "--contact", f"post@{self.member}.example"),
             *("--node", self.directory),
+            *(["--gateway"] if self.meters else []),
         ]
         return ManagedProcess(f"{self.member}.join", command, self._log_dir / f"{self.member}.join.log")
 
@@ -126,6 +138,8 @@ class Node:
     def stop(self) -> None:
         """Stop the services and end the proxies, for good."""
         self.stop_services()
+        if self.meters:
+            self.meters.process.stop()
         for proxy in self.proxies.values():
             proxy.stop()
         self.api.close()
@@ -160,7 +174,7 @@ class Node:
         return ManagedProcess(f"{self.member}.{service}", command, log_file, directory=log_dir)
 
     def _settings(self, service: str) -> str:
-        tables: dict[str, dict[str, Value]] = {
+        tables: dict[str, Value] = {
             "paths": {"data": service, "enrol": "enrol", "issued": "issued", "secrets": "secrets"},
             "health": {"host": LOOPBACK, "port": self.health_ports[service]},
             "log": {"level": self._options.log_level},
@@ -174,9 +188,17 @@ class Node:
                 tables["database"] = self._database_settings()
                 owner = self.database.owner
                 tables["database_owner"] = {"user": owner.user, "password_file": owner.password_file}
-            case _:
+            case "miner":
                 tables["search"] = {"nice": self._options.miner_nice}
-        return as_toml({"member": self.member, **tables})
+        return as_toml({"member": self.member, **self._top_settings(service), **tables})
+
+    def _top_settings(self, service: str) -> dict[str, Value]:
+        """What one service is told besides the tables that all have."""
+        if service == GATEWAY and self.meters:
+            return self.meters.gateway_settings()
+        if service == "ledger" and self.member == self._options.operator_member:
+            return {"readings": "all"}
+        return {}
 
     def _database_settings(self) -> dict[str, Value]:
         writer = self.database.writer

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from minervas_core.genesis import Parameters
+from minervas_devnet.site import Site
 
 SERVICES = ("ledger", "peer", "miner")
 """Services of a node in the order in which they are started."""
+GATEWAY = "meter-gateway"
+"""Service of the nodes that meter something, started after the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,3 +35,9 @@ class DevnetOptions:
     proxied: frozenset[str] = field(default_factory=frozenset)
     """Services that reach the broker, and with `database` ledgers that reach PostgreSQL, through a proxy of their own,
     which can cut them off."""
+    sites: Mapping[str, Site] = field(default_factory=dict)
+    """What members meter; who is not named here has no meter-gateway."""
+
+    def services_of(self, member: str) -> tuple[str, ...]:
+        """Services of a member's node, in the order in which they are started."""
+        return (*SERVICES, GATEWAY) if member in self.sites else SERVICES

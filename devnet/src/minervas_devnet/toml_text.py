@@ -6,10 +6,11 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-Value = str | int | bool | Path | Sequence[str]
-"""What a setting may be. A path is written as it is; the program takes a relative one from its file's directory."""
+Value = str | int | bool | Path | Sequence["Value"] | Mapping[str, "Value"]
+"""What a setting may be. A path is written as it is; the program takes a relative one from its file's directory. A
+mapping in a list or in a table becomes an inline table."""
 
-Settings = Mapping[str, Value | Mapping[str, Value]]
+Settings = Mapping[str, Value]
 """Keys of the top level, and tables with their keys."""
 
 
@@ -37,5 +38,7 @@ def _literal(value: Value) -> str:
             return str(value)
         case str() | Path():
             return json.dumps(str(value), ensure_ascii=False)
+        case Mapping():
+            return "{" + ", ".join(_line(key, each) for key, each in value.items()) + "}"
         case _:
-            return "[" + ", ".join(json.dumps(item, ensure_ascii=False) for item in value) + "]"
+            return "[" + ", ".join(_literal(each) for each in value) + "]"

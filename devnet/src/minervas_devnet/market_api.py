@@ -1,0 +1,191 @@
+"""A client of what a member's HTTP API says about metering and trading, and of what it does for its owner."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+
+from minervas_core.errors import Code, TransientFault
+from minervas_devnet.api_client import TIMEOUT_S, NodeApi
+
+ALL = 1_000
+"""More than a devnet ever has of anything."""
+
+
+class Lot(msgspec.Struct, frozen=True, order=True):
+    """An unspent lot."""
+
+    id: str
+    owner: str
+    energy_wh: int
+    parent: str
+    origin: str
+    offer: str
+
+
+class Order(msgspec.Struct, frozen=True, order=True):
+    """An open offer or bid."""
+
+    id: str
+    side: str
+    member: str
+    price_micro: int
+    energy_wh: int
+    lots: list[str]
+
+
+class Trade(msgspec.Struct, frozen=True, order=True):
+    """A fill, and the channels that its energy came from."""
+
+    height: int
+    position: int
+    seller: str
+    buyer: str
+    energy_wh: int
+    price_micro: int
+    amount_micro: int
+    offer: str
+    bid: str
+    lots: list[str]
+    meters: list[str]
+
+
+class Obligation(msgspec.Struct, frozen=True, order=True):
+    """What one member owes another."""
+
+    debtor: str
+    creditor: str
+    amount_micro: int
+    energy_wh: int
+
+
+class ChannelEnergy(msgspec.Struct, frozen=True, order=True):
+    """What a channel has minted."""
+
+    member: str
+    meter: str
+    channel: str
+    minted_wh: int
+    statements: int
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """A stored reading, as far as the devnet looks at it."""
+
+    meter: str
+    channel: str
+    sequence: int
+    time_ms: int
+    quality: str
+    spool: str
+    stored_ms: int
+    power_mw: int | None = None
+    energy_mwh: int | None = None
+    fault: str | None = None
+
+
+class Readings(msgspec.Struct, frozen=True):
+    """The newest readings, and counts."""
+
+    readings: list[Reading]
+    stored: int
+    conflicts: int
+
+
+class _Lots(msgspec.Struct, frozen=True):
+    lots: list[Lot]
+
+
+class _Orders(msgspec.Struct, frozen=True):
+    orders: list[Order]
+
+
+class _Trades(msgspec.Struct, frozen=True):
+    trades: list[Trade]
+
+
+class _Obligations(msgspec.Struct, frozen=True):
+    obligations: list[Obligation]
+
+
+class _Meters(msgspec.Struct, frozen=True):
+    energy: list[ChannelEnergy]
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What came of an order, whatever it was."""
+
+    status: int
+    """HTTP status; 202 if it was signed and queued."""
+    code: str
+    """Why not; empty if it was."""
+    id: str
+    """Of the transaction, if it was."""
+
+
+class MarketApi:
+    """One member's API of the market.
+
+    Args:
+        api: the member's API.
+        token_file: the peer's ``api.token``, needed to place orders.
+    """
+
+    def __init__(self, api: NodeApi, token_file: Path) -> None:
+        self.token_file = token_file
+        self._api = api
+
+    def lots(self, owner: str = "") -> list[Lot]:
+        """Unspent lots by id, of one owner or of all."""
+        return self._api.get(f"/v1/lots?owner={owner}&limit={ALL}", _Lots).lots
+
+    def orders(self) -> list[Order]:
+        """Open orders of all members."""
+        return self._api.get(f"/v1/orders?limit={ALL}", _Orders).orders
+
+    def trades(self) -> list[Trade]:
+        """The newest trades, newest first."""
+        return self._api.get("/v1/trades?limit=200", _Trades).trades
+
+    def obligations(self) -> list[Obligation]:
+        """Who owes whom."""
+        return self._api.get("/v1/obligations", _Obligations).obligations
+
+    def minted(self) -> list[ChannelEnergy]:
+        """What every registered channel has minted."""
+        return self._api.get("/v1/meters", _Meters).energy
+
+    def readings(self, limit: int = 10) -> Readings:
+        """The newest readings of the member's own channels."""
+        return self._api.get(f"/v1/readings?limit={limit}", Readings)
+
+    def place(self, path: str, order: dict[str, Any], *, token: str | None = None) -> Answer:
+        """Post an order.
+
+        Args:
+            path: ``/v1/offers``, ``/v1/bids`` or ``/v1/cancellations``.
+            order: the body.
+            token: to show instead of the right one.
+
+        Raises:
+            TransientFault: ``peer_unreachable`` if nobody answers.
+        """
+        shown = self.token_file.read_text("ascii").strip() if token is None else token
+        headers = {"authorization": f"Bearer {shown}"}
+        try:
+            answer = httpx.post(self._api.url + path, json=order, headers=headers, timeout=TIMEOUT_S, trust_env=False)
+            said = answer.json()
+        except httpx.HTTPError as error:
+            raise TransientFault(Code.PEER_UNREACHABLE, f"{self._api.url}{path}: {error}") from error
+        return Answer(answer.status_code, said.get("code", ""), said.get("id", ""))
+
+    def bid(self, energy_wh: int, price_micro: int) -> Answer:
+        """Ask for energy."""
+        return self.place("/v1/bids", {"energy_wh": energy_wh, "price_micro": price_micro})
+
+    def offer(self, price_micro: int, *, energy_wh: int = 0, lots: tuple[str, ...] = ()) -> Answer:
+        """Put energy on sale: an amount, or certain lots."""
+        return self.place("/v1/offers", {"energy_wh": energy_wh, "lots": list(lots), "price_micro": price_micro})
