@@ -17,11 +17,14 @@ from minervas_core.enrolment import (
     application_fingerprint,
     check_application,
     check_enrolment,
+    declared_meters,
     sign_claim,
 )
 from minervas_core.errors import Code, InvalidEnrolment, PeerFault
+from minervas_core.market.records import Channel, MeterDeclaration
 from tools.vectors.document_cases import changed, put
 from tools.vectors.fixtures import HAENAM, KIM, MOKPO, NETWORK
+from tools.vectors.market_fixtures import PANELS, gateway_key
 from tools.vectors.samples import SERVICES, application, service_enrolment
 
 GOOD = application(HAENAM)
@@ -109,6 +112,54 @@ def test_the_reserved_member_id_is_refused() -> None:
 )
 def test_everything_in_an_application_is_in_its_fingerprint(field: str, value: object) -> None:
     assert application_fingerprint(msgspec.structs.replace(GOOD, **{field: value})) != application_fingerprint(GOOD)
+
+
+GATEWAY = service_enrolment(HAENAM, "meter-gateway")
+
+
+def with_gateway(*meters: MeterDeclaration) -> Application:
+    """An application with a meter-gateway that has these meters."""
+    claim = msgspec.structs.replace(GATEWAY.claim, meters=list(meters))
+    return msgspec.structs.replace(GOOD, services=[*GOOD.services, sign_claim(claim, gateway_key(HAENAM))])
+
+
+def test_a_meter_gateway_may_come_along_with_its_meters() -> None:
+    other = msgspec.structs.replace(PANELS, meter="barn")
+    handed_in = with_gateway(PANELS, other)
+    assert check_application(handed_in) == HAENAM.public
+    key = gateway_key(HAENAM).public
+    assert declared_meters(handed_in) == [(key, PANELS), (key, other)]
+    assert declared_meters(with_gateway()) == declared_meters(GOOD) == []
+
+
+def test_its_meters_are_in_the_fingerprint() -> None:
+    rated = msgspec.structs.replace(PANELS, channels=[Channel(name="ch2", rated_w=121), PANELS.channels[1]])
+    applications = (GOOD, with_gateway(), with_gateway(PANELS), with_gateway(rated))
+    assert len({application_fingerprint(each) for each in applications}) == 4
+
+
+def test_no_two_meters_share_an_id_and_no_two_channels_of_a_meter_a_name() -> None:
+    _refused(with_gateway(PANELS, PANELS), Code.BAD_ENROLMENT)
+    _refused(with_gateway(msgspec.structs.replace(PANELS, channels=[PANELS.channels[0]] * 2)), Code.BAD_ENROLMENT)
+
+
+def test_only_the_meter_gateway_brings_meters_and_it_comes_once() -> None:
+    without = msgspec.structs.replace(GATEWAY.claim, meters=msgspec.UNSET)
+    claims = [
+        (sign_claim(without, gateway_key(HAENAM)), GOOD.services),
+        (sign_claim(msgspec.structs.replace(GOOD.services[0].claim, meters=[PANELS]), HAENAM.vote), GOOD.services[1:]),
+    ]
+    for claim, others in claims:
+        _refused(msgspec.structs.replace(GOOD, services=[claim, *others]), Code.BAD_ENROLMENT)
+    _refused(msgspec.structs.replace(GOOD, services=[*GOOD.services, GATEWAY, GATEWAY]), Code.BAD_ENROLMENT)
+
+
+def test_the_gateway_key_is_none_of_the_other_keys() -> None:
+    claim = msgspec.structs.replace(GATEWAY.claim, signing_key=HAENAM.wallet.public)
+    services = [*GOOD.services, sign_claim(claim, HAENAM.wallet)]
+    _refused(msgspec.structs.replace(GOOD, services=services), Code.KEY_REUSED)
+        msgspec.structs.replace(GOOD, services=[*GOOD.services, sign_claim(claim, HAENAM.wallet)]), Code.KEY_REUSED
+    )
 
 
 def test_a_service_in_an_application_is_in_its_fingerprint() -> None:

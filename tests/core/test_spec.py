@@ -19,6 +19,7 @@ from minervas_core.encoding import encode, encode_untyped, sha256_hex
 from minervas_core.errors import Code
 from minervas_core.genesis import Parameters
 from minervas_core.identifiers import MEMBER_PATTERN
+from minervas_core.market import records
 from minervas_core.rights import PEER_GOSSIP
 from tools.vectors.fixtures import BLOCK_2
 
@@ -167,9 +168,15 @@ def test_every_code_that_is_mentioned_exists(file: str) -> None:
         "block_w",
         "block_d",
         "wrong_",
+        "statement_",
+        "lot_",
+        "order_",
+        "meter_",
+        "channel_u",
+        "channel_t",
     )
     suspects = {word for word in words if word.startswith(prefixes)}
-    assert suspects - {"tx_root", "tx_status"} <= {str(code) for code in Code}
+    assert suspects - {"tx_root", "tx_status", "wrong_slave"} <= {str(code) for code in Code}
 
 
 # words
@@ -198,14 +205,40 @@ def test_every_purpose_of_a_signature_is_listed() -> None:
         ("genesis.md", "field of the body", genesis.GenesisBody),
         ("membership.md", "field of a claim", enrolment.ServiceClaim),
         ("transactions.md", "field", transactions.Membership),
+        ("transactions.md", "field of a statement", metering.Generation),
+        ("transactions.md", "field of an offer", records.Offer),
+        ("transactions.md", "field of a bid", records.Bid),
+        ("transactions.md", "field of a cancellation", records.Cancel),
+        ("metering.md", "field of a meter", records.MeterDeclaration),
+        ("metering.md", "field of a reading", metering.Reading),
+        ("metering.md", "field of a batch", metering.ReadingBatchBody),
+        ("market.md", "field", records.Order),
     ],
 )
 def test_every_field_is_explained(file: str, heading: str, kind: type[msgspec.Struct]) -> None:
     table = re.search(rf"^\| {heading} \|.*?\n((?:\|.*\n)+)", PROSE[file], flags=re.MULTILINE)
     assert table is not None
-    told = set(re.findall(r"^\| `(\w+)` \|", table[1], flags=re.MULTILINE))
-    own = {"change"} if kind is transactions.Membership else {"type"}
-    assert told - {"type"} == set(kind.__struct_fields__) - own
+    first_cells = re.findall(r"^\| (`.*?`) \|", table[1], flags=re.MULTILINE)
+    told = {name for cell in first_cells for name in re.findall(r"`(\w+)`", cell)}
+    common = {"network", "sender", "salt", "expires_height"}
+    elsewhere = (
+        {"change"} if kind is transactions.Membership else common if common <= set(kind.__struct_fields__) else set()
+    )
+    assert told - {"type"} == set(kind.__struct_fields__) - elsewhere
+
+
+@pytest.mark.parametrize(
+    ("table", "kind"),
+    [
+        ("meters", records.Meter),
+        ("registers", records.Register),
+        ("lots", records.Lot),
+        ("obligations", records.Obligation),
+    ],
+)
+def test_every_field_of_the_market_is_named(table: str, kind: type[msgspec.Struct]) -> None:
+    (row,) = [cells[2] for cells in rows("market.md", 3) if cells[0] == f"`{table}`"]
+    assert set(re.findall(r"`(\w+)`", row)) == set(kind.__struct_fields__)
 
 
 def test_the_grammar_of_names_is_the_one_of_the_code() -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from minervas_core import enrolment, genesis, messages, node_market_messages, node_messages
+from minervas_core import enrolment, genesis, messages, metering, node_market_messages, node_messages
 from minervas_core.blocks import (
     block_signature_is_valid,
     block_signing_body,
@@ -21,7 +20,7 @@ from minervas_core.box import BoxKey, load_box_public
 from minervas_core.chain import Chain
 from minervas_core.difficulty import next_difficulty
 from minervas_core.encoding import Record, decode, decode_untyped, encode, encode_untyped, sha256_hex
-from minervas_core.errors import Code, MinervasError
+from minervas_core.errors import Code
 from minervas_core.frames import SenderKey, parse_frame, seal_gossip, seal_node
 from minervas_core.genesis import Parameters, load_genesis
 from minervas_core.identifiers import check_member_id, parse_principal
@@ -32,20 +31,16 @@ from minervas_core.rights import rights_for
 from minervas_core.state import BlockUndo
 from minervas_core.topics import InboxTopic, MeshTopic, matches, parse_topic
 from minervas_core.transactions import check_signature, decode_transaction
+from tests.support.market_vectors import batch, derived_lot, market_history, refused_batch, root_of_readings
+from tests.support.vector_files import FILES, SPEC, Case, bytes_of, code_of
 from tools.vectors.bus_cases import may
 from tools.vectors.files import vector_files
 from tools.vectors.fixtures import MEMBERS, MOKPO, NETWORK
 from tools.vectors.frame_cases import judge
 from tools.vectors.message_cases import judge_application, judge_hello
 
-SPEC = Path(__file__).parents[2] / "spec"
 LARGE = 2_000_000
 GENERATED = vector_files()
-
-Case = dict[str, Any]
-FILES: dict[str, dict[str, Any]] = {
-    path.stem: json.loads(path.read_text("ascii")) for path in sorted((SPEC / "vectors").glob("*.json"))
-}
 
 
 @pytest.mark.parametrize("name", GENERATED)
@@ -74,21 +69,6 @@ def _all_cases() -> Iterator[tuple[str, str, Case]]:
 def _ids(found: tuple[str, str, Case]) -> str:
     name, section, case = found
     return f"{name}-{section}-{case['name']}".encode("ascii", "backslashreplace").decode()
-
-
-def bytes_of(case: Case) -> bytes:
-    """Bytes of a refused case; blanks at the end may only be counted."""
-    blanks: int = case.get("then_blanks", 0)
-    return bytes.fromhex(case["bytes_hex"]) + b" " * blanks
-
-
-def code_of(action: Callable[[], object]) -> str | None:
-    """The code with which an action refuses."""
-    try:
-        action()
-    except MinervasError as error:
-        return str(error.code)
-    return None
 
 
 def accepted_value(case: Case) -> None:
@@ -216,7 +196,7 @@ def refused_block(case: Case) -> None:
 
 
 def sample(case: Case) -> None:
-    kinds = {**vars(enrolment), **vars(messages), **vars(node_messages), **vars(node_market_messages)}
+    kinds = {**vars(enrolment), **vars(messages), **vars(node_messages), **vars(node_market_messages), **vars(metering)}
     data = bytes.fromhex(case["canonical_hex"])
     value: Record = decode(data, kinds[case["type"]], max_bytes=LARGE)
     assert encode(value) == data == encode_untyped(case["value"])
@@ -256,6 +236,11 @@ def application(case: Case) -> None:
     handed_in = decode(bytes.fromhex(case["canonical_hex"]), enrolment.Application, max_bytes=LARGE)
     assert enrolment.application_fingerprint(handed_in) == case["fingerprint"]
     assert json.loads(encode(enrolment.check_application(handed_in))) == case["keys"]
+    declared = [
+        {"gateway": gateway, "meter": json.loads(encode(meter))}
+        for gateway, meter in enrolment.declared_meters(handed_in)
+    ]
+    assert declared == case["meters"]
 
 
 def refused_application(case: Case) -> None:
@@ -379,6 +364,13 @@ CHECKS: dict[str, dict[str, Callable[[Case], None]]] = {
     "topics": {"names": name, "topics": topic, "filters": topic_filter},
     "rights": {"tries": right},
     "chain": {"histories": history},
+    "market": {"histories": market_history, "derived_lots": derived_lot},
+    "metering": {
+        "samples": sample,
+        "batches": batch,
+        "refused_batches": refused_batch,
+        "roots": root_of_readings,
+    },
 }
 
 

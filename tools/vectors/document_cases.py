@@ -39,6 +39,7 @@ from tools.vectors.fixtures import (
     BLOCK_3,
     GENESIS,
     GENESIS_BODY,
+    HAENAM,
     KIM,
     MEMBERS,
     MOKPO,
@@ -48,6 +49,7 @@ from tools.vectors.fixtures import (
     seed,
 )
 from tools.vectors.format import Case, refused
+from tools.vectors.market_fixtures import BALCONY_OF_MOKPO, BID, CANCEL, FIRST_STATEMENT, OFFER, offer
 
 Document = dict[str, Any]
 Change = Callable[[Document], object]
@@ -140,10 +142,16 @@ def _resigned(change: Change, key: SigningKey = AUTHORITY, *, purpose: str = GEN
 
 
 def transaction_cases() -> list[Case]:
-    """Membership transactions with id and signature."""
+    """Transactions of every type with id and signature."""
     return [
         *(_transaction(f"admit {who.member}", tx) for who, tx in zip(MEMBERS, ADMISSIONS, strict=True)),
         _transaction(f"revoke {KIM.member}", REVOCATION),
+        _transaction("register a meter", BALCONY_OF_MOKPO),
+        _transaction("generation", FIRST_STATEMENT),
+        _transaction("offer", OFFER),
+        _transaction("offer for one buyer", offer(HAENAM, [FIRST_STATEMENT.id], 0, buyer=KIM.member)),
+        _transaction("bid", BID),
+        _transaction("cancel", CANCEL),
     ]
 
 
@@ -198,7 +206,35 @@ def refused_transaction_cases() -> list[Case]:
         "not JSON": raw[:-1],
         "no bytes": b"",
     }
-    return refused(faults, _judge_transaction)
+    return refused(faults | _market_faults(), _judge_transaction)
+
+
+def _market_faults() -> dict[str, bytes]:
+    """Forms that no metering or market transaction has."""
+    meter, stated, offered, wanted = (each.raw for each in (BALCONY_OF_MOKPO, FIRST_STATEMENT, OFFER, BID))
+    channel = {"name": "x", "rated_w": 1}
+    return {
+        "meter without channels": changed(meter, put("body", "change", "meter", "channels", value=[])),
+        "meter with 33 channels": changed(meter, put("body", "change", "meter", "channels", value=[channel] * 33)),
+        "channel of 0 W": changed(meter, put("body", "change", "meter", "channels", 0, "rated_w", value=0)),
+        "register step of 0": changed(meter, put("body", "change", "meter", "register_step_wh", value=0)),
+        "meter id with a slash": changed(meter, put("body", "change", "meter", "meter", value="a/b")),
+        "negative register": changed(stated, put("body", "start", "register_wh", value=-1)),
+        "statement without its start": changed(stated, drop("body", "start")),
+        "statement with its energy": changed(stated, put("body", "energy_wh", value=900)),
+        "offer of no lots": changed(offered, put("body", "lots", value=[])),
+        "offer of 101 lots": changed(offered, put("body", "lots", value=["00" * 32] * 101)),
+        "offer at a negative price": changed(offered, put("body", "price_micro", value=-1)),
+        "offer with a smallest fill of 0": changed(offered, put("body", "smallest_wh", value=0)),
+        "offer for a buyer that cannot be": changed(offered, put("body", "buyer", value="Kim")),
+        "offer without a buyer field": changed(offered, drop("body", "buyer")),
+        "bid for 0 Wh": changed(wanted, put("body", "energy_wh", value=0)),
+        "bid for -10 Wh": changed(wanted, put("body", "energy_wh", value=-10)),
+        "bid for 2^53 Wh": changed(wanted, put("body", "energy_wh", value=2**53)),
+        "bid for half a Wh": wanted.replace(b'"energy_wh":300', b'"energy_wh":300.5'),
+        "bid changed after signing": changed(wanted, put("body", "price_micro", value=1)),
+        "bid with a seller": changed(wanted, put("body", "member", value="haenam-farm")),
+    }
 
 
 def _foreign_signature() -> str:

@@ -11,14 +11,17 @@ from tools.vectors import (
     document_cases,
     encoding_cases,
     frame_cases,
+    market_cases,
     merkle_cases,
     message_cases,
+    metering_cases,
     schemas,
     signature_cases,
     work_cases,
 )
 from tools.vectors.fixtures import GENESIS, NETWORK
 from tools.vectors.format import Plain, render
+from tools.vectors.market_samples import reading_samples
 from tools.vectors.samples import all_node_samples, enrolment_samples, gossip_samples
 
 
@@ -64,6 +67,7 @@ def _contents() -> dict[str, Mapping[str, Plain]]:
         **_documents(),
         **_bus(),
         "chain": _chain(),
+        "market": _market(),
     }
 
 
@@ -77,6 +81,17 @@ def _chain() -> Mapping[str, Plain]:
     }
 
 
+def _market() -> Mapping[str, Plain]:
+    blocks, histories = market_cases.market_history_cases()
+    return {
+        "about": "Blocks that meter and trade, handed to a node in turn, and its market then (spec/market.md).",
+        "genesis_hex": GENESIS.raw.hex(),
+        "blocks": blocks,
+        "derived_lots": market_cases.derived_lot_cases(),
+        "histories": histories,
+    }
+
+
 def _documents() -> dict[str, Mapping[str, Plain]]:
     return {
         "genesis": {
@@ -85,7 +100,7 @@ def _documents() -> dict[str, Mapping[str, Plain]]:
             "refused": document_cases.refused_genesis_cases(),
         },
         "transactions": {
-            "about": "Membership transactions: form, id and signature (spec/transactions.md).",
+            "about": "Transactions of every type: form, id and signature (spec/transactions.md).",
             "network": NETWORK,
             "accepted": document_cases.transaction_cases(),
             "refused": document_cases.refused_transaction_cases(),
@@ -131,6 +146,13 @@ def _bus() -> dict[str, Mapping[str, Plain]]:
         "node_messages": {
             "about": "Messages between the services of one node (spec/asyncapi.yaml).",
             "samples": message_cases.sample_cases(all_node_samples()),
+        },
+        "metering": {
+            "about": "Readings in batches, and their roots (spec/metering.md).",
+            "samples": message_cases.sample_cases(reading_samples()),
+            "batches": metering_cases.batch_cases(),
+            "refused_batches": metering_cases.refused_batch_cases(),
+            "roots": metering_cases.root_cases(),
         },
         "topics": {
             "about": "Names, topics and filters (spec/topics.md).",

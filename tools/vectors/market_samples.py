@@ -54,10 +54,14 @@ def _form(transaction: Transaction) -> Record:
     return TransactionForm(body=transaction.body, signature=transaction.signature)
 
 
+def reading_samples() -> dict[str, Record]:
+    """What a gateway publishes, by name of the sample."""
+    return {"ReadingBatch": BATCH}
+
+
 def metering_samples() -> dict[str, Record]:
     """What a gateway publishes, and the transactions of metering and market, by name of the sample."""
-    return {
-        "ReadingBatch": BATCH,
+    return reading_samples() | {
         "TransactionForm, register_meter": _form(BALCONY_OF_MOKPO),
         "TransactionForm, register_meter of an array": _form(ROOF_OF_HAENAM),
         "TransactionForm, generation": _form(FIRST_STATEMENT),

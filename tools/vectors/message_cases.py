@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 
+import msgspec
+from msgspec import UNSET
+
 from minervas_core.encoding import Record, decode, encode, sha256_hex
 from minervas_core.enrolment import (
     NO_NETWORK,
@@ -12,9 +15,12 @@ from minervas_core.enrolment import (
     ServiceClaim,
     application_fingerprint,
     check_application,
+    declared_meters,
+    sign_claim,
 )
 from minervas_core.enrolment import PURPOSE as ENROLMENT_PURPOSE
-from minervas_core.keys import signing_bytes
+from minervas_core.keys import SigningKey, signing_bytes
+from minervas_core.market.records import MeterDeclaration
 from minervas_core.messages import (
     MAX_HELLO_BYTES,
     GetBodies,
@@ -32,7 +38,8 @@ from minervas_core.messages import (
 from tools.vectors.document_cases import changed, drop, put
 from tools.vectors.fixtures import HAENAM, KIM, MOKPO, NETWORK, OTHER_NETWORK, hello, seed, sender_key
 from tools.vectors.format import Case, refused
-from tools.vectors.samples import SERVICES, application, key_request, sender_key_message, service_enrolment
+from tools.vectors.market_fixtures import PANELS, gateway_key
+from tools.vectors.samples import ALL_SERVICES, application, key_request, sender_key_message, service_enrolment
 
 MAX_BYTES = 65_536
 
@@ -220,7 +227,7 @@ def refused_sender_key_cases() -> list[Case]:
 def claim_cases() -> list[Case]:
     """Claims of a member's services, signed by the keys that they name."""
     cases: list[Case] = []
-    for service in SERVICES:
+    for service in ALL_SERVICES:
         enrolled = service_enrolment(HAENAM, service)
         cases.append(
             {
@@ -236,14 +243,22 @@ def claim_cases() -> list[Case]:
 
 def application_cases() -> list[Case]:
     """An application with its fingerprint and the keys that it would register."""
-    handed_in = application(HAENAM)
+    applications = {
+        HAENAM.member: application(HAENAM),
+        f"{HAENAM.member} with a meter-gateway": application(HAENAM, ALL_SERVICES),
+    }
     return [
         {
-            "name": HAENAM.member,
+            "name": name,
             "canonical_hex": encode(handed_in).hex(),
             "fingerprint": application_fingerprint(handed_in),
             "keys": json.loads(encode(check_application(handed_in))),
+            "meters": [
+                {"gateway": gateway, "meter": json.loads(encode(meter))}
+                for gateway, meter in declared_meters(handed_in)
+            ],
         }
+        for name, handed_in in applications.items()
     ]
 
 
@@ -281,7 +296,40 @@ def refused_application_cases() -> list[Case]:
         "name of 201 characters": changed(raw, put("name", value="a" * 201)),
         "unknown field": changed(raw, put("extra", value=1)),
     }
+    services = {
+        "two meter-gateways": [ledger, _gateway(PANELS), _gateway(), miner, peer],
+        "meter-gateway without a list of meters": [ledger, _gateway(None), miner, peer],
+        "two meters of one id": [ledger, _gateway(PANELS, PANELS), miner, peer],
+        "two channels of one name": [ledger, _gateway(_twins()), miner, peer],
+        "65 meters": [ledger, _gateway(*[PANELS] * 65), miner, peer],
+        "ledger with meters": [_metering_ledger(), miner, peer],
+        "wallet as gateway key": [ledger, _gateway(PANELS, key=HAENAM.wallet), miner, peer],
+    }
+    faults |= {name: changed(raw, put("services", value=value)) for name, value in services.items()}
     return refused(faults, judge_application)
+
+
+def _gateway(*meters: MeterDeclaration | None, key: SigningKey | None = None) -> object:
+    """A meter-gateway's claim with these meters, properly signed; without a list for None."""
+    signer = key or gateway_key(HAENAM)
+    listed = [meter for meter in meters if meter is not None]
+    claim = ServiceClaim(
+        member=HAENAM.member,
+        service="meter-gateway",
+        csr="x",
+        signing_key=signer.public,
+        meters=UNSET if None in meters else listed,
+    )
+    return json.loads(encode(sign_claim(claim, signer)))
+
+
+def _twins() -> MeterDeclaration:
+    return msgspec.structs.replace(PANELS, channels=[PANELS.channels[0]] * 2)
+
+
+def _metering_ledger() -> object:
+    claim = msgspec.structs.replace(service_enrolment(HAENAM, "ledger").claim, meters=[PANELS])
+    return json.loads(encode(sign_claim(claim, HAENAM.vote)))
 
 
 def _borrowed() -> object:

@@ -43,6 +43,7 @@ NOW_MS = START_MS + 10_000
 ROSTER_HASH = sha256_hex(b"a roster")
 Service = Literal["ledger", "miner", "peer", "meter-gateway"]
 SERVICES: tuple[Service, ...] = ("ledger", "miner", "peer")
+ALL_SERVICES: tuple[Service, ...] = (*SERVICES, "meter-gateway")
 CSR = "-----BEGIN CERTIFICATE REQUEST-----\nMIIBsamplesample\n-----END CERTIFICATE REQUEST-----\n"
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIBsamplesample\n-----END CERTIFICATE-----\n"
 
@@ -275,7 +276,7 @@ def enrolment_samples() -> dict[str, Record]:
         "ServiceEnrolment": service_enrolment(HAENAM, "peer"),
         "ServiceEnrolment, meter-gateway": service_enrolment(HAENAM, "meter-gateway"),
         "Application": handed_in,
-        "Application with a meter-gateway": application(HAENAM, (*SERVICES, "meter-gateway")),
+        "Application with a meter-gateway": application(HAENAM, ALL_SERVICES),
         "ApplicationReceipt": enrolment.ApplicationReceipt(
             application_id=application_id, token=seed("token").hex(), fingerprint=fingerprint
         ),

@@ -1,0 +1,305 @@
+"""The market's vectors checked by a second market that shares no code with the protocol: written from spec/market.md.
+
+It keeps plain dictionaries and looks at every order each time. Signatures, work and roster are left to the other tests.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FILE = json.loads((Path(__file__).parents[2] / "spec" / "vectors" / "market.json").read_text("ascii"))
+GENESIS: dict[str, Any] = json.loads(bytes.fromhex(FILE["genesis_hex"]))["body"]
+PARAMETERS: dict[str, Any] = GENESIS["parameters"]
+BLOCKS: dict[str, dict[str, Any]] = {label: json.loads(bytes.fromhex(raw)) for label, raw in FILE["blocks"].items()}
+GROUPS = ["membership", "generation", "cancel", "offer", "bid"]
+LIMIT = 2**53
+
+Row = dict[str, Any]
+
+
+class Refused(Exception):
+    """With the code."""
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def canonical(value: object) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def id_of(body: Row) -> str:
+    return sha256(b"minervas/v1/transaction\0" + body["network"].encode() + canonical(body))
+
+
+def hash_of(header: Row) -> str:
+    rest = dict(header)
+    nonce = bytes.fromhex(rest.pop("nonce"))
+    return sha256(hashlib.sha256(canonical(rest)).digest() + nonce)
+
+
+def refuse_if(broken: bool, code: str) -> None:
+    if broken:
+        raise Refused(code)
+
+
+class Ledger:
+    """Members, market and trades after a block."""
+
+    def __init__(self) -> None:
+        self.time_ms: int = GENESIS["created_ms"]
+        self.members: dict[str, Row] = {}
+        self.revoked: set[str] = set()
+        self.seen: set[str] = set()
+        self.meters: dict[str, Row] = {}
+        self.registers: dict[str, Row] = {}
+        self.lots: dict[str, Row] = {}
+        self.orders: dict[str, Row] = {}
+        self.obligations: dict[str, Row] = {}
+        self.trades: list[Row] = []
+
+    def tables(self) -> dict[str, dict[str, Row]]:
+        found = {name: getattr(self, name) for name in ("lots", "meters", "obligations", "orders", "registers")}
+        return {name: rows for name, rows in found.items() if rows}
+
+    def add(self, block: Row) -> None:
+        header = block["header"]
+        self.height, self.fills, self.placed = header["height"], 0, 0
+        for order_id in [key for key, order in self.orders.items() if order["valid_until_ms"] <= self.time_ms]:
+            self.close(order_id)
+        waiting = [key for key, order in self.orders.items() if order["waiting"]]
+        for order_id in sorted(waiting, key=self.age):
+            if order_id in self.orders:
+                self.orders[order_id]["waiting"] = False
+                self.match(order_id)
+        bodies = [each["body"] for each in block["transactions"]]
+        keys = [self.place_in_block(body) for body in bodies]
+        refuse_if(keys != sorted(keys), "block_tx_order")
+        for body in bodies:
+            refuse_if(id_of(body) in self.seen, "tx_duplicate")
+            getattr(self, body["type"])(id_of(body), body, header["time_ms"])
+            self.seen.add(id_of(body))
+        self.time_ms = header["time_ms"]
+
+    def place_in_block(self, body: Row) -> tuple[int, str, int, str]:
+        group = GROUPS.index(body["type"])
+        if body["type"] == "generation":
+            return group, f"{body['member']}/{body['meter']}/{body['channel']}", body["start"]["time_ms"], id_of(body)
+        return group, "", 0, id_of(body)
+
+    def active(self, member: str) -> bool:
+        return member in self.members and member not in self.revoked
+
+    # transactions
+
+    def membership(self, tx_id: str, body: Row, _: int) -> None:
+        change = body["change"]
+        member = change["member"]
+        match change["action"]:
+            case "admit":
+                self.members[member] = change["keys"]
+            case "revoke":
+                self.revoked.add(member)
+                for order_id in [key for key, order in self.orders.items() if order["member"] == member]:
+                    self.close(order_id)
+            case "register_meter":
+                self.register_meter(member, change)
+
+    def register_meter(self, member: str, change: Row) -> None:
+        key, meter = change["gateway"], change["meter"]
+        refuse_if(key == "00" * 32, "bad_key")
+        refuse_if(key == GENESIS["authority"], "key_reused")
+        refuse_if(not self.active(member), "member_unknown")
+        names = [channel["name"] for channel in meter["channels"]]
+        refuse_if(len(set(names)) < len(names), "channel_twice")
+        refuse_if(f"{member}/{meter['meter']}" in self.meters, "meter_exists")
+        refuse_if(any(key in keys.values() for keys in self.members.values()), "key_reused")
+        refuse_if(any(m["gateway"] == key and m["member"] != member for m in self.meters.values()), "key_reused")
+        row = meter | {"member": member, "gateway": key, "registered_ms": self.time_ms}
+        self.meters[f"{member}/{meter['meter']}"] = row
+
+    def generation(self, tx_id: str, body: Row, time_ms: int) -> None:
+        start, end, member = body["start"], body["end"], body["member"]
+        energy, elapsed = end["register_wh"] - start["register_wh"], end["time_ms"] - start["time_ms"]
+        refuse_if(not self.active(member), "member_unknown")
+        refuse_if(elapsed <= 0 or energy < 0, "statement_order")
+        meter = self.meters.get(f"{member}/{body['meter']}")
+        if meter is None:
+            raise Refused("meter_unknown")
+        refuse_if(body["sender"] != meter["gateway"], "tx_wrong_sender")
+        rated = {channel["name"]: channel["rated_w"] for channel in meter["channels"]}
+        refuse_if(body["channel"] not in rated, "channel_unknown")
+        key = f"{member}/{body['meter']}/{body['channel']}"
+        first = {"time_ms": meter["registered_ms"], "since_ms": start["time_ms"], "minted_wh": 0}
+        last = self.registers.get(key, first)
+        refuse_if(start["time_ms"] < last["time_ms"], "statement_overlap")
+        begun = key in self.registers and not body["reset"]
+        same = (start["time_ms"], start["register_wh"]) == (last["time_ms"], last.get("register_wh"))
+        refuse_if(begun and not same, "statement_gap")
+        refuse_if(end["time_ms"] > time_ms, "statement_future")
+        power, step = rated[body["channel"]] * 11, meter["register_step_wh"]
+        refuse_if(energy > power * elapsed // 36_000_000 + step, "statement_rated_power")
+        in_all = power * (end["time_ms"] - last["since_ms"]) // 36_000_000 + step
+        refuse_if(energy > in_all - last["minted_wh"], "statement_rated_power")
+        totals = {"since_ms": last["since_ms"], "minted_wh": last["minted_wh"] + energy}
+        self.registers[key] = end | totals | {"statement": tx_id}
+        if energy:
+            self.lots[tx_id] = {"owner": member, "energy_wh": energy, "parent": tx_id, "origin": tx_id, "offer": ""}
+
+    def sender(self, body: Row) -> str:
+        for member, keys in self.members.items():
+            if keys["wallet"] == body["sender"] and self.active(member):
+                return member
+        raise Refused("member_unknown")
+
+    def offer(self, tx_id: str, body: Row, _: int) -> None:
+        member, lots = self.sender(body), body["lots"]
+        refuse_if(len(lots) > PARAMETERS["max_lots_per_offer"], "order_too_large")
+        refuse_if(len(set(lots)) < len(lots), "lot_twice")
+        for lot_id in lots:
+            refuse_if(lot_id not in self.lots, "lot_unknown")
+            refuse_if(self.lots[lot_id]["owner"] != member, "lot_not_owned")
+            refuse_if(self.lots[lot_id]["offer"] != "", "lot_offered")
+        energy = sum(self.lots[lot_id]["energy_wh"] for lot_id in lots)
+        terms = {"smallest_wh": body["smallest_wh"], "buyer": body["buyer"], "lots": list(lots)}
+        self.place(tx_id, member, body, terms | {"side": "offer", "energy_wh": energy})
+
+    def bid(self, tx_id: str, body: Row, _: int) -> None:
+        terms = {"smallest_wh": 1, "buyer": "", "lots": [], "side": "bid", "energy_wh": body["energy_wh"]}
+        self.place(tx_id, self.sender(body), body, terms)
+
+    def place(self, tx_id: str, member: str, body: Row, terms: Row) -> None:
+        energy = terms["energy_wh"]
+        refuse_if(energy < PARAMETERS["smallest_order_wh"], "order_too_small")
+        refuse_if(energy * body["price_micro"] >= LIMIT or energy >= LIMIT, "order_too_large")
+        refuse_if(body["valid_until_ms"] <= self.time_ms, "order_expired")
+        own = [order for order in self.orders.values() if order["member"] == member]
+        refuse_if(len(own) >= PARAMETERS["max_open_orders"], "order_limit")
+        for lot_id in terms["lots"]:
+            self.lots[lot_id]["offer"] = tx_id
+        fields = {name: body[name] for name in ("price_micro", "valid_until_ms")}
+        rest = {"member": member, "height": self.height, "index": self.placed, "waiting": False, "events": 0}
+        self.orders[tx_id] = terms | fields | rest
+        self.placed += 1
+        self.match(tx_id)
+
+    def cancel(self, tx_id: str, body: Row, _: int) -> None:
+        member = self.sender(body)
+        refuse_if(body["order"] not in self.orders, "order_unknown")
+        refuse_if(self.orders[body["order"]]["member"] != member, "order_not_owned")
+        self.close(body["order"])
+
+    def close(self, order_id: str) -> None:
+        for lot_id in self.orders.pop(order_id)["lots"]:
+            self.lots[lot_id]["offer"] = ""
+
+    # matching
+
+    def age(self, order_id: str) -> tuple[int, int]:
+        return self.orders[order_id]["height"], self.orders[order_id]["index"]
+
+    def match(self, entering: str) -> None:
+        side = self.orders[entering]["side"]
+        sign = 1 if side == "bid" else -1
+        others = [key for key, order in self.orders.items() if order["side"] != side]
+        for other in sorted(others, key=lambda key: (sign * self.orders[key]["price_micro"], *self.age(key))):
+            if entering not in self.orders:
+                return
+            offer_id, bid_id = (other, entering) if side == "bid" else (entering, other)
+            offer, bid = self.orders[offer_id], self.orders[bid_id]
+            if offer["price_micro"] > bid["price_micro"]:
+                return
+            strangers = offer["member"] != bid["member"] and offer["buyer"] in ("", bid["member"])
+            if not strangers or self.age(other) > self.age(entering):
+                continue
+            if self.fills == PARAMETERS["max_fills_per_block"]:
+                self.orders[entering]["waiting"] = True
+                return
+            self.fill(offer_id, bid_id, self.orders[other]["price_micro"])
+
+    def fill(self, offer_id: str, bid_id: str, price: int) -> None:
+        offer, bid = self.orders[offer_id], self.orders[bid_id]
+        energy = min(offer["energy_wh"], bid["energy_wh"])
+        pair = f"{bid['member']}/{offer['member']}"
+        owed = self.obligations.get(pair, {"amount_micro": 0, "energy_wh": 0})
+        after = {"amount_micro": owed["amount_micro"] + energy * price, "energy_wh": owed["energy_wh"] + energy}
+        if (energy < offer["smallest_wh"] and energy < offer["energy_wh"]) or max(after.values()) >= LIMIT:
+            return
+        self.obligations[pair] = after
+        trade = {
+            "height": self.height,
+            "position": self.fills,
+            "offer": offer_id,
+            "bid": bid_id,
+            "seller": offer["member"],
+            "buyer": bid["member"],
+            "energy_wh": energy,
+            "price_micro": price,
+            "amount_micro": energy * price,
+            "lots": self.deliver(offer_id, bid_id, energy),
+        }
+        self.trades.append(trade)
+        self.fills += 1
+        for order_id in (offer_id, bid_id):
+            self.orders[order_id]["energy_wh"] -= energy
+            if self.orders[order_id]["energy_wh"] == 0:
+                del self.orders[order_id]
+
+    def deliver(self, offer_id: str, bid_id: str, energy: int) -> list[str]:
+        offer, delivered = self.orders[offer_id], []
+        while energy:
+            taken = offer["lots"].pop(0)
+            lot = self.lots.pop(taken)
+            part = min(energy, lot["energy_wh"])
+            delivered.append(self.derive(offer_id, bid_id))
+            sold = {"owner": self.orders[bid_id]["member"], "energy_wh": part, "parent": taken, "offer": ""}
+            self.lots[delivered[-1]] = lot | sold
+            if part < lot["energy_wh"]:
+                left = self.derive(offer_id, "")
+                self.lots[left] = lot | {"energy_wh": lot["energy_wh"] - part, "parent": taken}
+                offer["lots"].insert(0, left)
+            energy -= part
+        return delivered
+
+    def derive(self, offer_id: str, bid_id: str) -> str:
+        event = self.orders[offer_id]["events"]
+        self.orders[offer_id]["events"] += 1
+        return sha256(b"minervas/v1/lot\0" + f"{offer_id}/{bid_id}/{event}".encode())
+
+
+@pytest.mark.parametrize("history", FILE["histories"], ids=lambda history: history["name"])
+def test_history(history: Row) -> None:
+    genesis_hash = sha256(b"minervas/v1/genesis\0" + GENESIS["network"].encode() + canonical(GENESIS))
+    ledgers = {genesis_hash: Ledger()}
+    for step in history["steps"]:
+        block = BLOCKS[step["block"]]
+        ledger = copy.deepcopy(ledgers[block["header"]["prev"]])
+        if step["code"] is None:
+            ledger.add(block)
+            ledgers[hash_of(block["header"])] = ledger
+        else:
+            with pytest.raises(Refused, match=f"^{step['code']}$"):
+                ledger.add(block)
+        if "market" in step:
+            assert ledgers[step["tip"]].tables() == step["market"]
+            assert ledgers[step["tip"]].trades == step["trades"]
+
+
+def test_derived_lots() -> None:
+    for case in FILE["derived_lots"]:
+        text = f"{case['offer']}/{case['bid']}/{case['event']}"
+        assert sha256(b"minervas/v1/lot\0" + text.encode()) == case["id"]
+
+
+def test_the_histories_show_trades_waiting_orders_and_a_changed_branch() -> None:
+    steps = [step for history in FILE["histories"] for step in history["steps"]]
+    assert sum(len(step.get("trades", [])) for step in steps) > 20
+    assert any(order["waiting"] for step in steps for order in step.get("market", {}).get("orders", {}).values())
+    assert len({step["code"] for step in steps}) > 20

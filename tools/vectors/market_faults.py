@@ -1,0 +1,159 @@
+"""Blocks with the one fault that their name says, upon block 3 of the trading histories."""
+
+from __future__ import annotations
+
+from minervas_core.market.records import Channel, MeterDeclaration
+from minervas_core.transactions import Transaction
+from tools.vectors.chain_blocks import revoke
+from tools.vectors.chain_cases import Step
+from tools.vectors.fixtures import AUTHORITY, BLOCK_1, HAENAM, KIM, MOKPO, OUTSIDER
+from tools.vectors.market_fixtures import (
+    FIRST_STATEMENT,
+    OFFER,
+    PANELS,
+    bid,
+    cancel,
+    gateway_key,
+    offer,
+    register_meter,
+    statement,
+)
+from tools.vectors.market_histories import BOUGHT, FIRST_LOT, LOTS, METERS, SECOND_LOT, grown
+
+Contents = dict[str, tuple[list[tuple[Transaction, ...]], str]]
+"""Transactions of each block, of which the last is refused, and its code."""
+
+LARGEST = 2**53 - 1
+
+
+def market_faults() -> dict[str, list[Step]]:
+    """Histories by name; the last block of each is refused."""
+    found: dict[str, list[Step]] = {}
+    for name, (contents, code) in (_meters() | _statements() | _offers() | _bids() | _cancellations()).items():
+        *good, bad = grown(*contents)
+        steps = [Step(block, "connected") for block in (BLOCK_1, METERS, LOTS, *good)]
+        found[f"refused: {name}"] = [*steps, Step(bad, "refused", code)]
+    return found
+
+
+def _meters() -> Contents:
+    barn = MeterDeclaration(meter="barn", model="sdm630", channels=PANELS.channels, register_step_wh=1)
+    twins = MeterDeclaration(
+        meter="barn", model="sdm630", channels=[Channel(name="x", rated_w=1)] * 2, register_step_wh=1
+    )
+    return {
+        "a meter is registered twice": ([(register_meter(MOKPO, PANELS, name="again"),)], "meter_exists"),
+        "a meter of nobody": ([(register_meter(OUTSIDER, barn),)], "member_unknown"),
+        "a meter of a revoked member": ([(revoke(KIM, "m"),), (register_meter(KIM, barn),)], "member_unknown"),
+        "two channels of one name": ([(register_meter(KIM, twins),)], "channel_twice"),
+        "a gateway key of another member": (
+            [(register_meter(KIM, barn, gateway=gateway_key(MOKPO).public),)],
+            "key_reused",
+        ),
+        "a wallet as gateway key": ([(register_meter(KIM, barn, gateway=KIM.wallet.public),)], "key_reused"),
+        "the authority as gateway": ([(register_meter(KIM, barn, gateway=AUTHORITY.public),)], "key_reused"),
+        "a gateway key of small order": ([(register_meter(KIM, barn, gateway="00" * 32),)], "bad_key"),
+    }
+
+
+def _panel(start: tuple[int, int], end: tuple[int, int], *, reset: bool = False) -> Transaction:
+    """A statement of a panel of 120 W."""
+    return statement(MOKPO, start, end, meter="balcony", channel="ch2", reset=reset)
+
+
+def _statements() -> Contents:
+    end = (2_500, 2_400)
+    wrong_key = statement(HAENAM, end, (3_000, 2_500), key=gateway_key(MOKPO))
+    by_wallet = statement(HAENAM, end, (3_000, 2_500), key=HAENAM.wallet)
+    two_steps = (
+        _panel((1_000, 5), (1_001, 6)),
+        _panel((1_001, 6), (1_002, 7)),
+    )
+    two_resets = (
+        _panel((1_000, 5), (1_001, 6)),
+        _panel((1_001, 0), (1_002, 1), reset=True),
+    )
+    return {
+        "above rated power": ([(statement(HAENAM, end, (2_600, 2_400 + 121)),)], "statement_rated_power"),
+        "a register step for each of two statements": ([two_steps], "statement_rated_power"),
+        "a register step for each of two resets": ([two_resets], "statement_rated_power"),
+        "overlapping in time": ([(statement(HAENAM, (2_499, 2_400), (3_000, 2_500)),)], "statement_overlap"),
+        "stated twice": ([(statement(HAENAM, (1_500, 1_900), end, name="again"),)], "statement_overlap"),
+        "a reset back in time": (
+            [(statement(HAENAM, (2_000, 0), (3_000, 100), reset=True),)],
+            "statement_overlap",
+        ),
+        "before registration": ([(_panel((-1, 0), (1_000, 0)),)], "statement_overlap"),
+        "a gap in time": ([(statement(HAENAM, (2_501, 2_400), (3_000, 2_500)),)], "statement_gap"),
+        "a gap in the register": ([(statement(HAENAM, (2_500, 2_401), (3_000, 2_500)),)], "statement_gap"),
+        "of the future": ([(statement(HAENAM, end, (6_001, 2_500)),)], "statement_future"),
+        "time stands still": ([(statement(HAENAM, end, (2_500, 2_401)),)], "statement_order"),
+        "a falling register": ([(statement(HAENAM, end, (3_000, 2_399)),)], "statement_order"),
+        "by the gateway of another member": ([(wrong_key,)], "tx_wrong_sender"),
+        "by the owner's wallet": ([(by_wallet,)], "tx_wrong_sender"),
+        "of an unknown meter": ([(statement(HAENAM, end, (3_000, 2_500), meter="barn"),)], "meter_unknown"),
+        "of an unknown channel": ([(statement(HAENAM, end, (3_000, 2_500), channel="ac"),)], "channel_unknown"),
+        "of a revoked member": (
+            [(revoke(HAENAM, "s"),), (statement(HAENAM, end, (3_000, 2_500)),)],
+            "member_unknown",
+        ),
+        "the same transaction again": ([(FIRST_STATEMENT,)], "tx_duplicate"),
+    }
+
+
+def _offers() -> Contents:
+    too_many = [FIRST_LOT, SECOND_LOT, "01" * 32, "02" * 32]
+    small = statement(HAENAM, (2_500, 2_400), (3_000, 2_409))
+    ended = LOTS.header.time_ms
+    return {
+        "an offer of a lot that does not exist": ([(offer(HAENAM, ["00" * 32], 10),)], "lot_unknown"),
+        "an offer of a lot of another member": ([(offer(KIM, [FIRST_LOT], 10),)], "lot_not_owned"),
+        "an offer of a lot already sold": (
+            [(OFFER,), (bid(KIM, 900, 142_600),), (offer(HAENAM, [FIRST_LOT], 10),)],
+            "lot_unknown",
+        ),
+        "an offer of a lot that was bought in part": (
+            [(OFFER,), (bid(KIM, 300, 150_000),), (offer(HAENAM, [BOUGHT], 10),)],
+            "lot_not_owned",
+        ),
+        "a lot in two offers": ([(OFFER,), (offer(HAENAM, [FIRST_LOT], 10),)], "lot_offered"),
+        "a lot twice in an offer": ([(offer(HAENAM, [FIRST_LOT, FIRST_LOT], 10),)], "lot_twice"),
+        "an offer of four lots where three are allowed": ([(offer(HAENAM, too_many, 10),)], "order_too_large"),
+        "an offer of 9 Wh": ([(small, offer(HAENAM, [small.id], 10))], "order_too_small"),
+        "an offer at a huge price": ([(offer(HAENAM, [FIRST_LOT], LARGEST // 900 + 1),)], "order_too_large"),
+        "an offer whose validity is over": (
+            [(offer(HAENAM, [FIRST_LOT], 10, valid_until_ms=ended),)],
+            "order_expired",
+        ),
+        "an offer of a stranger": ([(offer(OUTSIDER, [FIRST_LOT], 10),)], "member_unknown"),
+        "an offer of a revoked member": ([(revoke(HAENAM, "o"),), (OFFER,)], "member_unknown"),
+    }
+
+
+def _bids() -> Contents:
+    three = tuple(bid(KIM, 10, 1, name=str(n)) for n in range(3))
+    return {
+        "a bid for 9 Wh": ([(bid(KIM, 9, 10),)], "order_too_small"),
+        "a bid that reaches 2^53": ([(bid(KIM, 2**50, 8),)], "order_too_large"),
+        "a bid whose validity is over": (
+            [(bid(KIM, 10, 10, valid_until_ms=LOTS.header.time_ms),)],
+            "order_expired",
+        ),
+        "a fourth open order where three are allowed": ([three, (bid(KIM, 10, 1, name="3"),)], "order_limit"),
+        "a bid of a stranger": ([(bid(OUTSIDER, 10, 10),)], "member_unknown"),
+    }
+
+
+def _cancellations() -> Contents:
+    return {
+        "a cancellation of nothing": ([(cancel(HAENAM, "00" * 32),)], "order_unknown"),
+        "a cancellation of another's order": ([(OFFER,), (cancel(KIM, OFFER.id),)], "order_not_owned"),
+        "a cancellation of a filled order": (
+            [(OFFER,), (bid(KIM, 900, 142_600),), (cancel(HAENAM, OFFER.id),)],
+            "order_unknown",
+        ),
+        "a second cancellation": (
+            [(OFFER,), (cancel(HAENAM, OFFER.id),), (cancel(HAENAM, OFFER.id, "again"),)],
+            "order_unknown",
+        ),
+    }

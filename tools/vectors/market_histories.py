@@ -1,0 +1,144 @@
+"""Histories of metering and trading without faults."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from minervas_core.blocks import Block
+from minervas_core.market.matching import derived_lot_id
+from minervas_core.transactions import Membership, Revoke, Transaction
+from tools.vectors.chain_blocks import revoke, upon
+from tools.vectors.chain_cases import Step
+from tools.vectors.fixtures import BLOCK_1, HAENAM, KIM, MEMBERS, MOKPO, MemberKeys
+from tools.vectors.market_fixtures import (
+    BALCONY_OF_MOKPO,
+    BID,
+    CANCEL,
+    FIRST_STATEMENT,
+    OFFER,
+    ROOF_OF_HAENAM,
+    SECOND_STATEMENT,
+    bid,
+    cancel,
+    offer,
+    statement,
+)
+
+METERS = upon(BLOCK_1, HAENAM, ROOF_OF_HAENAM, BALCONY_OF_MOKPO)
+"""Block 2: both meters are registered."""
+
+LOTS = upon(METERS, MOKPO, FIRST_STATEMENT, SECOND_STATEMENT)
+"""Block 3: two lots of Haenam, of 900 and 500 Wh."""
+
+FIRST_LOT, SECOND_LOT = FIRST_STATEMENT.id, SECOND_STATEMENT.id
+BOUGHT = derived_lot_id(OFFER.id, BID.id, 0)
+
+
+def grown(*contents: tuple[Transaction, ...], on: Block = LOTS) -> list[Block]:
+    """A block for each list of transactions, one upon the other, mined in turn."""
+    blocks, revoked = [on], set[str]()
+    for transactions in contents:
+        changes = [each.body.change for each in transactions if isinstance(each.body, Membership)]
+        revoked |= {change.member for change in changes if isinstance(change, Revoke)}
+        blocks.append(upon(blocks[-1], _next_miner(blocks[-1], revoked), *transactions))
+    return blocks[1:]
+
+
+def _next_miner(last: Block, revoked: set[str]) -> MemberKeys:
+    """The active members in turn; nobody mines two blocks in a row."""
+    in_turn = [MEMBERS[(last.header.height + 1 + n) % 3] for n in range(3)]
+    return next(who for who in in_turn if who.member not in revoked | {last.header.miner})
+
+
+def line(*contents: tuple[Transaction, ...]) -> list[Step]:
+    """Blocks that connect, after those with the meters and the lots."""
+    return [Step(block, "connected") for block in (BLOCK_1, METERS, LOTS, *grown(*contents))]
+
+
+def trading_histories() -> dict[str, list[Step]]:
+    """Histories by name."""
+    return {
+        "a statement, an offer and a bid in blocks of their own": line((OFFER,), (BID,)),
+        "an offer and a bid in one block": line((OFFER, BID)),
+        "a resting bid pays its own price": line((BID,), (OFFER,)),
+        **_prices(),
+        **_terms(),
+        **_ends(),
+        **_meters(),
+        **_branches(),
+    }
+
+
+def _prices() -> dict[str, list[Step]]:
+    points = [(2_500 + 100 * n, 2_400 + 50 * n) for n in range(4)]
+    minted = [statement(HAENAM, *span) for span in pairwise(points)]
+    offers = [offer(HAENAM, [lot.id], price) for lot, price in zip(minted, (12, 10, 11), strict=True)]
+    two_bids = (bid(KIM, 60, 10), bid(MOKPO, 60, 12))
+    return {
+        "a bid takes the cheapest first, two fills a block, the rest waits": line(
+            tuple(minted), tuple(offers), (bid(KIM, 140, 12),), ()
+        ),
+        "an offer takes the dearest bid first": line(two_bids, (offer(HAENAM, [SECOND_LOT], 10),)),
+        "at one price the older order goes first": line(
+            (bid(KIM, 300, 10),), (bid(MOKPO, 300, 10),), (offer(HAENAM, [SECOND_LOT], 10),)
+        ),
+        "two lots are sold in the order of the offer": line(
+            (offer(HAENAM, [SECOND_LOT, FIRST_LOT], 10),), (bid(KIM, 700, 10),), (bid(MOKPO, 600, 10),)
+        ),
+    }
+
+
+def _terms() -> dict[str, list[Step]]:
+    own = (offer(HAENAM, [FIRST_LOT], 10), bid(HAENAM, 300, 10))
+    limited = offer(HAENAM, [FIRST_LOT], 10, smallest_wh=500)
+    return {
+        "a personal deal": line(
+            (offer(HAENAM, [FIRST_LOT], 10, buyer=KIM.member),), (bid(MOKPO, 50, 20), bid(KIM, 50, 10))
+        ),
+        "the smallest fill, and the last remainder": line(
+            (limited,), (bid(KIM, 499, 10),), (bid(MOKPO, 500, 10),), (bid(MOKPO, 400, 10),)
+        ),
+        "nobody trades with itself": line(own),
+        "a gift": line((offer(HAENAM, [FIRST_LOT], 0),), (bid(KIM, 900, 0),)),
+        "energy is sold on and keeps its origin": line(
+            (OFFER,), (BID,), (offer(KIM, [BOUGHT], 200_000),), (bid(MOKPO, 100, 200_000),)
+        ),
+    }
+
+
+def _ends() -> dict[str, list[Step]]:
+    again = offer(HAENAM, [FIRST_LOT], 150_000)
+    brief = offer(HAENAM, [FIRST_LOT], 10, valid_until_ms=LOTS.header.time_ms + 2_000)
+    return {
+        "an order is cancelled and its lot offered anew in one block": line((OFFER,), (CANCEL, again)),
+        "a partly filled offer is cancelled": line((OFFER,), (BID,), (CANCEL,)),
+        "an order is open in the block of its last moment and gone in the next": line((brief,), (), ()),
+        "an order that expired does not trade": line((brief,), (bid(KIM, 50, 10),)),
+        "a revocation closes orders and freezes lots": line(
+            (OFFER, bid(KIM, 50, 5)), (bid(KIM, 100, 142_600),), (revoke(HAENAM, "market"),)
+        ),
+    }
+
+
+def _meters() -> dict[str, list[Step]]:
+    return {
+        "a statement without energy, and one after a reset": line(
+            (statement(HAENAM, (2_500, 2_400), (3_000, 2_400)),),
+            (statement(HAENAM, (3_200, 0), (3_300, 40), reset=True),),
+        ),
+        "panels of 120 W": line(
+            (statement(MOKPO, (0, 129), (6_000, 130), meter="balcony", channel="ch2"),),
+            (statement(MOKPO, (1_000, 77), (6_000, 77), meter="balcony", channel="ch3"),),
+        ),
+    }
+
+
+def _branches() -> dict[str, list[Step]]:
+    left = grown((OFFER,), (BID,))
+    right = [upon(LOTS, KIM, BID)]
+    right.append(upon(right[-1], HAENAM))
+    right.append(upon(right[-1], MOKPO, OFFER))
+    right.append(upon(right[-1], KIM, cancel(HAENAM, OFFER.id, "right")))
+    steps = [Step(block, "connected") for block in (BLOCK_1, METERS, LOTS, *left)]
+    steps += [Step(right[0], "side_branch"), Step(right[1], "side_branch"), Step(right[2], "connected")]
+    return {"the same orders trade otherwise on a better branch": [*steps, Step(right[3], "connected")]}
