@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -283,7 +283,19 @@ def found_block(template: Template, *, time_ms: int = 0, miner: str = MEMBER) ->
 class LedgerNode:
     """A ledger as a service, over a bus inside the process and a real database."""
 
-    def __init__(self, directory: Path, database: DatabaseSettings, genesis: Genesis) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        database: DatabaseSettings,
+        genesis: Genesis,
+        *,
+        operator: str = "other",
+        readings: Literal["own", "all"] = "own",
+        readings_flush_ms: int = 1_000,
+    ) -> None:
+        self._operator = operator
+        self._readings = readings
+        self._readings_flush_ms = readings_flush_ms
         self.clock = ManualClock(FAR_FUTURE_MS)
         self.broker = MemoryBroker()
         self.genesis = genesis
@@ -298,7 +310,13 @@ class LedgerNode:
         """Settings with another database."""
         here = self._directory
         paths = NodePaths(data=here, enrol=here, issued=here, secrets=here)
-        return LedgerSettings(member=MEMBER, paths=paths, database=database)
+        return LedgerSettings(
+            member=MEMBER,
+            paths=paths,
+            database=database,
+            readings=self._readings,
+            readings_flush_ms=self._readings_flush_ms,
+        )
 
     async def start(self) -> None:
         """Start everything and wait until the ledger answers."""
@@ -318,7 +336,7 @@ class LedgerNode:
             node_key=NODE_KEY,
             certificate_expires_ms=FAR_FUTURE_MS,
         )
-        bus = self.broker.connect(LEDGER, rights_for(LEDGER, operator_member="other"))
+        bus = self.broker.connect(LEDGER, rights_for(LEDGER, operator_member=self._operator))
         self.running = asyncio.create_task(serve(self.context, bus, issued))
         if wait:
             await wait_until_async(lambda: self.peer.tips or self._ended(), describe="the ledger's first tip")

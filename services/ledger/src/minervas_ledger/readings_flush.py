@@ -54,6 +54,8 @@ class ReadingsFlush:
         self._clock = clock
         self._interval_ms = interval_ms
         self._thread = OneThread("readings")
+        self.trouble = ""
+        """Why readings wait; empty if they do not."""
 
     async def run(self) -> None:
         """Store until cancelled."""
@@ -62,7 +64,9 @@ class ReadingsFlush:
             try:
                 while await self._flush():
                     pass
+                self.trouble = ""
             except TransientFault as error:
+                self.trouble = str(error)
                 log.info("readings_wait", extra={"fields": {"code": error.code, "queued": self._intake.queued}})
                 await asyncio.sleep(RETRY_S)
             await asyncio.sleep(max(0, began_ms + self._interval_ms - monotonic_ms()) / 1_000)

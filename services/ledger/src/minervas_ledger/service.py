@@ -131,8 +131,15 @@ class Node:
     async def keep_status(self) -> None:
         """Keep /healthz up to date, also before there is a database or a bus."""
         while True:
-            self.context.status.update(self.status.health(self.bus) | {"readings_queued": self.readings.queued})
+            self.context.status.update(self._health())
             await asyncio.sleep(STATUS_S)
+
+    def _health(self) -> dict[str, object]:
+        """Our part of /healthz: readings have a connection of their own, which may be the first to notice."""
+        health = self.status.health(self.bus) | {"readings_queued": self.readings.queued}
+        if self.flush.trouble and not health["trouble"]:
+            health |= {"status": "failing", "trouble": self.flush.trouble}
+        return health
 
     async def _release_postponed(self) -> None:
         while True:

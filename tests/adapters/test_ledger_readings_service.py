@@ -1,0 +1,359 @@
+"""Readings over the bus: who may send them, and that only what is committed is acknowledged."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import msgspec
+import psycopg
+import pytest
+import pytest_asyncio
+
+from minervas_core.encoding import encode, encode_untyped
+from minervas_core.errors import Code
+from minervas_core.identifiers import Principal
+from minervas_core.metering import Reading, ReadingBatch
+from minervas_core.node_market_messages import GetReadings, Readings
+from minervas_core.rights import Rights
+from minervas_core.topics import mesh
+from minervas_devnet.postgres import PostgresServer
+from minervas_ledger import readings_intake
+from minervas_ledger.readings_flush import ranges_of
+from minervas_ledger.settings import DatabaseSettings
+from minervas_ledger.store.connection import Connection, connect
+from minervas_runtime.metrics import REFUSALS
+from tests.support.builders import MARKET, gateway_key, make_genesis, revoke, signing_key
+from tests.support.ledger import MEMBER, LedgerNode, migrated
+from tests.support.ledger_market import SPOOL, FakeGateway, TradingChain, batch, missing, reading
+from tests.support.wait import wait_until_async
+
+
+@pytest_asyncio.fixture
+async def node(ledger_database: DatabaseSettings, tmp_path: Path) -> AsyncIterator[LedgerNode]:
+    """A ledger that knows everybody's meter and stores readings ten times a second."""
+    made = LedgerNode(tmp_path, ledger_database, make_genesis(MARKET), readings_flush_ms=100)
+    await made.start()
+    await introduce(made)
+    yield made
+    await made.stop()
+
+
+async def introduce(node: LedgerNode) -> TradingChain:
+    """Two blocks, in which everybody's meter is registered."""
+    trading = TradingChain()
+    for each in list(trading.local.tip.blocks())[::-1]:
+        await node.peer.deliver(trading.local.chain._stored(each))
+    return trading
+
+
+@pytest_asyncio.fixture
+async def gateway(node: LedgerNode) -> AsyncIterator[FakeGateway]:
+    made = FakeGateway(node.broker)
+    await made.start()
+    yield made
+    await made.stop()
+
+
+def now_ms(node: LedgerNode) -> int:
+    return node.clock.now_ms()
+
+
+async def until_stored(gateway: FakeGateway, numbers: set[int], spool: str = SPOOL) -> None:
+    """Wait until just these readings are acknowledged."""
+    await wait_until_async(
+        lambda: gateway.stored.get(spool) == numbers, timeout=20, describe=lambda: f"told: {gateway.stored}"
+    )
+
+
+async def ask(node: LedgerNode) -> Readings:
+    return await node.peer.ask_market("readings", GetReadings(limit=200), Readings)
+
+
+def refusals(code: Code) -> float:
+    return REFUSALS.labels("ledger", "readings", code).collect()[0].samples[0].value
+
+
+# the usual
+
+
+async def test_readings_are_stored_acknowledged_and_told(node: LedgerNode, gateway: FakeGateway) -> None:
+    given = [reading(number, now_ms(node) + number) for number in range(20)]
+    await gateway.publish(batch(*given[:10]))
+    await gateway.publish(batch(*given[12:], missing(20, now_ms(node) + 20)))
+    await until_stored(gateway, {*range(10), *range(12, 21)})
+    found = await ask(node)
+    assert {each.reading.sequence: each.reading for each in found.readings if each.reading.sequence < 20} == {
+        each.sequence: each for each in given[:10] + given[12:]
+    }
+    assert (found.stored, found.conflicts) == (19, 0)
+
+
+async def test_repeated_readings_are_acknowledged_again_and_stored_once(node: LedgerNode, gateway: FakeGateway) -> None:
+    """The acknowledgement may have been lost."""
+    sent = batch(*(reading(number, now_ms(node) + number) for number in range(10)))
+    await gateway.publish(sent)
+    await until_stored(gateway, set(range(10)))
+    gateway.stored.clear()
+    await gateway.publish(sent)
+    await until_stored(gateway, set(range(10)))
+    assert (await ask(node)).stored == 10
+
+
+async def test_conflicting_reading_is_counted(node: LedgerNode, gateway: FakeGateway) -> None:
+    await gateway.publish(batch(reading(1, now_ms(node))))
+    await until_stored(gateway, {1})
+    told = gateway.told
+    await gateway.publish(batch(reading(1, now_ms(node), power_mw=1)))
+    await wait_until_async(lambda: gateway.told > told)
+    found = await ask(node)
+    assert (found.stored, found.conflicts) == (1, 1)
+
+
+# who may not
+
+
+async def refused(node: LedgerNode, gateway: FakeGateway, sent: ReadingBatch | bytes, code: Code) -> None:
+    """The batch is refused under this code, not acknowledged, and disturbs nothing: the next one is stored."""
+    before = refusals(code)
+    await gateway.publish(sent)
+    await wait_until_async(lambda: refusals(code) == before + 1, describe=f"a refusal {code}")
+    await gateway.publish(batch(reading(99, now_ms(node))))
+    await until_stored(gateway, {99})
+    assert (await ask(node)).stored == 1
+
+
+GENESIS_MS = make_genesis(MARKET).body.created_ms
+change = msgspec.structs.replace
+
+
+def without_readings(good: ReadingBatch) -> bytes:
+    form = msgspec.json.decode(encode(good))
+    form["body"]["readings"] = []
+    return encode_untyped(form)
+
+
+BAD: dict[str, tuple[Code, Callable[[Reading], ReadingBatch | bytes]]] = {
+    "unregistered key": (Code.FRAME_UNKNOWN_SENDER, lambda good: batch(good, key=signing_key("stranger"))),
+    "key of another member": (Code.FRAME_UNKNOWN_SENDER, lambda good: batch(good, key=gateway_key("m1"))),
+    "another member's readings": (Code.FRAME_UNKNOWN_SENDER, lambda good: batch(good, member="m1")),
+    "another member's name": (
+        Code.FRAME_FOREIGN_SENDER,
+        lambda good: batch(good, member="m1", key=gateway_key(MEMBER)),
+    ),
+    "another network": (Code.WRONG_NETWORK, lambda good: batch(good, network="ff" * 16)),
+    "wrong signature": (Code.BAD_SIGNATURE, lambda good: change(batch(good), signature="00" * 64)),
+    "no such meter": (Code.METER_UNKNOWN, lambda good: batch(good, change(good, sequence=1, meter="shed"))),
+    "no such channel": (Code.CHANNEL_UNKNOWN, lambda good: batch(good, change(good, sequence=1, channel="ac"))),
+    "from the future": (
+        Code.CLOCK_OFFSET,
+        lambda good: batch(good, reading(1, good.time_ms + readings_intake.MAX_OFF_MS + 1)),
+    ),
+    "before genesis": (
+        Code.CLOCK_OFFSET,
+        lambda good: batch(good, reading(1, GENESIS_MS - readings_intake.MAX_OFF_MS - 1)),
+    ),
+    "measured with a fault": (Code.WRONG_SHAPE, lambda good: batch(good, change(good, sequence=1, fault="crc"))),
+    "missing with values": (Code.WRONG_SHAPE, lambda good: batch(change(good, quality="missing", fault="crc"))),
+    "missing without a fault": (
+        Code.WRONG_SHAPE,
+        lambda good: batch(change(missing(0, good.time_ms), fault=msgspec.UNSET)),
+    ),
+    "measured without values": (
+        Code.WRONG_SHAPE,
+        lambda good: batch(change(missing(0, good.time_ms), quality="measured", fault=msgspec.UNSET)),
+    ),
+    "empty batch": (Code.WRONG_SHAPE, lambda good: without_readings(batch(good))),
+    "not canonical": (Code.NOT_CANONICAL, lambda good: encode(batch(good)) + b" "),
+    "not JSON": (Code.NOT_JSON, lambda _: b"hello"),
+    "too large": (Code.TOO_LARGE, lambda _: b"x" * 400_001),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+async def test_bad_batch_is_refused_by_its_code(node: LedgerNode, gateway: FakeGateway, name: str) -> None:
+    code, make = BAD[name]
+    await refused(node, gateway, make(reading(0, now_ms(node))), code)
+
+
+async def test_readings_of_a_meter_that_is_registered_later_are_welcome_then(
+    ledger_database: DatabaseSettings, tmp_path: Path
+) -> None:
+    """Until then they stay in the gateway's spool."""
+    node = LedgerNode(tmp_path, ledger_database, make_genesis(MARKET), readings_flush_ms=100)
+    await node.start()
+    gateway = FakeGateway(node.broker)
+    await gateway.start()
+    before = refusals(Code.FRAME_UNKNOWN_SENDER)
+    sent = batch(reading(0, now_ms(node)))
+    await gateway.publish(sent)
+    await wait_until_async(lambda: refusals(Code.FRAME_UNKNOWN_SENDER) == before + 1)
+    await introduce(node)
+    await gateway.publish(sent)
+    await until_stored(gateway, {0})
+    await gateway.stop()
+    await node.stop()
+
+
+async def test_gateway_of_a_revoked_member_is_refused(node: LedgerNode, gateway: FakeGateway) -> None:
+    block = TradingChain().local.extend("m1", [revoke(MEMBER, expires=9)])
+    assert (await node.peer.deliver(block)).status == "connected"
+    before = refusals(Code.FRAME_UNKNOWN_SENDER)
+    await gateway.publish(batch(reading(0, now_ms(node))))
+    await wait_until_async(lambda: refusals(Code.FRAME_UNKNOWN_SENDER) == before + 1)
+
+
+async def test_full_queue_refuses_what_comes_and_loses_nothing(
+    node: LedgerNode, gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readings_intake, "MAX_QUEUED_READINGS", 5)
+    before = refusals(Code.RATE_LIMITED)
+    large = batch(*(reading(number, now_ms(node) + number) for number in range(6)))
+    await gateway.publish(large)
+    await wait_until_async(lambda: refusals(Code.RATE_LIMITED) == before + 1)
+    assert gateway.stored == {}
+    monkeypatch.setattr(readings_intake, "MAX_QUEUED_READINGS", 6)
+    await gateway.publish(large)
+    await until_stored(gateway, set(range(6)))
+
+
+# other members
+
+
+async def test_operators_ledger_stores_everybodys_readings_and_acknowledges_its_own(
+    ledger_database: DatabaseSettings, tmp_path: Path
+) -> None:
+    node = LedgerNode(
+        tmp_path, ledger_database, make_genesis(MARKET), readings_flush_ms=100, readings="all", operator=MEMBER
+    )
+    await node.start()
+    await introduce(node)
+    gateways = [FakeGateway(node.broker, member) for member in (MEMBER, "m1")]
+    for each in gateways:
+        await each.start()
+    await gateways[1].publish(batch(reading(0, now_ms(node)), member="m1"))
+    await gateways[0].publish(batch(reading(0, now_ms(node))))
+    await until_stored(gateways[0], {0})
+    with contextlib.closing(connect(ledger_database, application="test")) as connection:
+        await wait_until_async(lambda: members_in(connection) == [MEMBER, "m1"])
+    assert gateways[1].stored == {}
+    assert (await ask(node)).stored == 1  # of our node
+    for each in gateways:
+        await each.stop()
+    await node.stop()
+
+
+async def test_ledger_of_another_member_does_not_see_our_readings(node: LedgerNode, gateway: FakeGateway) -> None:
+    other = FakeGateway(node.broker, "m1")
+    await other.start()
+    await other.publish(batch(reading(0, now_ms(node)), member="m1"))
+    await gateway.publish(batch(reading(5, now_ms(node))))
+    await until_stored(gateway, {5})
+    with contextlib.closing(connect(node.database, application="test")) as connection:
+        assert members_in(connection) == [MEMBER]
+    await other.stop()
+
+
+async def test_only_a_gateway_sends_readings(node: LedgerNode, gateway: FakeGateway) -> None:
+    """Rights of the broker say so too."""
+    topic = mesh(Principal(MEMBER, "miner"), "reading")
+    bus = node.broker.connect(Principal(MEMBER, "miner-2"), Rights(publish=(topic,), subscribe=()))
+    await bus.start()
+    before = refusals(Code.BAD_TOPIC)
+    await bus.publish(topic, encode(batch(reading(0, now_ms(node)))))
+    await wait_until_async(lambda: refusals(Code.BAD_TOPIC) == before + 1)
+    await bus.stop()
+
+
+def members_in(connection: Connection) -> list[object]:
+    rows = connection.execute("SELECT DISTINCT member FROM readings ORDER BY member").fetchall()
+    return [member for (member,) in rows]
+
+
+# the database
+
+
+@pytest.fixture(scope="module")
+def own_server(session_work_dir: Path) -> Iterator[PostgresServer]:
+    """A server that these tests may kill."""
+    with PostgresServer(session_work_dir / "postgres-readings") as server:
+        yield server
+
+
+@pytest_asyncio.fixture
+async def away(own_server: PostgresServer, tmp_path: Path) -> AsyncIterator[LedgerNode]:
+    """A ledger on a server that may be killed."""
+    settings = migrated(own_server.create_database(f"readings-{abs(hash(tmp_path)) % 10**9}"))
+    made = LedgerNode(tmp_path, settings, make_genesis(MARKET), readings_flush_ms=50)
+    await made.start()
+    await introduce(made)
+    yield made
+    await made.stop()
+    own_server.start()
+
+
+async def test_database_that_is_away_loses_and_doubles_nothing(away: LedgerNode, own_server: PostgresServer) -> None:
+    gateway = FakeGateway(away.broker)
+    await gateway.start()
+    spool = [
+        batch(*(reading(10 * step + each, now_ms(away) + 10 * step + each) for each in range(10))) for step in range(20)
+    ]
+    await gateway.publish(spool[0])
+    await until_stored(gateway, set(range(10)))
+    own_server.kill()
+    for sent in spool[1:15]:
+        await gateway.publish(sent)
+    await wait_until_async(lambda: away.context.status.get("status") == "failing")
+    assert gateway.stored[SPOOL] == set(range(10))
+    for sent in spool[5:20]:  # a gateway sends again what was not acknowledged
+        await gateway.publish(sent)
+    own_server.start()
+    await until_stored(gateway, set(range(200)))
+    found = await ask(away)
+    assert (found.stored, found.conflicts, len(found.readings)) == (200, 0, 200)
+    await gateway.stop()
+
+
+async def test_nothing_is_acknowledged_before_it_is_committed(away: LedgerNode, own_server: PostgresServer) -> None:
+    """The roll-up hangs in the middle of the transaction: readings are written, but not there yet."""
+    gateway = FakeGateway(away.broker)
+    await gateway.start()
+    with psycopg.connect(own_server.superuser_conninfo(away.database.name), autocommit=True) as superuser:
+        with superuser.transaction():
+            superuser.execute("LOCK TABLE readings_minute IN EXCLUSIVE MODE")
+            await gateway.publish(batch(reading(0, now_ms(away))))
+            waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'readings_minute'::regclass"
+            await wait_until_async(lambda: superuser.execute(waiting.encode()).fetchone() == (1,))
+            block = TradingChain().block()
+            assert (await away.peer.deliver(block)).status == "connected"  # blocks do not wait for readings
+            assert gateway.stored == {}
+        await until_stored(gateway, {0})
+    await gateway.stop()
+
+
+async def test_batch_that_the_database_refuses_does_not_hold_up_the_others(
+    away: LedgerNode, own_server: PostgresServer
+) -> None:
+    gateway = FakeGateway(away.broker)
+    await gateway.start()
+    with psycopg.connect(own_server.superuser_conninfo(away.database.name), autocommit=True) as superuser:
+        superuser.execute("ALTER TABLE readings ADD CONSTRAINT odd CHECK (sequence <> 5)")
+        with superuser.transaction():
+            superuser.execute("LOCK TABLE readings_minute IN EXCLUSIVE MODE")
+            for number in (4, 5, 6):
+                await gateway.publish(batch(reading(number, now_ms(away) + number)))
+    await until_stored(gateway, {4, 6})
+    await gateway.stop()
+
+
+@pytest.mark.parametrize(
+    ("numbers", "ranges"),
+    [
+        ({3}, [[3, 3]]),
+        ({3, 4, 5}, [[3, 5]]),
+        ({9, 3, 5, 4, 11, 10}, [[3, 5], [9, 11]]),
+    ],
+)
+def test_acknowledged_numbers_are_told_as_ranges(numbers: set[int], ranges: list[list[int]]) -> None:
+    assert ranges_of(numbers) == ranges
