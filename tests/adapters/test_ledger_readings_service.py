@@ -10,6 +10,7 @@ import msgspec
 import psycopg
 import pytest
 import pytest_asyncio
+from prometheus_client import REGISTRY
 
 from minervas_core.encoding import encode, encode_untyped
 from minervas_core.errors import Code
@@ -23,7 +24,6 @@ from minervas_ledger import readings_intake
 from minervas_ledger.readings_flush import ranges_of
 from minervas_ledger.settings import DatabaseSettings
 from minervas_ledger.store.connection import Connection, connect
-from minervas_runtime.metrics import REFUSALS
 from tests.support.builders import MARKET, gateway_key, make_genesis, revoke, signing_key
 from tests.support.ledger import MEMBER, LedgerNode, migrated
 from tests.support.ledger_market import SPOOL, FakeGateway, TradingChain, batch, missing, reading
@@ -72,7 +72,8 @@ async def ask(node: LedgerNode) -> Readings:
 
 
 def refusals(code: Code) -> float:
-    return REFUSALS.labels("ledger", "readings", code).collect()[0].samples[0].value
+    labels = {"service": "ledger", "kind": "readings", "code": code}
+    return REGISTRY.get_sample_value("minervas_refusals_total", labels) or 0
 
 
 # the usual
@@ -335,7 +336,7 @@ async def test_nothing_is_acknowledged_before_it_is_committed(away: LedgerNode, 
 async def test_batch_that_the_database_refuses_does_not_hold_up_the_others(
     away: LedgerNode, own_server: PostgresServer
 ) -> None:
-    gateway = FakeGateway(away.broker)
+    gateway, before = FakeGateway(away.broker), refusals(Code.INTERNAL)
     await gateway.start()
     with psycopg.connect(own_server.superuser_conninfo(away.database.name), autocommit=True) as superuser:
         superuser.execute("ALTER TABLE readings ADD CONSTRAINT odd CHECK (sequence <> 5)")
@@ -344,6 +345,7 @@ async def test_batch_that_the_database_refuses_does_not_hold_up_the_others(
             for number in (4, 5, 6):
                 await gateway.publish(batch(reading(number, now_ms(away) + number)))
     await until_stored(gateway, {4, 6})
+    assert refusals(Code.INTERNAL) > before
     await gateway.stop()
 
 

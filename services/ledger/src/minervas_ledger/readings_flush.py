@@ -8,11 +8,11 @@ from collections.abc import Iterable, Sequence
 
 import psycopg
 
-from minervas_core.errors import MinervasError, TransientFault
+from minervas_core.errors import Code, LocalFault, MinervasError, TransientFault
 from minervas_core.node_market_messages import MAX_RANGES, ReadingsStored
-from minervas_ledger import metrics
+from minervas_ledger import metrics, refusals
 from minervas_ledger.one_thread import OneThread
-from minervas_ledger.readings_intake import QueuedBatch, ReadingsIntake
+from minervas_ledger.readings_intake import KIND, QueuedBatch, ReadingsIntake
 from minervas_ledger.store.readings_writes import ReadingsStore
 from minervas_ledger.templates import Sender
 from minervas_runtime.clock import Clock, monotonic_ms
@@ -98,8 +98,10 @@ class ReadingsFlush:
         try:
             await self._store_all(batches)
         except psycopg.Error as error:
-            log.exception("readings_refused", extra={"fields": {"batches": len(batches)}}, exc_info=error)
             if len(batches) == 1:
+                log.exception("readings_refused_by_database", exc_info=error)
+                fault = LocalFault(Code.INTERNAL, "The database refuses these readings", spool=batches[0].body.spool)
+                refusals.record(KIND, fault, origin=str(batches[0].sender))
                 return []
             return [batch for each in batches for batch in await self._store_those_that_can_be([each])]
         return list(batches)
