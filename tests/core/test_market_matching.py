@@ -276,7 +276,7 @@ def busy(limit: int) -> tuple[MarketLine, list[Transaction]]:
 
 def test_beyond_the_limit_matching_goes_on_in_the_next_block() -> None:
     line, _ = busy(2)
-    wanted = bid("c", 110, 12)
+    wanted = bid("c", 130, 12)
     first = line.add(wanted)
     assert [each.price_micro for each in first] == [10, 10]
     assert line.orders[wanted.id].waiting
@@ -284,8 +284,8 @@ def test_beyond_the_limit_matching_goes_on_in_the_next_block() -> None:
     assert [(each.price_micro, each.position) for each in second] == [(11, 0), (11, 1)]
     third = line.add()
     assert [each.price_micro for each in third] == [12, 12]
-    assert wanted.id not in line.orders
-    assert sum(each.energy_wh for each in (*first, *second, *third)) == 110
+    assert sum(each.energy_wh for each in (*first, *second, *third)) == 120
+    assert (line.orders[wanted.id].energy_wh, line.orders[wanted.id].waiting) == (10, False)
     line.undo_all()
 
 

@@ -76,7 +76,7 @@ def _prices() -> dict[str, list[Step]]:
     two_bids = (bid(KIM, 60, 10), bid(MOKPO, 60, 12))
     return {
         "a bid takes the cheapest first, two fills a block, the rest waits": line(
-            tuple(minted), tuple(offers), (bid(KIM, 140, 12),), ()
+            tuple(minted), tuple(offers), (bid(KIM, 160, 12),), (), ()
         ),
         "an offer takes the dearest bid first": line(two_bids, (offer(HAENAM, [SECOND_LOT], 10),)),
         "at one price the older order goes first": line(
