@@ -55,7 +55,7 @@ class RequestLimits:
             )
         elif len(scope["path"]) > MAX_PATH_LENGTH:
             response = error_response(HTTPStatus.REQUEST_URI_TOO_LONG, Code.TOO_LARGE, "The path is too long", {})
-        elif not await _is_small(headers, receive):
+        elif (body := await _small_body(headers, receive)) is None:
             response = error_response(
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
                 Code.TOO_LARGE,
@@ -63,26 +63,36 @@ class RequestLimits:
                 {"max_bytes": MAX_BODY_BYTES},
             )
         else:
-            await self._app(scope, _nothing_more, send)
+            await self._app(scope, _receive_again(body, receive), send)
             return
         await response(scope, receive, send)
 
 
-async def _is_small(headers: Headers, receive: Receive) -> bool:
-    """Read the body and throw it away, unless it is too large: nothing in this API looks at it."""
+async def _small_body(headers: Headers, receive: Receive) -> bytes | None:
+    """Read the body; None if it is too large."""
     length = headers.get("content-length", "0")
     if not length.isdecimal() or int(length) > MAX_BODY_BYTES:
-        return False
-    size_bytes, more = 0, True
-    while more and size_bytes <= MAX_BODY_BYTES:
+        return None
+    body, more = b"", True
+    while more and len(body) <= MAX_BODY_BYTES:
         message = await receive()
-        size_bytes += len(message.get("body", b""))
+        body += message.get("body", b"")
         more = message.get("more_body", False)
-    return size_bytes <= MAX_BODY_BYTES
+    return body if len(body) <= MAX_BODY_BYTES else None
 
 
-async def _nothing_more() -> Message:
-    return {"type": "http.request", "body": b"", "more_body": False}
+def _receive_again(body: bytes, receive: Receive) -> Receive:
+    """The body that was read already, and then whatever comes (that the client has gone)."""
+    given = False
+
+    async def again() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return again
 
 
 def _name_of(host: str) -> str:
