@@ -280,6 +280,15 @@ async def test_too_many_applications_of_one_address_are_refused(work_dir: Any, n
         assert applications_stored(home) == 2
 
 
+async def test_asking_too_often_where_an_application_stands_is_refused(
+    admission_home: AdmissionHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("minervas_admission.http_api.QUESTIONS_PER_MINUTE", 3)
+    async with admission_home.running(), admission_home.http() as client:
+        asked = [(await client.get("/v1/applications/" + "0" * 32)).status_code for _ in range(4)]
+    assert asked == [404, 404, 404, 429]
+
+
 def test_the_rate_limit_lets_as_many_through_per_minute_as_at_once() -> None:
     now_ms = 0
     limit = RateLimit(2, lambda: now_ms)

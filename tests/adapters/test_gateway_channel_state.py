@@ -28,7 +28,7 @@ class Channel:
     """A channel that is fed readings; registered and without a baseline unless told otherwise."""
 
     def __init__(self, state: ChannelState | None = None) -> None:
-        self.state = awaiting_baseline(ChannelState()) if state is None else state
+        self.state = awaiting_baseline(ChannelState(), T0) if state is None else state
         self.drafts: list[Draft] = []
         self.readings: list[Reading] = []
 
@@ -60,17 +60,18 @@ def test_a_channel_that_is_not_registered_states_nothing() -> None:
 
 def test_the_first_good_sample_is_the_baseline_and_mints_nothing() -> None:
     channel = Channel()
+    channel.feed(T0 - 1, 1_000)  # before the block that told us of the registration
     channel.feed(T0 + 1_000, None)
     channel.feed(T0 + 2_000, 5_999_999)
     channel.feed(T0 + 4_000, 9_000_500)
     channel.pass_slot(T0 + SLOT_MS + 1)
     (draft,) = channel.drafts
-    assert draft.start == Point(T0 + 2_000, 5_999, 1)
-    assert draft.end == Point(T0 + 4_000, 9_000, 2)
+    assert draft.start == Point(T0 + 2_000, 5_999, 2)
+    assert draft.end == Point(T0 + 4_000, 9_000, 3)
     assert draft.energy_wh == 3_001
     assert not draft.reset
     assert (draft.measured, draft.missing) == (1, 0)
-    assert draft.root == readings_root(channel.readings[1:])
+    assert draft.root == readings_root(channel.readings[2:])
 
 
 def test_the_end_is_the_last_good_sample_of_the_slot() -> None:

@@ -31,7 +31,7 @@ from tests.support.gateway import (
 from tests.support.seed import seeded_random
 from tests.support.wait import wait_until_async
 
-KILLS = 3
+KILLS = 2
 
 
 class Node:

@@ -219,7 +219,7 @@ async def test_without_any_port_the_gateway_says_that_it_fails(tmp_path: Path) -
     site = Site(tmp_path, tmp_path / "nothing.tty")
     await site.ledger.start()
     await wait_until_async(lambda: site.health.get("connected"))
-    assert site.health["status"] == "failing"
     await wait_until_async(lambda: {each.fault for each in site.readings(PV1.key)} == {"port"})
-    assert "No such file" in site.health["ports"]["roof"]["lost"]
+    await wait_until_async(lambda: "No such file" in site.health["ports"]["roof"]["lost"])
+    assert site.health["status"] == "failing"
     await site.close()

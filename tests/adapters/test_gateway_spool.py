@@ -162,7 +162,7 @@ def test_killed_at_any_moment_no_number_is_lost_or_used_twice(spools: SpoolDir) 
     chance = seeded_random("kill -9")
     committed = 0
     spool_id = ""
-    for _ in range(5):
+    for _ in range(3):
         said = _fill_and_kill(spools.file, lines=chance.randint(1, 60))
         spool = spools.open()
         assert spool_id in ("", spool.id)

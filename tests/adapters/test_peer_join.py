@@ -14,6 +14,7 @@ from minervas_core import box
 from minervas_core.box import BoxKey
 from minervas_core.enrolment import Application, Grant, application_fingerprint
 from minervas_core.errors import Code, LocalFault, MinervasError, PeerFault, TransientFault
+from minervas_core.genesis import sign_genesis
 from minervas_core.keys import SigningKey
 from minervas_peer import cli
 from minervas_peer.join import install as install_module
@@ -304,6 +305,13 @@ def test_the_time_given_limits_the_waiting(applicant: Applicant, served: FakeAdm
     assert len(served.applications) == 1
 
 
+def test_a_server_that_received_another_application_is_noticed(applicant: Applicant, served: FakeAdmission) -> None:
+    served.change_receipt = lambda receipt: msgspec.structs.replace(receipt, fingerprint="0000 " * 5 + "0000")
+    served.state = "approved"
+    assert "another application" in applicant.refusal().message
+    assert applicant.installed() == []
+
+
 # interruptions
 
 
@@ -442,6 +450,25 @@ def field(make: Callable[[FakeAdmission, Path, Grant], dict[str, object]]) -> Ma
     )
 
 
+def all_by_another_ca(admission: FakeAdmission, directory: Path) -> Change:
+    """A grant that fits together, but by another authority than the one whose fingerprint we were told."""
+    other = Authority(directory)
+
+    def change(grant: Grant) -> Grant:
+        for service in SERVICES:
+            grant = certificate(service, authority=other)(admission, directory)(grant)
+        return msgspec.structs.replace(grant, ca_pem=other.ca_pem.decode())
+
+    return change
+
+
+def other_parameters(admission: FakeAdmission) -> bytes:
+    """A genesis of the same network by the same authority, but not the one that was announced."""
+    consortium = admission.consortium
+    body = msgspec.structs.replace(consortium.genesis.body, created_ms=NOW_MS + 1)
+    return sign_genesis(body, consortium.authority).raw
+
+
 STRANGER = Consortium(network="77" * 16)
 WRONG_GRANTS: dict[str, Maker] = {
     "another key": certificate("peer", key=ec.generate_private_key(ec.SECP256R1()).public_key()),
@@ -451,6 +478,10 @@ WRONG_GRANTS: dict[str, Maker] = {
     "nonsense": field(lambda _a, _d, grant: {"certificates": {**grant.certificates, "peer": "nonsense"}}),
     "a missing one": field(lambda _a, _d, grant: {"certificates": {"peer": grant.certificates["peer"]}}),
     "another ca": field(lambda _a, directory, _g: {"ca_pem": Authority(directory).ca_pem.decode()}),
+    "all by another ca": all_by_another_ca,
+    "a genesis with other parameters": field(
+        lambda admission, _d, _g: {"genesis": msgspec.Raw(other_parameters(admission))}
+    ),
     "another genesis": field(lambda _a, _d, _g: {"genesis": msgspec.Raw(STRANGER.genesis.raw)}),
     "a damaged genesis": field(lambda _a, _d, _g: {"genesis": msgspec.Raw(b"{}")}),
     "other keys on chain": field(

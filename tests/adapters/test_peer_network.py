@@ -425,6 +425,7 @@ async def test_a_member_that_asks_too_often_gets_no_answer_for_a_while(
     one_more = asyncio.create_task(anna.ledger.fetch_headers("bert"))
     await until_refused(bert, Code.RATE_LIMITED, 1)
     assert await cara.ledger.fetch_headers("bert") == [b"{}"]
+    assert not one_more.done()
     one_more.cancel()
 
 

@@ -183,6 +183,14 @@ def test_a_sale_splits_lots_in_order_and_keeps_their_lineage(line: MarketLine) -
     line.undo_all()
 
 
+def test_what_is_left_of_a_lot_is_sold_before_the_next_lot(line: MarketLine) -> None:
+    first, second = line.mint("a", 100, 60)
+    line.add(offer("a", [first, second], 10))
+    line.add(bid("b", 30, 10))
+    (trade,) = line.add(bid("c", 90, 10))
+    assert [(line.lots[lot].energy_wh, line.lots[lot].origin) for lot in trade.lots] == [(70, first), (20, second)]
+
+
 def test_lots_that_a_block_makes_and_uses_up_are_told_too(line: MarketLine) -> None:
     made = offer("a", line.mint("a", 100), 10)
     wanted = by_id(bid("b", 40, 10), bid("c", 35, 10))

@@ -51,6 +51,7 @@ class FakeAdmission:
         self.refusal: tuple[int, str, str] | None = None
         self.drop_answer_to: set[str] = set()
         self.change_grant: Callable[[Grant], Grant] = lambda grant: grant
+        self.change_receipt: Callable[[ApplicationReceipt], ApplicationReceipt] = lambda receipt: receipt
         self.on_request: Callable[[str], None] = lambda _path: None
         self.requests: list[str] = []
         self.applications: dict[str, bytes] = {}
@@ -117,7 +118,7 @@ class FakeAdmission:
             return status, json.dumps({"code": code, "message": message, "values": {}}).encode()
         known = receipt.application_id in self.applications
         self.applications[receipt.application_id] = body
-        return (200 if known else 201), encode(receipt)
+        return (200 if known else 201), encode(self.change_receipt(receipt))
 
     def _state(self, application_id: str, token: str) -> Answer:
         body = self.applications.get(application_id)

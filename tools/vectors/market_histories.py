@@ -83,7 +83,7 @@ def _prices() -> dict[str, list[Step]]:
             (bid(KIM, 300, 10),), (bid(MOKPO, 300, 10),), (offer(HAENAM, [SECOND_LOT], 10),)
         ),
         "two lots are sold in the order of the offer": line(
-            (offer(HAENAM, [SECOND_LOT, FIRST_LOT], 10),), (bid(KIM, 700, 10),), (bid(MOKPO, 600, 10),)
+            (offer(HAENAM, [SECOND_LOT, FIRST_LOT], 10),), (bid(KIM, 300, 10),), (bid(MOKPO, 600, 10),)
         ),
     }
 

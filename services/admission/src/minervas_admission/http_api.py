@@ -19,6 +19,9 @@ from minervas_core.errors import Code, InvalidEncoding, InvalidEnrolment, Transi
 BODY_TIMEOUT_S = 10.0
 """How long a client may take to send an application of a few kB."""
 
+QUESTIONS_PER_MINUTE = 600
+"""How often one client address may ask where applications stand: ten applicants behind it, once a second each."""
+
 _JSON = "application/json"
 _APPLICATION_BODY = {
     "requestBody": {
@@ -29,16 +32,31 @@ _APPLICATION_BODY = {
 }
 
 
-def make_app(intake: Intake, limit: RateLimit, healthy: Callable[[], bool]) -> FastAPI:
+def make_app(
+    intake: Intake, healthy: Callable[[], bool], *, applications_per_minute: int, monotonic_ms: Callable[[], int]
+) -> FastAPI:
     """Build the application.
 
     Args:
         intake: receives applications.
-        limit: of applications per client.
         healthy: for /healthz.
+        applications_per_minute: of one client address.
+        monotonic_ms: a clock that never goes back.
     """
     app = FastAPI(title="Minervas admission", version=__version__, docs_url=None, redoc_url=None)
     install_error_handlers(app)
+    _add_public(app, intake, healthy)
+    _add_applications(
+        app,
+        intake,
+        RateLimit(applications_per_minute, monotonic_ms),
+        RateLimit(QUESTIONS_PER_MINUTE, monotonic_ms),
+    )
+    return app
+
+
+def _add_public(app: FastAPI, intake: Intake, healthy: Callable[[], bool]) -> None:
+    """Add what anybody may ask."""
 
     @app.get("/ca.crt", response_class=Response)
     async def ca_certificate() -> Response:
@@ -59,30 +77,43 @@ def make_app(intake: Intake, limit: RateLimit, healthy: Callable[[], bool]) -> F
             )
         )
 
-    @app.post("/v1/applications", response_class=Response, status_code=201, openapi_extra=_APPLICATION_BODY)
-    async def apply(request: Request) -> Response:
-        """Apply for membership. The same bytes again get the same answer, with status 200."""
-        address = request.client.host if request.client else ""
-        if not limit.allow(address):
-            raise TransientFault(Code.RATE_LIMITED, "Too many applications from this address; wait a minute")
-        receipt, new = await intake.receive(await _body(request), address)
-        return _record(receipt, 201 if new else 200)
-
-    @app.get("/v1/applications/{application_id}", response_class=Response)
-    async def application_state(application_id: str, request: Request) -> Response:
-        """Where an application stands; needs the token of the receipt as bearer token."""
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer":
-            raise InvalidEnrolment(Code.NOT_FOUND, "There is no application with this id and token")
-        return _record(await intake.state(application_id, token.strip()))
-
     @app.get("/healthz", response_class=Response)
     async def healthz() -> Response:
         """Whether the service can do its work."""
         word, status = ("ok", 200) if healthy() else ("failing", 503)
         return Response(f'{{"status":"{word}"}}', status, media_type=_JSON)
 
-    return app
+
+def _add_applications(app: FastAPI, intake: Intake, applications: RateLimit, questions: RateLimit) -> None:
+    """Add applying and asking."""
+
+    @app.post("/v1/applications", response_class=Response, status_code=201, openapi_extra=_APPLICATION_BODY)
+    async def apply(request: Request) -> Response:
+        """Apply for membership. The same bytes again get the same answer, with status 200."""
+        address = _within(applications, request)
+        receipt, new = await intake.receive(await _body(request), address)
+        return _record(receipt, 201 if new else 200)
+
+    @app.get("/v1/applications/{application_id}", response_class=Response)
+    async def application_state(application_id: str, request: Request) -> Response:
+        """Where an application stands; needs the token of the receipt as bearer token."""
+        _within(questions, request)
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
+            raise InvalidEnrolment(Code.NOT_FOUND, "There is no application with this id and token")
+        return _record(await intake.state(application_id, token.strip()))
+
+
+def _within(limit: RateLimit, request: Request) -> str:
+    """The client's address, if it has not asked too often.
+
+    Raises:
+        TransientFault: ``rate_limited``.
+    """
+    address = request.client.host if request.client else ""
+    if not limit.allow(address):
+        raise TransientFault(Code.RATE_LIMITED, "Too many requests from this address; wait a minute")
+    return address
 
 
 def _record(record: Record, status: int = 200) -> Response:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import MutableMapping
+from dataclasses import dataclass
 from typing import Any
 
 from cryptography import x509
@@ -24,7 +25,6 @@ from minervas_admission.intake import Intake
 from minervas_admission.issued_journal import record_remembered
 from minervas_admission.membership_feed import MembershipFeed
 from minervas_admission.own_certificates import ensure_own_certificates
-from minervas_admission.rate_limit import RateLimit
 from minervas_admission.revocation_list import RevocationListKeeper
 from minervas_admission.sagas.approval import Approval
 from minervas_admission.sagas.reconciliation import Reconciliation
@@ -58,58 +58,58 @@ REFUSED_RETRY_S = 2.0
 """Unlike a member, admission comes back soon after a refusal: it is the one who can mend it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Databases:
+    """Two connections: whatever applicants ask never holds up a revocation."""
+
+    work: Database
+    applicants: Database
+
+    async def close(self) -> None:
+        """Close both."""
+        await self.work.close()
+        await self.applicants.close()
+
+
 class AdmissionService:
     """The parts of the running service."""
 
-    def __init__(self, settings: AdmissionSettings, consortium: Consortium, clock: Clock, database: Database) -> None:
+    def __init__(self, settings: AdmissionSettings, consortium: Consortium, clock: Clock, databases: Databases) -> None:
         self.settings = settings
-        self.database = database
+        self.database_answers = True
+        self._consortium = consortium
         self._clock = clock
+        self._database = databases.work
         self._data = DataDirectory(settings.paths.data)
         operator = settings.consortium.operator_member
-        self.feed = MembershipFeed(database, interval_ms=settings.chain.publish_interval_ms)
-        self.follower = ChainFollower(
-            database=database,
+        feed = MembershipFeed(databases.work, interval_ms=settings.chain.publish_interval_ms)
+        follower = ChainFollower(
+            database=databases.work,
             consortium=consortium,
-            feed=self.feed,
+            feed=feed,
             clock=clock,
             operator_member=operator,
             confirm_depth=settings.chain.confirm_depth,
             interval_ms=settings.chain.publish_interval_ms,
         )
-        self.link = BrokerLink(self._make_bus, clock, feed=self.feed, follower=self.follower, presence=self._presence)
-        self.rights = BrokerRights(database, clock, operator_member=operator, dynsec=lambda: self.link.dynsec)
+        self.link = BrokerLink(self._make_bus, clock, feed=feed, follower=follower, presence=self._presence)
+        rights = BrokerRights(databases.work, clock, operator_member=operator, dynsec=lambda: self.link.dynsec)
         self.revocation_list = RevocationListKeeper(
-            database,
+            databases.work,
             consortium.authority,
             clock,
             stored=self._data.revocation_list,
             export=settings.paths.broker_export,
         )
-        approval = Approval(database, consortium, self.rights, self.feed, clock)
-        revocation = Revocation(database, consortium, self.rights, self.revocation_list, self.feed, clock)
-        reconciliation = Reconciliation(database, self.rights, self.revocation_list, clock)
-        sagas = [approval.saga(), revocation.saga(), reconciliation.saga()]
-        self.worker = DecisionWorker(database, SagaRunner(database, clock, sagas))
-        self.https = HttpsServer(
-            make_app(self._intake(consortium), self._rate_limit(), lambda: self.database_answers),
-            settings.http.host,
-            settings.http.port,
-            certificate=self._data.https_certificate,
-            key=self._data.https_key,
-        )
-        self.housekeeping = Housekeeping(
-            database=database,
-            consortium=consortium,
-            data=self._data,
-            server_names=settings.http.names,
-            reconciliation=reconciliation,
-            link=self.link,
-            worker=self.worker,
-            clock=clock,
-            reload_https=self.https.reload,
-        )
-        self.database_answers = True
+        reconciliation = Reconciliation(databases.work, rights, self.revocation_list, clock)
+        sagas = [
+            Approval(databases.work, consortium, rights, feed, clock).saga(),
+            Revocation(databases.work, consortium, rights, self.revocation_list, feed, clock).saga(),
+            reconciliation.saga(),
+        ]
+        self.worker = DecisionWorker(databases.work, SagaRunner(databases.work, clock, sagas))
+        self.https = self._make_https(databases.applicants)
+        self.housekeeping = self._make_housekeeping(reconciliation)
 
     async def run(self, instance: Instance, status: MutableMapping[str, Any]) -> None:
         """Work until cancelled.
@@ -128,11 +128,11 @@ class AdmissionService:
             group.create_task(self._keep_status(status))
             log.info("admission_started", extra={"fields": {"port": self.settings.http.port, "version": __version__}})
 
-    def _intake(self, consortium: Consortium) -> Intake:
-        broker = self.settings.broker
-        return Intake(
-            database=self.database,
-            consortium=consortium,
+    def _make_https(self, database: Database) -> HttpsServer:
+        broker, http = self.settings.broker, self.settings.http
+        intake = Intake(
+            database=database,
+            consortium=self._consortium,
             clock=self._clock,
             token_key=read_seed(self._data.token_key),
             broker=BrokerAddress(
@@ -140,9 +140,28 @@ class AdmissionService:
                 port=broker.public_port or broker.port,
             ),
         )
+        app = make_app(
+            intake,
+            lambda: self.database_answers,
+            applications_per_minute=http.applications_per_minute,
+            monotonic_ms=monotonic_ms,
+        )
+        return HttpsServer(
+            app, http.host, http.port, certificate=self._data.https_certificate, key=self._data.https_key
+        )
 
-    def _rate_limit(self) -> RateLimit:
-        return RateLimit(self.settings.http.applications_per_minute, monotonic_ms)
+    def _make_housekeeping(self, reconciliation: Reconciliation) -> Housekeeping:
+        return Housekeeping(
+            database=self._database,
+            consortium=self._consortium,
+            data=self._data,
+            server_names=self.settings.http.names,
+            reconciliation=reconciliation,
+            link=self.link,
+            worker=self.worker,
+            clock=self._clock,
+            reload_https=self.https.reload,
+        )
 
     def _make_bus(self) -> Bus:
         will = offline_will(ADMISSION.member, ADMISSION.service, version=__version__, now_ms=self._clock.now_ms())
@@ -171,7 +190,7 @@ class AdmissionService:
     async def _keep_status(self, status: MutableMapping[str, Any]) -> None:
         while True:
             try:
-                async with self.database.transaction() as connection:
+                async with self._database.transaction() as connection:
                     await connection.execute("SELECT 1")
                 self.database_answers = True
             except TransientFault:
@@ -197,18 +216,21 @@ async def run_admission(context: ServiceContext[AdmissionSettings]) -> None:
     consortium = load_consortium(settings)
     data = DataDirectory(settings.paths.data)
     ensure_own_certificates(data, consortium.authority, settings.http.names, clock.now_ms())
-    database = Database(settings.database, application="minervas-admission")
+    databases = Databases(
+        Database(settings.database, application="minervas-admission"),
+        Database(settings.database, application="minervas-admission applicants"),
+    )
     instance = Instance(settings.database)
     try:
-        await wait_for_database(database)
+        await wait_for_database(databases.work)
         await instance.acquire()
-        async with database.transaction() as connection:
+        async with databases.work.transaction() as connection:
             await claim_consortium_keys(connection, consortium.key_claims(), member=RESERVED_MEMBER)
-        await record_remembered(data, database)
-        await AdmissionService(settings, consortium, clock, database).run(instance, context.status)
+        await record_remembered(data, databases.work)
+        await AdmissionService(settings, consortium, clock, databases).run(instance, context.status)
     finally:
         await instance.release()
-        await database.close()
+        await databases.close()
 
 
 async def wait_for_database(database: Database) -> None:

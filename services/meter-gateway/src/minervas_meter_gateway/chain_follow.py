@@ -29,16 +29,19 @@ class Followed:
     """Whether our knowledge did not fit the chain."""
 
 
-def follow_chain(state: ChannelState, statements: Sequence[Statement], chain: Point | None) -> Followed:
+def follow_chain(
+    state: ChannelState, statements: Sequence[Statement], chain: Point | None, tip_time_ms: int
+) -> Followed:
     """Compare a registered channel with the chain.
 
     Args:
         state: of the channel.
         statements: those that are kept, oldest first.
         chain: where the chain's register stands; None before the first statement.
+        tip_time_ms: of the block that says so.
     """
     if chain is None:
-        return _before_the_first(state, statements)
+        return _before_the_first(state, statements, tip_time_ms)
     reached = [number for number, each in enumerate(statements, start=1) if _is_at(each.draft.end, chain)]
     if reached:
         return _settled(state, statements, reached[-1])
@@ -49,12 +52,12 @@ def follow_chain(state: ChannelState, statements: Sequence[Statement], chain: Po
     return Followed(continued_from(state, chain), removed=tuple(statements), restarted=True)
 
 
-def _before_the_first(state: ChannelState, statements: Sequence[Statement]) -> Followed:
+def _before_the_first(state: ChannelState, statements: Sequence[Statement], tip_time_ms: int) -> Followed:
     """The chain has no statement of the channel (any more): ours, if any, are still to come."""
     if statements:
         return _settled(state, statements, 0)
     has_baseline = state.waiting or (state.start is not None and state.start.sequence >= 0)
-    return Followed(state if has_baseline else awaiting_baseline(state))
+    return Followed(state if has_baseline else awaiting_baseline(state, tip_time_ms))
 
 
 def _settled(state: ChannelState, statements: Sequence[Statement], in_block: int) -> Followed:

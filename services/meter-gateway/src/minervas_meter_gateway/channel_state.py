@@ -51,6 +51,8 @@ class ChannelState(msgspec.Struct, frozen=True):
     """None while the channel is not registered, or its baseline has not been sampled yet."""
     waiting: bool = False
     """Whether the next good sample becomes the start."""
+    not_before_ms: int = 0
+    """Earliest time of a first start: the registration is not later."""
     reset: bool = False
     """Whether the next statement declares a new baseline."""
     end: Point | None = None
@@ -72,9 +74,14 @@ class ChannelState(msgspec.Struct, frozen=True):
     last_time_ms: int = 0
 
 
-def awaiting_baseline(state: ChannelState) -> ChannelState:
-    """The channel is registered and has nothing on chain: its next good sample is the start."""
-    return _fresh(state, start=None, reset=False)
+def awaiting_baseline(state: ChannelState, not_before_ms: int) -> ChannelState:
+    """The channel is registered and has nothing on chain: its first good sample from then on is the start.
+
+    Args:
+        state: of the channel.
+        not_before_ms: time of the ledger's tip, which may be ahead of our clock; the registration is not later.
+    """
+    return msgspec.structs.replace(_fresh(state, start=None, reset=False), not_before_ms=not_before_ms)
 
 
 def continued_from(state: ChannelState, point: Point) -> ChannelState:
@@ -182,7 +189,7 @@ def _is_over(state: ChannelState, time_ms: int, slot_ms: int) -> bool:
 
 
 def _maybe_begun(state: ChannelState, reading: Reading, point: Point | None) -> ChannelState:
-    if not state.waiting or point is None:
+    if not state.waiting or point is None or point.time_ms < state.not_before_ms:
         return state
     tree = Frontier().with_leaf(encode(reading))
     return msgspec.structs.replace(state, start=point, waiting=False, whole=tree, rest=tree)

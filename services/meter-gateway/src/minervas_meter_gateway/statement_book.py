@@ -120,15 +120,15 @@ class StatementBook:
             if drafts:
                 self._take_over(states, await self._spool.run(lambda spool: spool.save(states=states, drafts=drafts)))
 
-    async def follow(self, key: ChannelKey, chain: Point | None) -> None:
-        """Let a registered channel follow what the chain has of it.
+    async def follow(self, key: ChannelKey, chain: Point | None, tip_time_ms: int) -> None:
+        """Let a registered channel follow what the chain has of it, as of a tip of this time.
 
         Raises:
             SpoolTrouble: nothing was changed.
         """
         async with self._lock:
             before = self._states[key]
-            followed = follow_chain(before, self._statements[key], chain)
+            followed = follow_chain(before, self._statements[key], chain, tip_time_ms)
             if followed.restarted:
                 fields = {"meter": key[0], "channel": key[1], "statements_given_up": len(followed.removed)}
                 log.warning("channel_continued_from_chain", extra={"fields": fields})

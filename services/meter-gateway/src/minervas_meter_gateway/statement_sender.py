@@ -151,7 +151,7 @@ class StatementSender:
         known = {(each.meter, each.channel): each.last for each in registers.channels}
         self.registered = set(self._book.channels) & set(known)
         for key in sorted(self.registered):
-            await self._book.follow(key, _as_point(known[key]))
+            await self._book.follow(key, _as_point(known[key]), registers.tip_time_ms)
             if self.look_at_clock():
                 await self._hand_in(key, registers)
         pending = {each.id for key in self._book.channels for each in self._book.pending(key)}
