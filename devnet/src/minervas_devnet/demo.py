@@ -1,4 +1,4 @@
-"""The demo: three members join a new consortium, mine one chain, and everything that must hold is checked.
+"""The demo: three members join a new consortium, mine, meter and trade, and everything that must hold is checked.
 
 The scenario is what a newcomer of a real consortium goes through, step by step, with the programs and commands that a
 real one uses; only the machine is shared. Times and memory of this run are measured and shown at the end.
@@ -15,7 +15,7 @@ from types import FrameType
 
 from minervas_core.errors import MinervasError
 from minervas_core.genesis import Parameters
-from minervas_devnet import checks
+from minervas_devnet import checks, market_checks
 from minervas_devnet.checks import Check
 from minervas_devnet.consortium import Consortium
 from minervas_devnet.demo_sites import COOPERATIVE, FARM, UNIVERSITY
@@ -25,6 +25,7 @@ from minervas_devnet.outsiders import Outsider
 from minervas_devnet.progress import Progress, say_line
 from minervas_devnet.report import print_report
 from minervas_devnet.snapshot import take_snapshot
+from minervas_devnet.trading import Placed, Trading
 from minervas_devnet.view import View, make_view
 from minervas_devnet.workdir import WorkDir
 
@@ -83,12 +84,12 @@ def _run(work: WorkDir, *, once: bool) -> int:
     consortium = Consortium(work.path, options, progress=progress)
     try:
         with view:
-            refusals = _scenario(consortium, view)
+            since_ms, refusals, orders = _scenario(consortium, view)
             results = [*_final_checks(consortium, progress), *refusals]
             view.show(take_snapshot(consortium.nodes.values()))
         progress.say = say_line  # the live view is over
         passed = all(result.holds for result in results)
-        print_report(consortium, results)
+        print_report(consortium, results, orders=orders, since_ms=since_ms)
         if not passed:
             work.keep()
         if not once:
@@ -99,7 +100,12 @@ def _run(work: WorkDir, *, once: bool) -> int:
             sys.stderr.write(f"could not stop {failure}\n")
 
 
-def _scenario(consortium: Consortium, view: View) -> list[Check]:
+def _scenario(consortium: Consortium, view: View) -> tuple[int, list[Check], list[Placed]]:
+    """Run everything that happens.
+
+    Returns:
+        When all gateways worked, in ms; how the refusals went; the orders that were placed.
+    """
     progress = consortium.progress
     nodes = consortium.start(MEMBERS)
     with progress.step("the members applied, were approved by the operator, and run"):
@@ -108,7 +114,24 @@ def _scenario(consortium: Consortium, view: View) -> list[Check]:
     refusals = _refusals(consortium)
     with progress.step("the members mine one chain together"):
         _mine(consortium, view)
-    return refusals
+    since_ms = time.time_ns() // 1_000_000
+    with progress.step("what they metered became lots, was offered, bid for, and traded"):
+        orders = _trade(consortium, view)
+    return since_ms, refusals, orders
+
+
+def _trade(consortium: Consortium, view: View) -> list[Placed]:
+    university, farm, cooperative = (consortium.nodes[member] for member in MEMBERS)
+    nodes = list(consortium.nodes.values())
+
+    def look() -> None:
+        view.show(take_snapshot(nodes))
+        time.sleep(LOOK_EVERY_S)
+
+    placed = Trading(nodes, look).run(farm, cooperative, university)
+    for order in placed:
+        consortium.progress.say(f"          {order.what}: in block {order.height}")
+    return placed
 
 
 def _refusals(consortium: Consortium) -> list[Check]:
@@ -148,8 +171,20 @@ def _final_checks(consortium: Consortium, progress: Progress) -> list[Check]:
         return [
             *checks.check_chain(consortium, min_blocks=MIN_BLOCKS),
             checks.check_keys(nodes),
+            *_market_checks(consortium),
             *checks.check_audits(nodes),
         ]
+
+
+def _market_checks(consortium: Consortium) -> list[Check]:
+    nodes = list(consortium.nodes.values())
+    trade = nodes[0].market.trades()[-1]
+    return [
+        *market_checks.check_registers(nodes, SLOT_MS),
+        *market_checks.check_readings(nodes),
+        *market_checks.check_bad_orders(consortium.nodes[trade.seller], trade),
+        *market_checks.check_market(consortium),
+    ]
 
 
 def _stay(consortium: Consortium) -> None:

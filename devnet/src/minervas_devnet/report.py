@@ -9,25 +9,38 @@ from rich.table import Table
 
 from minervas_devnet.checks import Check, blocks_by_miner
 from minervas_devnet.consortium import Consortium
+from minervas_devnet.market_report import metering_table, times_text, trades_table
 from minervas_devnet.memory import Memory, group_memory
 from minervas_devnet.node import Node
 from minervas_devnet.propagation import Propagation, measure
 from minervas_devnet.snapshot import take_snapshot
+from minervas_devnet.trading import Placed
 
 WIDTH = 120
 """Columns where standard output is no terminal."""
 
 
-def print_report(consortium: Consortium, results: Sequence[Check]) -> None:
-    """Print all tables."""
+def print_report(
+    consortium: Consortium, results: Sequence[Check], *, orders: Sequence[Placed] = (), since_ms: int = 0
+) -> None:
+    """Print all tables.
+
+    Args:
+        consortium: whose.
+        results: of the checks.
+        orders: that were followed to their blocks.
+        since_ms: samples from then on are measured on their way to the database.
+    """
     console = Console()
     if not console.is_terminal:
         console = Console(width=WIDTH)
     nodes = list(consortium.nodes.values())
     console.print()
     console.print(_mined_table(nodes))
+    console.print(metering_table(nodes))
+    console.print(trades_table(consortium))
     console.print(_memory_table(nodes))
-    console.print(_times(consortium, nodes))
+    console.print(_times(consortium, nodes) + times_text(nodes, orders, since_ms))
     console.print(_checks_table(results))
 
 

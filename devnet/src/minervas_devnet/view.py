@@ -14,11 +14,14 @@ from rich.table import Table
 from rich.text import Text
 
 from minervas_devnet.api_client import BlockSummary
+from minervas_devnet.market_api import Reading
 from minervas_devnet.progress import say_line
 from minervas_devnet.snapshot import NodeSnapshot, Snapshot
 
 LINES_KEPT = 12
 REFRESH_PER_SECOND = 4
+POWER_EVERY_S = 5.0
+"""How often the plain view tells the channels' power."""
 
 
 class View(Protocol):
@@ -68,7 +71,13 @@ class LiveView:
     def _render(self) -> RenderableType:
         parts: list[RenderableType] = []
         if self._snapshot is not None and self._snapshot.nodes:
-            parts = [members_table(self._snapshot), blocks_table(self._snapshot), abandoned_line(self._snapshot)]
+            parts = [
+                members_table(self._snapshot),
+                channels_table(self._snapshot),
+                market_line(self._snapshot),
+                blocks_table(self._snapshot),
+                abandoned_line(self._snapshot),
+            ]
         parts.append(Panel(Text("\n".join(self._lines)), title="Minervas demo", title_align="left"))
         return Group(*parts)
 
@@ -79,6 +88,7 @@ class PlainView:
     def __init__(self) -> None:
         self._began = time.monotonic()
         self._seen: set[str] = set()
+        self._power_due = 0.0
 
     def say(self, line: str) -> None:
         """Print a line."""
@@ -91,6 +101,10 @@ class PlainView:
                 self._seen.add(block.hash)
                 speed = f"{snapshot.tries_per_second / 1e6:.1f} M tries/s"
                 say_line(f"          {_block_line(block)}, {speed}, {snapshot.abandoned} searches abandoned")
+        power = power_line(snapshot)
+        if power and time.monotonic() > self._power_due:
+            self._power_due = time.monotonic() + POWER_EVERY_S
+            say_line(f"          {power}")
 
     def __enter__(self) -> Self:
         return self
@@ -113,6 +127,49 @@ def members_table(snapshot: Snapshot) -> Table:
     for node in snapshot.nodes:
         table.add_row(*_member_row(node))
     return table
+
+
+def channels_table(snapshot: Snapshot) -> Table:
+    """Every metered channel with what it delivers now, and its member's energy that is not on sale."""
+    table = Table(title="Metered channels", title_justify="left", expand=True)
+    for name in ("member", "channel", "power", "register", "sample", "in lots"):
+        table.add_column(name, no_wrap=True, justify="left" if name in ("member", "channel") else "right")
+    for node in snapshot.nodes:
+        for reading in node.channels:
+            table.add_row(
+                node.member,
+                f"{reading.meter}/{reading.channel}",
+                _power(reading),
+                f"{reading.energy_mwh / 1e6:,.2f} kWh" if reading.energy_mwh is not None else "",
+                f"{reading.sequence}",
+                f"{node.free_wh:,} Wh",
+            )
+    return table
+
+
+def market_line(snapshot: Snapshot) -> Text:
+    """Open orders, and the newest trade."""
+    orders = [
+        f"{each.member} {each.side}s {each.energy_wh} Wh at {each.price_micro / 1000:.1f}" for each in snapshot.orders
+    ]
+    lines = ["Open orders: " + ("; ".join(orders) or "none")]
+    lines += [
+        f"Trade in block {each.height}: {each.seller} sold {each.buyer} {each.energy_wh} Wh at "
+        f"{each.price_micro / 1000:.1f}, metered by {', '.join(each.meters)}"
+        for each in snapshot.trades[:2]
+    ]
+    return Text("\n".join(lines))
+
+
+def power_line(snapshot: Snapshot) -> str:
+    """The power of all channels in one line."""
+    return ", ".join(
+        f"{node.member}/{reading.channel} {_power(reading)}" for node in snapshot.nodes for reading in node.channels
+    )
+
+
+def _power(reading: Reading) -> str:
+    return f"{reading.power_mw / 1000:,.1f} W" if reading.power_mw is not None else f"missing ({reading.fault})"
 
 
 def blocks_table(snapshot: Snapshot) -> Table:

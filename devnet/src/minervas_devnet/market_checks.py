@@ -1,0 +1,174 @@
+"""What has to hold of metering and trading at the end of the demo."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+from typing import TypeVar
+
+import msgspec
+
+from minervas_devnet.checks import Check
+from minervas_devnet.consortium import Consortium
+from minervas_devnet.health import health
+from minervas_devnet.market_api import Lot, Trade
+from minervas_devnet.node import Node
+from minervas_devnet.options import GATEWAY
+from minervas_devnet.simulated_meters import SimulatedMeters
+from minervas_devnet.stored_metering import StoredMetering
+from minervas_devnet.waiting import POLL_S, WaitTimeout, stretched
+
+SAME_TIP_S = 40.0
+STORED_S = 20.0
+HOUR_MS = 3_600_000
+STEP_WH = {"pzem-003": 1, "sdm630": 10}
+"""Resolution of the energy registers."""
+
+T = TypeVar("T")
+
+
+def at_one_tip(consortium: Consortium, read: Callable[[Node], T]) -> dict[str, T]:
+    """Ask all nodes the same, until no block came in between.
+
+    Raises:
+        WaitTimeout: if blocks come faster than answers.
+    """
+    nodes = consortium.nodes
+    deadline = time.monotonic() + stretched(SAME_TIP_S)
+    while time.monotonic() < deadline:
+        tips = [node.tip() for node in nodes.values()]
+        answers = {member: read(node) for member, node in nodes.items()}
+        if tips[0] is not None and {*tips, *(node.tip() for node in nodes.values())} == {tips[0]}:
+            return answers
+        time.sleep(POLL_S)
+    raise WaitTimeout("all nodes to answer at one tip", stretched(SAME_TIP_S), consortium.describe_tips())
+
+
+def check_market(consortium: Consortium) -> list[Check]:
+    """All ledgers agree on lots, orders, trades and obligations, and lots are what was minted."""
+    seen = at_one_tip(consortium, _Market)
+    first = next(iter(seen.values()))
+    checks = [
+        Check(
+            f"all ledgers have the same {name}",
+            len({market.digest(name) for market in seen.values()}) == 1,
+            ", ".join(f"{member} {len(getattr(each, name))}: {each.digest(name)}" for member, each in seen.items()),
+        )
+        for name in ("lots", "orders", "trades", "obligations")
+    ]
+    minted_wh = sum(each.minted_wh for each in first.minted)
+    lots_wh = sum(lot.energy_wh for lot in first.lots)
+    owned = ", ".join(f"{member} {_owned_wh(first.lots, member)} Wh" for member in consortium.nodes)
+    due = {(each.debtor, each.creditor): each.amount_micro for each in first.obligations}
+    return [
+        *checks,
+        Check("energy minted = energy in lots", minted_wh == lots_wh > 0, f"{minted_wh} Wh = {lots_wh} Wh: {owned}"),
+        Check("what is owed is what was traded", due == _owed(first.trades), f"{len(first.trades)} trades"),
+    ]
+
+
+def check_readings(nodes: Sequence[Node]) -> list[Check]:
+    """No reading was lost, none is there twice: what the gateways had numbered by now is in the ledgers once."""
+    return [_check_readings(node) for node in nodes if node.meters]
+
+
+def check_registers(nodes: Sequence[Node], slot_ms: int) -> list[Check]:
+    """The meters' own registers have at least what was minted, and no more than a slot's energy on top.
+
+    Waits a while, for statements of the last slot may be on their way.
+    """
+    return [_check_registers(node, node.meters, slot_ms) for node in nodes if node.meters]
+
+
+def check_bad_orders(node: Node, trade: Trade) -> list[Check]:
+    """Orders that cannot be are refused with a code each.
+
+    Args:
+        node: of a member that has sold.
+        trade: one of its sales.
+    """
+    market = node.market
+    cases = {
+        "an offer of a lot that is sold is refused": ("lot_not_owned", market.offer(1, lots=(trade.lots[0],))),
+        "a bid for nothing is refused": ("wrong_shape", market.bid(0, 1)),
+        "a bid beyond all numbers is refused": ("order_too_large", market.bid(2**52, 2**52)),
+        "an order without the owner's token is refused": (
+            "not_authorised",
+            market.place("/v1/bids", {"energy_wh": 10, "price_micro": 1}, token="f" * 64),
+        ),
+    }
+    return [
+        Check(name, answer.code == expected and not answer.id, f"HTTP {answer.status} {answer.code}")
+        for name, (expected, answer) in cases.items()
+    ]
+
+
+class _Market:
+    """The market as one node shows it."""
+
+    def __init__(self, node: Node) -> None:
+        self.lots = sorted(node.market.lots())
+        self.orders = sorted(node.market.orders())
+        self.trades = sorted(node.market.trades())
+        self.obligations = sorted(node.market.obligations())
+        self.minted = node.market.minted()
+
+    def digest(self, name: str) -> str:
+        """Short hash of one of the lists."""
+        return sha256(json.dumps(msgspec.to_builtins(getattr(self, name))).encode()).hexdigest()[:8]
+
+
+def _owned_wh(lots: Sequence[Lot], member: str) -> int:
+    return sum(lot.energy_wh for lot in lots if lot.owner == member)
+
+
+def _owed(trades: Sequence[Trade]) -> dict[tuple[str, str], int]:
+    owed: dict[tuple[str, str], int] = {}
+    for trade in trades:
+        owed[trade.buyer, trade.seller] = owed.get((trade.buyer, trade.seller), 0) + trade.energy_wh * trade.price_micro
+    return owed
+
+
+def _check_readings(node: Node) -> Check:
+    spool = health(node.health_ports[GATEWAY]).get("spool", {})
+    given = int(spool.get("next_sequence", 0))
+    stored = StoredMetering(node.member, node.database)
+    found = stored.spool(spool.get("id", ""), given)
+    deadline = time.monotonic() + stretched(STORED_S)
+    while found.sequences < given and time.monotonic() < deadline:
+        time.sleep(0.2)
+        found = stored.spool(spool["id"], given)
+    conflicts = node.market.readings(limit=1).conflicts
+    return Check(
+        f"{node.member}: every sample is stored, once",
+        given == found.rows == found.sequences > 0 and not conflicts,
+        f"{given} samples given, {found.rows} rows, {found.sequences} different, {conflicts} conflicts",
+    )
+
+
+def _check_registers(node: Node, meters: SimulatedMeters, slot_ms: int) -> Check:
+    deadline = time.monotonic() + stretched(slot_ms / 1000 + 15)
+    while True:
+        holds, seen = _compare_registers(node, meters, slot_ms)
+        if holds or time.monotonic() > deadline:
+            return Check(f"{node.member}: metered energy covers what was minted, within a slot", holds, seen)
+        time.sleep(0.5)
+
+
+def _compare_registers(node: Node, meters: SimulatedMeters, slot_ms: int) -> tuple[bool, str]:
+    spans = StoredMetering(node.member, node.database).spans()
+    shown = meters.registers_wh()  # after the statements: it only grows
+    seen, holds = [], True
+    for each in meters.site.channels:
+        span = spans.get(each.key)
+        if span is None:
+            seen.append(f"{each.channel}: nothing stated yet")
+            holds = holds and each.model == "pzem-003"  # a small panel's register may not have risen yet
+            continue
+        metered_wh = shown[each.key] - span.first_wh
+        most_wh = each.rated_w * slot_ms * 11 / (10 * HOUR_MS) + STEP_WH[each.model]
+        holds = holds and 0 <= metered_wh - span.stated_wh <= most_wh
+        seen.append(f"{each.channel}: {metered_wh:.1f} Wh on the meter, {span.stated_wh} Wh minted, slot {most_wh:.0f}")
+    return holds, "; ".join(seen)
