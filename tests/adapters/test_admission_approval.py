@@ -17,6 +17,7 @@ from minervas_core.enrolment import ApplicationReceipt, BrokerAddress, Grant
 from minervas_core.errors import Code, LocalFault, TransientFault
 from minervas_core.genesis import load_genesis
 from minervas_core.identifiers import Principal
+from minervas_core.market.state import Market
 from minervas_core.membership import apply_membership, check_membership, check_membership_alone
 from minervas_core.rights import ADMISSION, Rights, rights_for
 from minervas_core.roster import Roster
@@ -143,7 +144,7 @@ async def test_what_is_granted_fits_together(admission_and_broker: AdmissionWith
     check_signature(transaction, genesis.network)
     check_membership_alone(transaction, genesis)
     roster = Roster()
-    check_membership(transaction, roster)
+    check_membership(transaction, roster, Market())
     apply_membership(transaction, roster, 1)
     member = roster.active("alpha")
     assert member is not None

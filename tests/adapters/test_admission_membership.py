@@ -14,7 +14,8 @@ from minervas_admission.store.transactions import TransactionRow, open_transacti
 from minervas_core.encoding import decode, encode
 from minervas_core.errors import MinervasError
 from minervas_core.genesis import load_genesis
-from minervas_core.membership import apply_membership, check_membership, check_membership_alone
+from minervas_core.market.state import Market
+from minervas_core.membership import apply_membership, check_membership, check_membership_alone, membership_of
 from minervas_core.messages import (
     Failure,
     GetMembership,
@@ -100,7 +101,7 @@ async def test_admission_and_revocation_are_valid_by_the_rules_of_the_chain(
         assert (transaction.id, transaction.body.expires_height) == (row.id, SPAN)
         check_signature(transaction, genesis.network)
         check_membership_alone(transaction, genesis)
-        check_membership(transaction, roster)
+        check_membership(transaction, roster, Market())
         apply_membership(transaction, roster, height)
     record = roster.get("alpha")
     assert record is not None
@@ -135,11 +136,10 @@ async def test_a_transaction_that_no_block_can_carry_any_more_is_signed_anew(
     await report(bench, SPAN + DEPTH)
     assert states(home) == [(0, "admit", "expired"), (1, "admit", "open")]
     [new] = await rows(bench)
-    body = decode_transaction(new.raw).body
+    body = membership_of(decode_transaction(new.raw))
     assert body.expires_height == SPAN + DEPTH + SPAN
-    old = decode_transaction(
-        bytes(home.as_owner("SELECT raw FROM membership_transactions WHERE number = 0")[0][0])
-    ).body
+    [[old_raw]] = home.as_owner("SELECT raw FROM membership_transactions WHERE number = 0")
+    old = membership_of(decode_transaction(bytes(old_raw)))
     assert body.change == old.change
     assert body.salt != old.salt
     assert "number 0 expired" in home.as_owner("SELECT detail FROM saga_steps WHERE step = 'transaction'")[0][0]
@@ -206,7 +206,7 @@ async def test_a_member_learns_of_the_others_over_the_real_broker(admission_and_
         reply = decode(answer.payload, Reply, max_bytes=10**6)
         assert not isinstance(reply.body, msgspec.UnsetType)
         batch = decode(bytes(reply.body), MembershipBatch, max_bytes=10**6)
-        assert [decode_transaction(bytes(raw)).body.change.member for raw in batch.transactions] == ["alpha"]
+        assert [membership_of(decode_transaction(bytes(raw))).change.member for raw in batch.transactions] == ["alpha"]
         await requester.stop()
         await bus.stop()
 

@@ -11,6 +11,7 @@ from cryptography import x509
 
 from minervas_core.encoding import decode, encode
 from minervas_core.errors import Code, LocalFault, TransientFault
+from minervas_core.membership import membership_of
 from minervas_core.messages import MembershipBatch
 from minervas_core.transactions import Revoke, decode_transaction
 from minervas_runtime.bus import BusRefused, Message
@@ -167,7 +168,7 @@ async def test_the_chain_is_told_until_it_reports(admission_and_broker: Admissio
         await listener.stop()
     for batch in batches[1:]:
         assert (batch.first, batch.total, len(batch.transactions)) == (0, 3, 3)
-        change = decode_transaction(bytes(batch.transactions[2])).body.change
+        change = membership_of(decode_transaction(bytes(batch.transactions[2]))).change
         assert isinstance(change, Revoke)
         assert change.member == "alpha"
 
