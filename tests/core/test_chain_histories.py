@@ -168,6 +168,17 @@ class Histories(RuleBasedStateMachine):
             if node is not None and node.state == "invalid":
                 assert self.replay_of(self.nodes[block_hash]) is None
 
+    @invariant()
+    def the_books_of_the_tree_are_right(self) -> None:
+        tree = self.local.chain.tree
+        nodes = list(tree._nodes.values())
+        parents = [node.parent for node in nodes]
+        assert tree.bodiless_count == sum(node.state == "header" for node in nodes)
+        assert [node.children for node in nodes] == [parents.count(node) for node in nodes]
+        assert set(tree._leaves) == {node.hash for node in nodes if not node.children}
+        assert all(node.parent is None or node.parent.state == "body" for node in nodes if node.state == "body")
+        assert all(node.state == "invalid" for node in nodes if node.parent and node.parent.state == "invalid")
+
     def teardown(self) -> None:
         """In the end all blocks are delivered once more, lowest first, as sync does: the best valid one wins."""
         ordered = sorted(self.blocks.values(), key=lambda each: each.header.height)

@@ -209,7 +209,7 @@ def test_the_buffers_are_bounded_in_bytes() -> None:
     for block in blocks:
         buffer.hold(block)
     assert len(buffer) == 2
-    buffer.discard({block.hash for block in blocks})
+    assert buffer.take_children(blocks[-1].header.prev) == blocks[-2:]
     assert (len(buffer), buffer.bytes) == (0, 0)
 
 

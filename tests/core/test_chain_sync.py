@@ -128,6 +128,14 @@ def test_headers_that_do_not_follow_each_other_are_refused(other: LocalChain) ->
     assert local.chain.receive_headers([], FAR_FUTURE_MS) == 0
 
 
+def test_headers_of_two_branches_in_one_answer_are_refused() -> None:
+    local = LocalChain()
+    local.found("a", "b", "c")
+    branches = [local.mine("b").header, local.mine("c").header]
+    assert refusal(lambda: local.chain.receive_headers(branches, FAR_FUTURE_MS)) == Code.BLOCK_UNKNOWN_PARENT
+    assert local.chain.tree.bodiless_count == 1
+
+
 def test_a_bad_header_is_refused_and_those_before_it_stay(other: LocalChain) -> None:
     local = LocalChain()
     blocks = bodies(other, [node.hash for node in other.chain.tree.after([], 3)])
@@ -261,6 +269,16 @@ def test_first_seen_is_remembered_over_a_restart() -> None:
     block = local.mine("a")
     stored = local.receive(block).stored
     assert stored[0].order > max(node.order for node in restored_nodes(local) if node.hash != block.hash)
+
+
+def test_first_seen_counts_on_from_the_highest_number_stored() -> None:
+    """Numbers of discarded blocks are missing in the store."""
+    local = long_chain(3)
+    nodes = damaged(restored_nodes(local), 2, order=50)
+    local.chain = Chain.restore(
+        local.genesis, nodes, restored_state(local), local.store.load_block, local.store.load_undo
+    )
+    assert local.receive(local.mine("d")).stored[0].order == 51
 
 
 def damaged(nodes: list[RestoredNode], index: int, **fields: object) -> list[RestoredNode]:

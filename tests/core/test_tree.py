@@ -163,6 +163,14 @@ def test_missing_bodies_are_those_of_the_best_header_chain_oldest_first() -> Non
     assert [node.height for node in tree.missing_bodies()] == [5, 6]
 
 
+def test_of_equal_work_the_tip_is_the_best_header() -> None:
+    tree = with_main(3)
+    announced = grow(tree, tree.tip, 1, difficulty=10, body=False)
+    assert tree.best_header is announced
+    tree.move_tip(grow(tree, tree.tip, 1, difficulty=10))
+    assert tree.best_header is tree.tip
+
+
 def test_nothing_is_missing_for_headers_with_no_more_work_than_the_tip() -> None:
     tree = with_main(3)
     grow(tree, at(tree, 2), 1, difficulty=10, body=False)
@@ -183,6 +191,7 @@ def test_an_invalid_block_takes_its_descendants_with_it_and_nothing_else() -> No
     assert {node.hash for node in marked} == {bad.hash, right.hash, *(node.hash for node in tree.path(bad, left))}
     assert {bad.state, left.state, right.state} == {"invalid"}
     assert {base.state, sibling.state, tree.tip.state} == {"body"}
+    assert tree.bodiless_count == 0, "an invalid header does not wait for its body"
     assert tree.mark_invalid(bad) == [], "told once"
 
 
@@ -223,6 +232,7 @@ def test_dropped_bodies_leave_their_headers_to_be_fetched_again() -> None:
     assert [node.height for node in dropped] == [4, 5]
     assert [node.order for node in dropped] == [0, 0]
     assert tree.best_header is head
+    assert tree.bodiless_count == 2
     assert [node.height for node in tree.missing_bodies()] == [4, 5]
 
 

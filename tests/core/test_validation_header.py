@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from minervas_core.blocks import Block
+from minervas_core.difficulty import next_difficulty
 from minervas_core.errors import Code, InvalidBlock
 from minervas_core.proof_of_work import attempt, is_good
 from minervas_core.validation import check_header, check_orphan, expected_difficulty
@@ -100,6 +101,15 @@ def test_the_difficulty_due_is_retargeted_over_the_chain_of_the_header() -> None
     local.receive(slow)
     local.receive(fast)
     assert expected_difficulty(local.node(slow), TINY) < expected_difficulty(local.node(fast), TINY)
+
+
+def test_the_difficulty_due_follows_from_the_whole_history() -> None:
+    local = LocalChain()
+    local.found("a", "b", "c")
+    for pause_ms in (900, 4_000, 300, 1_100, 2_500, 700, 5_000, 400, 1_800, 600):
+        local.receive(local.mine("abc"[local.tip.height % 3], time_ms=local.tip.time_ms + pause_ms))
+        history = [(node.time_ms, node.header.difficulty) for node in local.tip.blocks()][::-1]
+        assert expected_difficulty(local.tip, TINY) == next_difficulty(history, TINY)
 
 
 def test_a_hash_that_does_not_fulfil_the_difficulty_is_refused(local: LocalChain) -> None:

@@ -317,7 +317,6 @@ class Chain:
 
     def _release_orphans(self, block: Block, now_ms: int, arrival: _Arrival) -> None:
         """Take in the orphans above a block that is in now."""
-        self._orphans.discard({block.hash})
         queue = deque([block.hash])
         while queue:
             for child in self._orphans.take_children(queue.popleft()):

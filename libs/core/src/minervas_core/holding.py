@@ -6,7 +6,7 @@ claimed, and a postponed block may never come due. What is pushed out is no loss
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable
 
 from minervas_core.blocks import Block
 
@@ -71,10 +71,6 @@ class HeldBlocks:
     def take_children(self, parent_hash: str) -> list[Block]:
         """Remove and return the blocks that name this predecessor."""
         return self.take(lambda block: block.header.prev == parent_hash)
-
-    def discard(self, hashes: Container[str]) -> None:
-        """Remove blocks if they are here."""
-        self.take(lambda block: block.hash in hashes)
 
     def _remove(self, block_hash: str) -> None:
         block = self._blocks.pop(block_hash, None)

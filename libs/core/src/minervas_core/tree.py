@@ -106,6 +106,11 @@ class BlockTree:
     def __len__(self) -> int:
         return len(self._nodes)
 
+    @property
+    def bodiless_count(self) -> int:
+        """How many headers wait for their body."""
+        return self._bodiless
+
     def get(self, block_hash: str) -> HeaderNode | None:
         """The node of a block, if it is known."""
         return self._nodes.get(block_hash)
