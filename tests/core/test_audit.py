@@ -62,6 +62,12 @@ def test_a_changed_byte_is_found(local: LocalChain, raws: list[bytes]) -> None:
     assert refused(local, [*raws[:2], raws[2] + b" "]) == (2, Code.NOT_CANONICAL)
 
 
+def test_a_header_that_does_not_follow_is_found(local: LocalChain, raws: list[bytes]) -> None:
+    block = decode_block(raws[3])
+    harder = altered(block, difficulty=block.header.difficulty + 1)
+    assert refused(local, [*raws[:3], harder.raw]) == (3, Code.BLOCK_DIFFICULTY)
+
+
 def test_exchanged_content_is_found(local: LocalChain, raws: list[bytes]) -> None:
     block = decode_block(raws[1])
     emptied = assemble_block(block.header, block.signature, [])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from minervas_core.blocks import Block
@@ -104,12 +105,13 @@ def test_the_difficulty_due_is_retargeted_over_the_chain_of_the_header() -> None
 
 
 def test_the_difficulty_due_follows_from_the_whole_history() -> None:
-    local = LocalChain()
+    parameters = msgspec.structs.replace(TINY, initial_difficulty=1_000)
+    local = LocalChain(parameters)
     local.found("a", "b", "c")
     for pause_ms in (900, 4_000, 300, 1_100, 2_500, 700, 5_000, 400, 1_800, 600):
         local.receive(local.mine("abc"[local.tip.height % 3], time_ms=local.tip.time_ms + pause_ms))
         history = [(node.time_ms, node.header.difficulty) for node in local.tip.blocks()][::-1]
-        assert expected_difficulty(local.tip, TINY) == next_difficulty(history, TINY)
+        assert expected_difficulty(local.tip, parameters) == next_difficulty(history, parameters)
 
 
 def test_a_hash_that_does_not_fulfil_the_difficulty_is_refused(local: LocalChain) -> None:
