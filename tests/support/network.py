@@ -11,7 +11,8 @@ from minervas_devnet.consortium import Consortium
 from minervas_devnet.hash_rate import fitting_difficulty
 from minervas_devnet.health import is_status
 from minervas_devnet.node import Node
-from minervas_devnet.options import SERVICES, DevnetOptions
+from minervas_devnet.options import GATEWAY, SERVICES, DevnetOptions
+from minervas_devnet.site import MeteredChannel, Site
 from minervas_devnet.workdir import WorkDir
 from tests.support.seed import SEED
 from tests.support.wait import wait_until
@@ -20,6 +21,25 @@ MEMBERS = ("alpha", "beta", "gamma")
 """The first one is the operator's."""
 
 BLOCK_INTERVAL_MS = 500
+SLOT_MS = 4_000
+
+SITES = {
+    "alpha": Site(
+        channels=(
+            MeteredChannel("east", "array", "sdm630", address=1, rated_w=900_000, start_wh=500),
+            MeteredChannel("west", "array", "sdm630", address=2, rated_w=900_000),
+        ),
+        baud=38_400,
+    ),
+    "beta": Site(
+        channels=(MeteredChannel("roof", "array", "sdm630", address=1, rated_w=900_000),),
+        baud=38_400,
+        drop_per_mille=20,
+        bad_crc_per_mille=20,
+    ),
+}
+"""Arrays large enough for some hundred Wh in a slot of seconds; gamma is a mere consumer."""
+
 HEAL_TIMEOUT_S = 60.0
 SYNC_TIMEOUT_S = 60.0
 
@@ -111,6 +131,9 @@ class Network:
         for node in self.nodes:
             node.restore()
             node.start()
+            if node.meters:
+                node.meters.wait_ready()
+                node.meters.repair()
         consortium.wait_admission()
         for node in self.nodes:
             node.wait_ready()
@@ -138,12 +161,14 @@ def start_network(work: WorkDir, members: Sequence[str] = MEMBERS) -> Iterator[N
     options = DevnetOptions(
         name="Network tests",
         operator_member=members[0],
-        proxied=frozenset((*SERVICES, "database")),
+        proxied=frozenset((*SERVICES, GATEWAY, "database")),
+        sites=SITES,
         miner_nice=19,
         parameters=Parameters(
             block_interval_ms=BLOCK_INTERVAL_MS,
             initial_difficulty=fitting_difficulty(BLOCK_INTERVAL_MS, len(members)),
             lwma_window=8,
+            slot_ms=SLOT_MS,
             diversity_per_mille=0,  # a member that is cut off can go on alone
         ),
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from minervas_devnet.processes import ManagedProcess
-from minervas_devnet.simulated_bus.control import BusControl, Order
+from minervas_devnet.simulated_bus.control import Appear, BusControl, Order, Speak
 from minervas_devnet.site import MeteredChannel, Site
 from minervas_devnet.toml_text import Value, as_toml
 
@@ -83,6 +83,12 @@ class SimulatedMeters:
     def give(self, order: Order) -> None:
         """Give the simulation an order: inject a fault, take the device away, ..."""
         self._control.give(order)
+
+    def repair(self) -> None:
+        """Put the device back and let all slaves speak, whatever orders came before."""
+        self.give(Appear(bus=BUS))
+        for each in self.site.channels:
+            self.give(Speak(bus=BUS, address=each.address))
 
     def registers_wh(self) -> dict[tuple[str, str], float]:
         """What the energy registers show now, by meter and channel; finer than the meters' resolution."""

@@ -1,0 +1,121 @@
+"""Energy from simulated Modbus frames to lots on every node, and what may be away meanwhile without a sample lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from minervas_devnet.node import Node
+from minervas_devnet.options import GATEWAY
+from minervas_devnet.simulated_bus.control import Silence, Vanish
+from minervas_devnet.simulated_meters import BUS
+from minervas_devnet.stored_metering import StoredMetering
+from tests.support.metering import (
+    assert_nothing_lost_or_doubled,
+    assert_one_market,
+    gateway_status,
+    meters_of,
+    minted_wh,
+    unstored,
+    wait_minted,
+    wait_samples,
+)
+from tests.support.network import SITES, Network
+from tests.support.wait import wait_until
+
+WHILE = 12
+"""Samples that wait in the spool before what is away comes back: longer than a slot."""
+
+Break = Callable[[Network, Node], None]
+
+
+def test_what_meters_show_becomes_lots_that_all_nodes_have(network: Network) -> None:
+    for node in (network.alpha, network.beta):
+        wait_minted(node, by=network.gamma)
+    assert_nothing_lost_or_doubled(network.alpha, network.beta)
+    assert_one_market(network)
+    for node in (network.alpha, network.beta):
+        spans = StoredMetering(node.member, node.database).spans()
+        shown = meters_of(node).registers_wh()
+        assert spans.keys() == {each.key for each in SITES[node.member].channels}
+        for key, span in spans.items():
+            assert 0 < span.stated_wh <= shown[key] - span.first_wh
+    network.audit_all()
+
+
+def cut_gateway(network: Network, node: Node) -> None:
+    node.cut(GATEWAY)
+
+
+def stop_ledger(network: Network, node: Node) -> None:
+    node.services["ledger"].stop()
+
+
+def kill_ledger(network: Network, node: Node) -> None:
+    node.services["ledger"].kill()
+
+
+def take_database_away(network: Network, node: Node) -> None:
+    node.cut("database")
+
+
+def kill_broker(network: Network, node: Node) -> None:
+    network.consortium.broker.kill()
+
+
+@pytest.mark.parametrize("breaks", [cut_gateway, stop_ledger, kill_ledger, take_database_away, kill_broker])
+def test_while_the_ledger_cannot_be_reached_no_sample_is_lost_or_doubled(network: Network, breaks: Break) -> None:
+    node = network.alpha
+    breaks(network, node)
+    wait_until(lambda: unstored(node) >= WHILE, 60, lambda: str(gateway_status(node)))
+    network.heal()
+    assert_nothing_lost_or_doubled(network.alpha, network.beta)
+    wait_minted(node, by=network.gamma)
+    assert_nothing_lost_or_doubled(node)
+    assert_one_market(network)
+
+
+def test_killed_gateway_goes_on_where_it_was(network: Network) -> None:
+    node = network.beta
+    for _ in range(2):
+        wait_samples(node, 3)
+        node.services[GATEWAY].kill()
+        node.services[GATEWAY].start()
+        node.wait_ready()
+    wait_minted(node, by=network.gamma)
+    assert_nothing_lost_or_doubled(node)
+    assert_one_market(network)
+
+
+def test_vanished_adapter_is_marked_and_found_again(network: Network) -> None:
+    node, meters = network.beta, meters_of(network.beta)
+    stored = StoredMetering(node.member, node.database)
+    before = stored.channels()["roof", "array"]
+    meters.give(Vanish(bus=BUS))
+    wait_until(lambda: gateway_status(node)["ports"][BUS]["lost"], 20)
+
+    def marked() -> int:
+        return stored.channels()["roof", "array"].missing.get("port", 0) - before.missing.get("port", 0)
+
+    wait_until(lambda: marked() >= 3, 30)
+    metered_wh = minted_wh(network.gamma, node.member)
+    meters.repair()
+    wait_until(lambda: not gateway_status(node)["ports"][BUS]["lost"], 30)
+    measured = stored.channels()["roof", "array"].measured
+    wait_until(lambda: stored.channels()["roof", "array"].measured > measured, 30)
+    wait_until(lambda: minted_wh(network.gamma, node.member) > metered_wh, 60)  # registers went on meanwhile
+    assert_nothing_lost_or_doubled(node)
+
+
+def test_dead_meter_is_marked_and_the_other_channel_goes_on(network: Network) -> None:
+    node, meters = network.alpha, meters_of(network.alpha)
+    stored = StoredMetering(node.member, node.database)
+    timeouts = stored.channels()["east", "array"].missing.get("timeout", 0)
+    meters.give(Silence(bus=BUS, address=1))
+    wait_until(lambda: stored.channels()["east", "array"].missing.get("timeout", 0) >= timeouts + 3, 30)
+    wait_minted(node, "west", by=network.gamma)
+    meters.repair()
+    wait_minted(node, "east", by=network.gamma)
+    assert_nothing_lost_or_doubled(node)
+    assert_one_market(network)

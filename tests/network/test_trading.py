@@ -1,0 +1,158 @@
+"""What was metered is offered, bid for and sold, with the same outcome on every node; what cannot be is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from minervas_devnet.market_api import Answer
+from tests.support.metering import (
+    accepted,
+    assert_one_market,
+    free_lots,
+    trades_of,
+    wait_in_block,
+    wait_lots,
+)
+from tests.support.network import SYNC_TIMEOUT_S, Network
+from tests.support.wait import wait_until
+
+PRICE = 142_600
+UNKNOWN = "ab" * 32
+
+
+@pytest.fixture(autouse=True)
+def empty_book(network: Network) -> None:
+    """No open orders that would take what a test offers."""
+    for node in network.nodes:
+        for order in node.market.orders():
+            if order.member == node.member:
+                accepted(node.market.place("/v1/cancellations", {"order": order.id}))
+    wait_until(lambda: not any(node.market.orders() for node in network.nodes), SYNC_TIMEOUT_S)
+
+
+def test_metered_energy_is_sold_at_the_resting_price_on_all_nodes(network: Network) -> None:
+    seller, buyer = network.alpha, network.gamma
+    [(lot, energy_wh)] = wait_lots(seller, energy_wh=40)
+    wanted_wh = energy_wh - 15
+    offer = accepted(seller.market.offer(PRICE, lots=(lot,)))
+    wait_in_block(network.nodes, offer)
+    bid = accepted(buyer.market.bid(wanted_wh, PRICE + 10_000))
+    wait_in_block(network.nodes, bid)
+    for node in network.nodes:
+        [trade] = trades_of(node, bid)
+        assert (trade.seller, trade.buyer, trade.offer) == (seller.member, buyer.member, offer)
+        assert (trade.energy_wh, trade.price_micro, trade.amount_micro) == (wanted_wh, PRICE, wanted_wh * PRICE)
+        assert trade.meters in (["alpha/east/array"], ["alpha/west/array"])
+        owners = {each.id: each.owner for each in node.market.lots()}
+        assert {owners[each] for each in trade.lots} == {buyer.member}
+        [rest] = [order for order in node.market.orders() if order.id == offer]
+        assert rest.energy_wh == 15
+    assert_one_market(network)
+    network.audit_all()
+
+
+def test_waiting_bid_is_filled_at_its_own_price(network: Network) -> None:
+    seller, buyer = network.beta, network.gamma
+    bid = accepted(buyer.market.bid(30, PRICE))
+    wait_in_block(network.nodes, bid)
+    [(lot, _)] = wait_lots(seller, energy_wh=40)
+    offer = accepted(seller.market.offer(PRICE - 40_000, lots=(lot,)))
+    wait_in_block(network.nodes, offer)
+    assert [(trade.energy_wh, trade.price_micro) for trade in trades_of(network.alpha, bid)] == [(30, PRICE)]
+    assert_one_market(network)
+
+
+def test_cancelled_offer_gives_its_lots_back(network: Network) -> None:
+    seller = network.alpha
+    [(lot, energy_wh)] = wait_lots(seller)
+    offer = accepted(seller.market.offer(PRICE, lots=(lot,)))
+    wait_in_block(network.nodes, offer)
+    assert lot not in dict(free_lots(seller))
+    wait_in_block(network.nodes, accepted(seller.market.place("/v1/cancellations", {"order": offer})))
+    assert (lot, energy_wh) in free_lots(seller)
+
+
+def test_bid_is_closed_when_its_time_is_over(network: Network) -> None:
+    bid = accepted(network.gamma.market.place("/v1/bids", {"energy_wh": 10, "price_micro": 1, "valid_ms": 5_000}))
+    wait_until(lambda: not any(order.id == bid for order in network.alpha.market.orders()), SYNC_TIMEOUT_S)
+    assert_one_market(network)
+
+
+def test_a_lot_is_sold_once(network: Network) -> None:
+    seller, buyer = network.alpha, network.gamma
+    [(lot, energy_wh)] = wait_lots(seller)
+    offer = accepted(seller.market.offer(PRICE, lots=(lot,)))
+    assert _refused(seller.market.offer(PRICE, lots=(lot,))) in ("lot_offered", "pool_conflict")
+    wait_in_block(network.nodes, offer)
+    assert _refused(seller.market.offer(PRICE, lots=(lot,))) == "lot_offered"
+    bid = accepted(buyer.market.bid(energy_wh, PRICE))
+    wait_in_block(network.nodes, bid)
+    assert _refused(seller.market.offer(PRICE, lots=(lot,))) in ("lot_not_owned", "lot_unknown")
+    [trade] = trades_of(seller, bid)
+    assert _refused(seller.market.offer(PRICE, lots=(trade.lots[0],))) == "lot_not_owned"
+    assert_one_market(network)
+
+
+def test_foreign_order_cannot_be_cancelled(network: Network) -> None:
+    bid = accepted(network.gamma.market.bid(10, 1))
+    wait_in_block(network.nodes, bid)
+    assert _refused(network.alpha.market.place("/v1/cancellations", {"order": bid})) == "order_not_owned"
+    assert any(order.id == bid for order in network.alpha.market.orders())
+
+
+BAD_ORDERS: dict[str, tuple[str, dict[str, Any], int, str]] = {
+    "unknown lot": ("/v1/offers", {"lots": [UNKNOWN], "price_micro": 1}, 409, "lot_unknown"),
+    "one lot twice": ("/v1/offers", {"lots": [UNKNOWN, UNKNOWN], "price_micro": 1}, 409, "lot_twice"),
+    "more energy than there is": ("/v1/offers", {"energy_wh": 2**50, "price_micro": 1}, 409, "lot_unknown"),
+    "neither lots nor energy": ("/v1/offers", {"price_micro": 1}, 400, "wrong_shape"),
+    "no hexadecimal lot": ("/v1/offers", {"lots": ["x"], "price_micro": 1}, 400, "wrong_shape"),
+    "price below zero": ("/v1/offers", {"lots": [UNKNOWN], "price_micro": -1}, 400, "wrong_shape"),
+    "bid for nothing": ("/v1/bids", {"energy_wh": 0, "price_micro": 1}, 400, "wrong_shape"),
+    "bid for less than nothing": ("/v1/bids", {"energy_wh": -10, "price_micro": 1}, 400, "wrong_shape"),
+    "bid for a fraction": ("/v1/bids", {"energy_wh": 10.5, "price_micro": 1}, 400, "wrong_shape"),
+    "bid in words": ("/v1/bids", {"energy_wh": "10", "price_micro": 1}, 400, "wrong_shape"),
+    "smallest order not reached": ("/v1/bids", {"energy_wh": 9, "price_micro": 1}, 409, "order_too_small"),
+    "amount beyond all numbers": ("/v1/bids", {"energy_wh": 2**52, "price_micro": 4}, 409, "order_too_large"),
+    "energy beyond all numbers": ("/v1/bids", {"energy_wh": 2**53, "price_micro": 1}, 400, "wrong_shape"),
+    "unknown field": ("/v1/bids", {"energy_wh": 10, "price_micro": 1, "free": True}, 400, "wrong_shape"),
+    "unknown order": ("/v1/cancellations", {"order": UNKNOWN}, 409, "order_unknown"),
+}
+
+
+def test_bad_orders_are_refused_with_a_code_each_and_disturb_nothing(network: Network) -> None:
+    wait_lots(network.alpha)
+    for name, (path, order, status, code) in BAD_ORDERS.items():
+        answer = network.alpha.market.place(path, order)
+        assert (answer.status, answer.code, answer.id) == (status, code, ""), name
+    assert not network.alpha.market.orders()
+    network.goes_on()
+    assert_one_market(network)
+
+
+def test_foreign_lots_cannot_be_offered(network: Network) -> None:
+    [(lot, _)] = wait_lots(network.beta)
+    wait_until(lambda: any(each.id == lot for each in network.gamma.market.lots()), SYNC_TIMEOUT_S)
+    assert _refused(network.gamma.market.offer(PRICE, lots=(lot,))) == "lot_not_owned"
+    assert lot in dict(free_lots(network.beta))
+
+
+@pytest.mark.parametrize("token", ["0", "f" * 64, "é"])
+def test_without_the_owners_token_nothing_is_signed(network: Network, token: str) -> None:
+    places: list[Callable[[], Answer]] = [
+        lambda: network.gamma.market.place("/v1/bids", {"energy_wh": 10, "price_micro": 1}, token=token),
+        lambda: network.gamma.market.place("/v1/offers", {"energy_wh": 10, "price_micro": 1}, token=token),
+        lambda: network.gamma.market.place("/v1/cancellations", {"order": UNKNOWN}, token=token),
+    ]
+    for place in places:
+        answer = place()
+        assert (answer.status, answer.code) == (401, "not_authorised")
+    assert not network.gamma.market.orders()
+
+
+def _refused(answer: Answer) -> str:
+    """The code of an order that was not taken."""
+    assert not answer.id, "it was taken"
+    return answer.code

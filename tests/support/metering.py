@@ -1,0 +1,130 @@
+"""Helpers of the network tests about metering and trading."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from minervas_devnet.health import health
+from minervas_devnet.market_api import Answer, Trade
+from minervas_devnet.market_checks import at_one_tip
+from minervas_devnet.node import Node
+from minervas_devnet.options import GATEWAY
+from minervas_devnet.simulated_meters import SimulatedMeters
+from minervas_devnet.stored_metering import StoredMetering
+from tests.support.network import Network
+from tests.support.wait import wait_until
+
+STORED_TIMEOUT_S = 60.0
+LOTS_TIMEOUT_S = 60.0
+BLOCK_TIMEOUT_S = 60.0
+
+
+def meters_of(node: Node) -> SimulatedMeters:
+    """The meters of a node that has some."""
+    assert node.meters is not None
+    return node.meters
+
+
+def gateway_status(node: Node) -> dict[str, Any]:
+    """What a meter-gateway says of itself."""
+    return health(node.health_ports[GATEWAY])
+
+
+def given(node: Node) -> int:
+    """How many samples a gateway has numbered so far; -1 while it does not answer."""
+    return int(gateway_status(node).get("spool", {}).get("next_sequence", -1))
+
+
+def unstored(node: Node) -> int:
+    """How many samples wait in a gateway's spool for the ledger; -1 while it does not answer."""
+    return int(gateway_status(node).get("spool", {}).get("unacknowledged", -1))
+
+
+def wait_samples(node: Node, count: int) -> None:
+    """Wait until a gateway has so many samples more than now."""
+    wanted = max(0, given(node)) + count
+    wait_until(lambda: given(node) >= wanted, STORED_TIMEOUT_S, lambda: str(gateway_status(node)))
+
+
+def assert_nothing_lost_or_doubled(*nodes: Node) -> None:
+    """Every sample that the gateways have numbered by now gets to its ledger's database, once, and statements chain."""
+    for node in nodes:
+        _assert_complete(node)
+
+
+def _assert_complete(node: Node) -> None:
+    wait_until(lambda: given(node) > 0, STORED_TIMEOUT_S)
+    spool, number = gateway_status(node)["spool"]["id"], given(node)
+    stored = StoredMetering(node.member, node.database)
+    wait_until(
+        lambda: stored.spool(spool, number).sequences == number,
+        STORED_TIMEOUT_S,
+        lambda: f"{stored.spool(spool, number)} of {number}",
+    )
+    assert stored.spool(spool, number).rows == number
+    assert node.market.readings(limit=1).conflicts == 0
+    assert stored.unlinked_statements() == 0
+
+
+def minted_wh(node: Node, member: str, meter: str = "") -> int:
+    """What a member's meters have minted, as a node sees it."""
+    found = [each for each in node.market.minted() if each.member == member]
+    return sum(each.minted_wh for each in found if meter in ("", each.meter))
+
+
+def wait_minted(node: Node, meter: str = "", *, by: Node | None = None) -> None:
+    """Wait until more energy of a member (of one meter) is minted than now."""
+    at = by or node
+    before = minted_wh(at, node.member, meter)
+    wait_until(lambda: minted_wh(at, node.member, meter) > before, LOTS_TIMEOUT_S, lambda: str(gateway_status(node)))
+
+
+def free_lots(node: Node) -> list[tuple[str, int]]:
+    """A member's own lots that are not on sale, with their energy, the largest first."""
+    lots = [(lot.id, lot.energy_wh) for lot in node.market.lots(node.member) if not lot.offer]
+    return sorted(lots, key=lambda lot: (-lot[1], lot[0]))
+
+
+def wait_lots(node: Node, count: int = 1, energy_wh: int = 10) -> list[tuple[str, int]]:
+    """Wait until a member has so many free lots of so much energy each; returns them."""
+
+    def found() -> list[tuple[str, int]]:
+        return [lot for lot in free_lots(node) if lot[1] >= energy_wh][:count]
+
+    wait_until(lambda: len(found()) == count, LOTS_TIMEOUT_S, lambda: str(free_lots(node)))
+    return found()
+
+
+def accepted(answer: Answer) -> str:
+    """Id of an order that was signed and queued."""
+    assert answer.status == 202, f"{answer.status} {answer.code}"
+    return answer.id
+
+
+def wait_in_block(nodes: Sequence[Node], transaction: str) -> None:
+    """Wait until all these nodes have a transaction in a block."""
+
+    def everywhere() -> bool:
+        places = [node.api.transaction(transaction) for node in nodes]
+        return all(place is not None and place.state == "in_block" for place in places)
+
+    wait_until(everywhere, BLOCK_TIMEOUT_S)
+
+
+def trades_of(node: Node, bid: str) -> list[Trade]:
+    """Fills of a bid as a node sees them, oldest first."""
+    return sorted(trade for trade in node.market.trades() if trade.bid == bid)
+
+
+def assert_one_market(network: Network) -> None:
+    """All nodes have the same lots, orders, trades and obligations at one tip, and lots are what was minted."""
+
+    def market(node: Node) -> tuple[Any, ...]:
+        api = node.market
+        return sorted(api.lots()), sorted(api.orders()), sorted(api.trades()), sorted(api.obligations()), api.minted()
+
+    seen = list(at_one_tip(network.consortium, market).values())
+    assert all(each == seen[0] for each in seen)
+    lots, _, _, _, minted = seen[0]
+    assert sum(lot.energy_wh for lot in lots) == sum(each.minted_wh for each in minted)
