@@ -132,17 +132,17 @@ def members_table(snapshot: Snapshot) -> Table:
 def channels_table(snapshot: Snapshot) -> Table:
     """Every metered channel with what it delivers now, and its member's energy that is not on sale."""
     table = Table(title="Metered channels", title_justify="left", expand=True)
-    for name in ("member", "channel", "power", "register", "sample", "in lots"):
+    for name in ("member", "channel", "power", "register", "sample", "member's free lots"):
         table.add_column(name, no_wrap=True, justify="left" if name in ("member", "channel") else "right")
     for node in snapshot.nodes:
-        for reading in node.channels:
+        for number, reading in enumerate(node.channels):
             table.add_row(
                 node.member,
                 f"{reading.meter}/{reading.channel}",
                 _power(reading),
                 f"{reading.energy_mwh / 1e6:,.2f} kWh" if reading.energy_mwh is not None else "",
                 f"{reading.sequence}",
-                f"{node.free_wh:,} Wh",
+                "" if number else f"{node.free_wh:,} Wh",
             )
     return table
 
