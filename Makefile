@@ -13,7 +13,7 @@ help:  ## Show this list
 setup:  ## Install everything that demo and test need (.venv, and mosquitto if it is missing)
 	@sh tools/setup.sh
 
-demo: setup  ## Three members mine one chain on this machine; ONCE=1 ends by itself after the checks
+demo: setup  ## Three members meter, mine and trade on this machine; ONCE=1 ends by itself after the checks
 	@.venv/bin/minervas-devnet demo $(if $(filter 1 yes true,$(ONCE)),--once) $(ARGS)
 
 test: setup  ## Run all tests (ARGS="-k word" for some of them)

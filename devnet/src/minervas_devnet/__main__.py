@@ -17,7 +17,7 @@ def main() -> int:
     """Run a verb; returns the exit status: 0 ok, 1 failed or a check did not hold, 2 unusable arguments."""
     parser = argparse.ArgumentParser(prog=PROGRAM, description="A Minervas consortium as local processes.")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    demo = verbs.add_parser("demo", help="three members join, mine one chain, and everything is checked")
+    demo = verbs.add_parser("demo", help="three members join, meter, mine and trade; everything is checked")
     demo.add_argument("--once", action="store_true", help="end after the checks; exit status 0 only if all held")
     logs = verbs.add_parser("logs", help="the logs of all services of a devnet, merged in the order of their times")
     logs.add_argument("directory", type=Path, help="the devnet's work directory")
