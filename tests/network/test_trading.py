@@ -139,7 +139,7 @@ def test_foreign_lots_cannot_be_offered(network: Network) -> None:
     assert lot in dict(free_lots(network.beta))
 
 
-@pytest.mark.parametrize("token", ["0", "f" * 64, "é"])
+@pytest.mark.parametrize("token", ["0", "f" * 64])
 def test_without_the_owners_token_nothing_is_signed(network: Network, token: str) -> None:
     places: list[Callable[[], Answer]] = [
         lambda: network.gamma.market.place("/v1/bids", {"energy_wh": 10, "price_micro": 1}, token=token),
