@@ -18,7 +18,9 @@ from minervas_devnet.ports import free_port
 from minervas_devnet.processes import ProcessFailed
 from minervas_devnet.programs import run_program, try_program
 from minervas_devnet.propagation import measure
-from minervas_devnet.toml_text import Settings, as_toml
+from minervas_devnet.simulated_meters import SimulatedMeters
+from minervas_devnet.site import MeteredChannel, Site
+from minervas_devnet.toml_text import Settings, Value, as_toml
 
 
 def test_settings_survive_a_toml_reader() -> None:
@@ -29,6 +31,16 @@ def test_settings_survive_a_toml_reader() -> None:
     }
     read = tomllib.loads(as_toml(settings))
     assert read == {**settings, "paths": {"data": '/tmp/a b/"c"\\d', "names": ["localhost", "é\n"]}}  # noqa: S108
+
+
+def test_tables_inside_lists_survive_a_toml_reader() -> None:
+    channels: list[Value] = [{"name": "ch2", "rated_w": 120}, {"name": "ch3", "rated_w": 120}]
+    settings: Settings = {
+        "member": "mokpo-univ",
+        "meters": [{"id": "pv", "channels": channels}],
+        "clock": {"on": False},
+    }
+    assert tomllib.loads(as_toml(settings)) == settings
 
 
 def write_log(path: Path, *records: tuple[str, str, str]) -> Path:
@@ -98,3 +110,27 @@ def test_failing_program_is_reported_with_its_last_words() -> None:
     assert "no such file" in str(failure.value)
     with pytest.raises(ProcessFailed):
         try_program("minervas-no-such-program")
+
+
+def test_gateway_settings_fit_the_simulated_bus(tmp_path: Path) -> None:
+    site = Site(
+        channels=(
+            MeteredChannel("pzem-2", "ch2", "pzem-003", address=2, rated_w=120, start_wh=7),
+            MeteredChannel("pzem-3", "ch3", "pzem-003", address=3, rated_w=120),
+        )
+    )
+    meters = SimulatedMeters("mokpo-univ", tmp_path / "meters", tmp_path, site)
+    meters.write_settings()
+    meters.process.start()
+    try:
+        meters.wait_ready()
+        settings = tmp_path / "gateway.toml"
+        paths: dict[str, Value] = {name: name for name in ("data", "enrol", "issued", "secrets")}
+        settings.write_text(as_toml({"member": "mokpo-univ", **meters.gateway_settings(), "paths": paths}), "utf-8")
+        said = run_program("minervas-meter-gateway", "read", "--config", settings)
+        assert "ch2" in said
+        assert "ch3" in said
+        assert 7 <= meters.registers_wh()["pzem-2", "ch2"] < 8
+        assert min(meters.answered().values()) >= 1
+    finally:
+        meters.process.stop()

@@ -10,7 +10,8 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
+from starlette.types import Receive, Scope, Send
 
 from minervas_core.blocks import Draft, assemble_block, sign_block_hash
 from minervas_core.errors import Code, LocalFault
@@ -31,7 +32,7 @@ from minervas_core.node_messages import (
 from minervas_core.transactions import Transaction
 from minervas_peer import cli
 from minervas_peer.api.app import build_app
-from minervas_peer.api.request_limits import MAX_BODY_BYTES, allowed_names
+from minervas_peer.api.request_limits import MAX_BODY_BYTES, RequestLimits, allowed_names
 from minervas_peer.api.server import ApiServer
 from minervas_peer.api.view import NodeView
 from minervas_peer.settings import ApiSettings
@@ -264,6 +265,17 @@ async def test_the_api_changes_nothing(site: Site) -> None:
     for method in ("POST", "PUT", "DELETE", "PATCH"):
         response = await site.get("/v1/status", method=method)
         assert (response.status_code, response.json()["code"]) == (405, "method_not_allowed")
+
+
+async def test_a_small_body_reaches_the_application() -> None:
+    async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+        body = await Request(scope, receive).body()
+        await Response(body)(scope, receive, send)
+
+    transport = httpx.ASGITransport(app=RequestLimits(echo, names=None))
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+        response = await client.post("/", content=b"x" * MAX_BODY_BYTES)
+    assert response.content == b"x" * MAX_BODY_BYTES
 
 
 async def test_a_large_body_is_refused_also_if_its_length_is_not_announced(site: Site) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from minervas_core.genesis import Parameters, load_genesis
+from minervas_devnet.api_client import ApiAway
 from minervas_devnet.consortium import Consortium
 from minervas_devnet.hash_rate import fitting_difficulty
 from minervas_devnet.health import is_status
@@ -137,6 +138,7 @@ class Network:
         consortium.wait_admission()
         for node in self.nodes:
             node.wait_ready()
+        wait_until(lambda: all(_answers(node) for node in self.nodes), HEAL_TIMEOUT_S)
         self.sync_tips(timeout=HEAL_TIMEOUT_S)
 
     def refusals(self, node: Node) -> dict[str, int]:
@@ -153,6 +155,15 @@ class Network:
         """Say how to look at what happened."""
         directory = self.consortium.directory
         sys.stderr.write(f"seed {SEED}; all logs in order of time: .venv/bin/minervas-devnet logs {directory}\n")
+
+
+def _answers(node: Node) -> bool:
+    """Whether a node's API has its ledger's answers: a peer that was left waiting by one asks it again a bit later."""
+    try:
+        node.market.orders()
+    except ApiAway:
+        return False
+    return True
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import msgspec
 
+from minervas_devnet.api_client import ApiAway
 from minervas_devnet.checks import Check
 from minervas_devnet.consortium import Consortium
 from minervas_devnet.health import health
@@ -39,7 +40,10 @@ def at_one_tip(consortium: Consortium, read: Callable[[Node], T]) -> dict[str, T
     deadline = time.monotonic() + stretched(SAME_TIP_S)
     while time.monotonic() < deadline:
         tips = [node.tip() for node in nodes.values()]
-        answers = {member: read(node) for member, node in nodes.items()}
+        try:
+            answers = {member: read(node) for member, node in nodes.items()}
+        except ApiAway:  # for a moment, on a busy machine
+            continue
         if tips[0] is not None and {*tips, *(node.tip() for node in nodes.values())} == {tips[0]}:
             return answers
         time.sleep(POLL_S)
