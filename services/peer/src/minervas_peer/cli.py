@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import httpx
-
-from minervas_peer import __version__
+from minervas_peer import __version__, arguments
 from minervas_peer.api_client import ApiClient
 from minervas_peer.commands.abandoned import show_abandoned
 from minervas_peer.commands.blocks import show_block, show_blocks
@@ -20,7 +17,6 @@ from minervas_peer.commands.members import show_members
 from minervas_peer.commands.output import Output
 from minervas_peer.commands.status import show_status
 from minervas_peer.commands.transaction import show_transaction
-from minervas_peer.join.fingerprint import parse_fingerprint
 from minervas_peer.join.flow import JoinOptions
 from minervas_peer.join.node_directory import NodeDirectory
 from minervas_peer.market_cli import add_market_commands, market_actions
@@ -32,6 +28,8 @@ API_VARIABLE = "MINERVAS_API"
 TOKEN_VARIABLE = "MINERVAS_API_TOKEN_FILE"  # noqa: S105  # a variable's name
 DEFAULT_API = f"http://{ApiSettings().host}:{ApiSettings().port}"
 MAX_PAGE = 200
+MAX_HEIGHT = 10**15 - 1
+MAX_SECONDS = 10**9
 
 
 def main() -> int:
@@ -102,7 +100,13 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text)
         _add_shared(command)
         _add_arguments(name, command)
-    add_market_commands(commands, _add_shared)
+
+    def add(name: str, text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text)
+        _add_shared(command)
+        return command
+
+    add_market_commands(add)
     commands.add_parser("version", help="show the version")
     return parser
 
@@ -115,7 +119,7 @@ def _add_shared(command: argparse.ArgumentParser) -> None:
 def _add_common(parser: argparse.ArgumentParser, *, api: str, as_json: str | bool, token_file: str | None) -> None:
     """Options that may stand before or after the command; what is suppressed there keeps the value given here."""
     text = f"the peer's API; {API_VARIABLE} in the environment says the same ({DEFAULT_API})"
-    parser.add_argument("--api", type=_url, default=api, metavar="URL", help=text)
+    parser.add_argument("--api", type=arguments.http_url, default=api, metavar="URL", help=text)
     parser.add_argument("--json", action="store_true", default=as_json, help="print JSON for programs")
     text = f"the peer's api.token, to trade; {TOKEN_VARIABLE} in the environment says the same"
     parser.add_argument("--token-file", type=Path, default=token_file, metavar="FILE", help=text)
@@ -123,78 +127,40 @@ def _add_common(parser: argparse.ArgumentParser, *, api: str, as_json: str | boo
 
 def _add_arguments(name: str, command: argparse.ArgumentParser) -> None:
     if name in ("blocks", "abandoned"):
-        command.add_argument("--limit", type=_page, default=20, metavar="N", help="how many at most (20)")
+        command.add_argument(
+            "--limit", type=arguments.number(1, MAX_PAGE), default=20, metavar="N", help="how many at most (20)"
+        )
     if name == "blocks":
-        command.add_argument("--below", type=_height, default=0, metavar="HEIGHT", help="only below this height")
+        command.add_argument(
+            "--below", type=arguments.number(0, MAX_HEIGHT), default=0, metavar="HEIGHT", help="only below this height"
+        )
     if name == "block":
-        command.add_argument("reference", type=_block, metavar="REF", help="hash, or height on the best chain")
+        command.add_argument(
+            "reference", type=arguments.block_reference, metavar="REF", help="hash, or height on the best chain"
+        )
     if name == "tx":
-        command.add_argument("id", type=_hash, metavar="ID", help="id of the transaction")
+        command.add_argument("id", type=arguments.transaction_id, metavar="ID", help="id of the transaction")
 
 
 def _add_join(command: argparse.ArgumentParser) -> None:
-    command.add_argument("url", type=_https_url, metavar="URL", help="of the consortium's admission, https://...")
     command.add_argument(
-        "--ca-fingerprint", type=_fingerprint, required=True, metavar="sha256:...", help="as the operator told you"
+        "url", type=arguments.https_url, metavar="URL", help="of the consortium's admission, https://..."
+    )
+    command.add_argument(
+        "--ca-fingerprint",
+        type=arguments.fingerprint,
+        required=True,
+        metavar="sha256:...",
+        help="as the operator told you",
     )
     command.add_argument("--member", required=True, metavar="ID", help="id to apply for, e.g. mokpo-univ")
     command.add_argument("--name", required=True, metavar="NAME", help="your organisation; never on the chain")
     command.add_argument("--contact", required=True, metavar="CONTACT", help="how the operator reaches you")
     command.add_argument("--node", type=Path, required=True, metavar="DIR", help="the node's directory")
     command.add_argument("--gateway", action="store_true", help="wait for the meter-gateway's keys and meters too")
-    command.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="give up waiting after this time")
-
-
-def _url(text: str, schemes: Sequence[str] = ("http", "https")) -> str:
-    try:
-        url = httpx.URL(text)
-    except (httpx.InvalidURL, ValueError) as error:
-        raise argparse.ArgumentTypeError(f"not a URL: {text!r}") from error
-    if url.scheme not in schemes or not url.host:
-        raise argparse.ArgumentTypeError(f"not a URL with {' or '.join(schemes)}: {text!r}")
-    return text.rstrip("/")
-
-
-def _https_url(text: str) -> str:
-    return _url(text, ("https",))
-
-
-def _fingerprint(text: str) -> str:
-    try:
-        return parse_fingerprint(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-
-
-def _matching(pattern: str, what: str) -> Callable[[str], str]:
-    def check(text: str) -> str:
-        if not re.fullmatch(pattern, text):
-            raise argparse.ArgumentTypeError(f"not {what}: {text!r}")
-        return text
-
-    return check
-
-
-_block = _matching(r"[0-9a-f]{64}|0|[1-9][0-9]{0,14}", "a block's hash or height")
-_hash = _matching(r"[0-9a-f]{64}", "the id of a transaction (64 hex digits)")
-
-
-def _number(text: str, low: int, high: int) -> int:
-    if not text.isdecimal() or not low <= int(text) <= high:
-        raise argparse.ArgumentTypeError(f"not a number from {low} to {high}: {text!r}")
-    return int(text)
-
-
-def _page(text: str) -> int:
-    return _number(text, 1, MAX_PAGE)
-
-
-def _height(text: str) -> int:
-    return _number(text, 0, 10**15 - 1)
-
-
-def _seconds(text: str) -> int:
-    return _number(text, 1, 10**9)
+    command.add_argument(
+        "--timeout", type=arguments.number(1, MAX_SECONDS), metavar="SECONDS", help="give up waiting after this time"
+    )
 
 
 if __name__ == "__main__":

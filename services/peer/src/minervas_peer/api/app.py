@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import prometheus_client
 from fastapi import FastAPI, Path, Query, Response
@@ -10,7 +10,7 @@ from fastapi import FastAPI, Path, Query, Response
 from minervas_core.encoding import MAX_INTEGER
 from minervas_peer import __version__
 from minervas_peer.api import models
-from minervas_peer.api.errors import add_error_handlers
+from minervas_peer.api.errors import READ_ERRORS, add_error_handlers
 from minervas_peer.api.request_limits import RequestLimits
 from minervas_peer.api.trade_paths import add_trade_paths
 from minervas_peer.api.trade_view import TradeView
@@ -20,11 +20,7 @@ DESCRIPTION = (
     "What one member's node knows: its state, the other members, the chain, the market; and the member's orders. "
     "Every error has a stable code; 503 means that the same request may work later."
 )
-_ERRORS: dict[int | str, dict[str, Any]] = {
-    400: {"model": models.Error, "description": "The request is not of the expected form."},
-    503: {"model": models.Error, "description": "Our own ledger or the broker does not answer now."},
-}
-_LOOKUP_ERRORS = {**_ERRORS, 404: {"model": models.Error, "description": "There is no such thing on this node."}}
+_LOOKUP_ERRORS = {**READ_ERRORS, 404: {"model": models.Error, "description": "There is no such thing on this node."}}
 
 Limit = Annotated[int, Query(ge=1, le=200, description="How many at most.")]
 Below = Annotated[int, Query(ge=0, le=MAX_INTEGER, description="Only blocks below this height; 0: from the tip.")]
@@ -57,15 +53,15 @@ def build_app(
 
 
 def _add_chain_paths(app: FastAPI, view: NodeView) -> None:
-    @app.get("/v1/status", responses=_ERRORS, summary="The node at a glance")
+    @app.get("/v1/status", responses=READ_ERRORS, summary="The node at a glance")
     async def status() -> models.Status:
         return await view.status()
 
-    @app.get("/v1/members", responses=_ERRORS, summary="Members on our tip")
+    @app.get("/v1/members", responses=READ_ERRORS, summary="Members on our tip")
     async def members() -> models.Members:
         return await view.members()
 
-    @app.get("/v1/blocks", responses=_ERRORS, summary="Blocks of the best chain, newest first")
+    @app.get("/v1/blocks", responses=READ_ERRORS, summary="Blocks of the best chain, newest first")
     async def blocks(below_height: Below = 0, limit: Limit = 20) -> models.Blocks:
         return await view.blocks(below_height, limit)
 
@@ -77,7 +73,7 @@ def _add_chain_paths(app: FastAPI, view: NodeView) -> None:
     async def transaction(transaction: TransactionId) -> models.Transaction:
         return await view.transaction(transaction)
 
-    @app.get("/v1/abandoned", responses=_ERRORS, summary="Abandoned searches of this node's miner, newest first")
+    @app.get("/v1/abandoned", responses=READ_ERRORS, summary="Abandoned searches of this node's miner, newest first")
     async def abandoned(limit: Limit = 20) -> models.AbandonedSearches:
         return await view.abandoned(limit)
 

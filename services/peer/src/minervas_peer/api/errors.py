@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -12,6 +13,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from minervas_core.errors import Code, InvalidTransaction, MinervasError, PeerFault, TransientFault, Value
+from minervas_peer.api import models
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +25,13 @@ STATUS_BY_CODE = {
     Code.RATE_LIMITED: HTTPStatus.TOO_MANY_REQUESTS,
 }
 """Other codes: 409 for what the chain's rules refuse, 503 for passing trouble, else 500."""
+
+
+READ_ERRORS: dict[int | str, dict[str, Any]] = {
+    400: {"model": models.Error, "description": "The request is not of the expected form."},
+    503: {"model": models.Error, "description": "Our own ledger or the broker does not answer now."},
+}
+"""What every path of the API may answer besides its content, for the OpenAPI description."""
 
 
 def error_response(status: int, code: str, message: str, values: Mapping[str, Value]) -> JSONResponse:

@@ -9,14 +9,11 @@ from fastapi import Depends, FastAPI, Query
 from minervas_peer.api import models
 from minervas_peer.api import trade_models as trade
 from minervas_peer.api.access_token import TokenCheck
+from minervas_peer.api.errors import READ_ERRORS
 from minervas_peer.api.trade_view import TradeView
 
-_READ: dict[int | str, dict[str, Any]] = {
-    400: {"model": models.Error, "description": "The request is not of the expected form."},
-    503: {"model": models.Error, "description": "Our own ledger or the broker does not answer now."},
-}
 _WRITE: dict[int | str, dict[str, Any]] = {
-    **_READ,
+    **READ_ERRORS,
     401: {"model": models.Error, "description": "The token of the peer's data directory is missing or wrong."},
     409: {"model": models.Error, "description": "The chain's rules refuse it; the code says which."},
 }
@@ -36,27 +33,27 @@ def add_trade_paths(app: FastAPI, view: TradeView, token: str) -> None:
 
 
 def _add_readable(app: FastAPI, view: TradeView) -> None:
-    @app.get("/v1/lots", responses=_READ, summary="Unspent lots of energy")
+    @app.get("/v1/lots", responses=READ_ERRORS, summary="Unspent lots of energy")
     async def lots(owner: Member = "", limit: LongLimit = 200) -> trade.Lots:
         return await view.lots(owner, limit)
 
-    @app.get("/v1/orders", responses=_READ, summary="Open offers and bids")
+    @app.get("/v1/orders", responses=READ_ERRORS, summary="Open offers and bids")
     async def orders(member: Member = "", limit: LongLimit = 200) -> trade.Orders:
         return await view.orders(member, limit)
 
-    @app.get("/v1/trades", responses=_READ, summary="Trades, newest first")
+    @app.get("/v1/trades", responses=READ_ERRORS, summary="Trades, newest first")
     async def trades(limit: Limit = 50) -> trade.Trades:
         return await view.trades(limit)
 
-    @app.get("/v1/obligations", responses=_READ, summary="Who owes whom")
+    @app.get("/v1/obligations", responses=READ_ERRORS, summary="Who owes whom")
     async def obligations() -> trade.Obligations:
         return await view.obligations()
 
-    @app.get("/v1/meters", responses=_READ, summary="Registered meters and what they minted")
+    @app.get("/v1/meters", responses=READ_ERRORS, summary="Registered meters and what they minted")
     async def meters(member: Member = "") -> trade.Meters:
         return await view.meters(member)
 
-    @app.get("/v1/readings", responses=_READ, summary="The newest readings of our own channels")
+    @app.get("/v1/readings", responses=READ_ERRORS, summary="The newest readings of our own channels")
     async def readings(meter: Name = "", channel: Name = "", limit: Limit = 60) -> trade.Readings:
         return await view.readings(meter, channel, limit)
 

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import msgspec
-
 from minervas_core.errors import Code, PeerFault
 from minervas_core.node_market_messages import (
     GetLots,
@@ -23,6 +19,7 @@ from minervas_core.node_market_messages import (
 )
 from minervas_core.transactions import Transaction
 from minervas_peer.api import trade_models as models
+from minervas_peer.api.view import plain
 from minervas_peer.ledger_link import LedgerLink
 from minervas_peer.trader import Terms, Trader
 
@@ -37,18 +34,18 @@ class TradeView:
     async def lots(self, owner: str, limit: int) -> models.Lots:
         """Unspent lots of one owner, or of all."""
         answer = await self._ledger.ask("lots", GetLots(owner=owner, limit=limit), Lots)
-        return models.Lots(lots=[models.Lot(id=entry.id, **_plain(entry.lot)) for entry in answer.lots])
+        return models.Lots(lots=[models.Lot(id=entry.id, **plain(entry.lot)) for entry in answer.lots])
 
     async def orders(self, member: str, limit: int) -> models.Orders:
         """Open orders of one member, or of all."""
         answer = await self._ledger.ask("orders", GetOrders(member=member, limit=limit), Orders)
-        return models.Orders(orders=[models.Order(id=entry.id, **_plain(entry.order)) for entry in answer.orders])
+        return models.Orders(orders=[models.Order(id=entry.id, **plain(entry.order)) for entry in answer.orders])
 
     async def trades(self, limit: int) -> models.Trades:
         """Trades, newest first."""
         answer = await self._ledger.ask("trades", GetTrades(limit=limit), Trades)
         return models.Trades(
-            trades=[models.Trade(meters=entry.meters, **_plain(entry.trade)) for entry in answer.trades]
+            trades=[models.Trade(meters=entry.meters, **plain(entry.trade)) for entry in answer.trades]
         )
 
     async def obligations(self) -> models.Obligations:
@@ -56,7 +53,7 @@ class TradeView:
         answer = await self._ledger.ask("obligations", GetObligations(), Obligations)
         return models.Obligations(
             obligations=[
-                models.Obligation(debtor=entry.debtor, creditor=entry.creditor, **_plain(entry.owed))
+                models.Obligation(debtor=entry.debtor, creditor=entry.creditor, **plain(entry.owed))
                 for entry in answer.obligations
             ]
         )
@@ -64,14 +61,14 @@ class TradeView:
     async def meters(self, member: str) -> models.Meters:
         """Registered meters of one member, or of all."""
         answer = await self._ledger.ask("meters", GetMeters(member=member), Meters)
-        return models.Meters(**_plain(answer))
+        return models.Meters(**plain(answer))
 
     async def readings(self, meter: str, channel: str, limit: int) -> models.Readings:
         """The newest readings of our own channels."""
         question = GetReadings(meter=meter, channel=channel, limit=limit)
         answer = await self._ledger.ask("readings", question, Readings)
         readings = [
-            {**_plain(entry.reading), "spool": entry.spool, "stored_ms": entry.stored_ms} for entry in answer.readings
+            {**plain(entry.reading), "spool": entry.spool, "stored_ms": entry.stored_ms} for entry in answer.readings
         ]
         return models.Readings(readings=readings, stored=answer.stored, conflicts=answer.conflicts)
 
@@ -103,8 +100,3 @@ class TradeView:
 
 def _placed(transaction: Transaction) -> models.Placed:
     return models.Placed(id=transaction.id, type=transaction.kind)
-
-
-def _plain(value: msgspec.Struct) -> dict[str, Any]:
-    plain: dict[str, Any] = msgspec.to_builtins(value)
-    return plain

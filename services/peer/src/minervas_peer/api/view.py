@@ -81,7 +81,7 @@ class NodeView:
     async def blocks(self, below_height: int, limit: int) -> models.Blocks:
         """Blocks of the best chain, newest first; `below_height` 0 means from the tip."""
         answer = await self._ledger.ask("blocks", GetBlocks(below_height=below_height, limit=limit), BlockSummaries)
-        return models.Blocks(blocks=[models.BlockSummary(**_plain(block)) for block in answer.blocks])
+        return models.Blocks(blocks=[models.BlockSummary(**plain(block)) for block in answer.blocks])
 
     async def block(self, block: str) -> models.Block:
         """One block by hash, or by height on the best chain."""
@@ -93,7 +93,7 @@ class NodeView:
             depth=detail.depth,
             work=detail.work,
             size_bytes=len(content.raw),
-            header=models.Header(**_plain(content.header)),
+            header=models.Header(**plain(content.header)),
             signature=content.signature,
             transactions=[_content(transaction) for transaction in content.transactions],
         )
@@ -112,7 +112,7 @@ class NodeView:
     async def abandoned(self, limit: int) -> models.AbandonedSearches:
         """Searches that found nothing in time, newest first."""
         answer = await self._ledger.ask("abandoned_list", GetAbandoned(limit=limit), AbandonedSearches)
-        return models.AbandonedSearches(searches=[models.Abandoned(**_plain(search)) for search in answer.searches])
+        return models.AbandonedSearches(searches=[models.Abandoned(**plain(search)) for search in answer.searches])
 
     def health(self) -> models.Health:
         """Whether the peer works: it does while the broker lets it in."""
@@ -127,21 +127,22 @@ class NodeView:
         )
 
 
-def _plain(value: msgspec.Struct) -> dict[str, Any]:
-    plain: dict[str, Any] = msgspec.to_builtins(value)
-    return plain
+def plain(value: msgspec.Struct) -> dict[str, Any]:
+    """A record as plain values, by field."""
+    values: dict[str, Any] = msgspec.to_builtins(value)
+    return values
 
 
 def _ledger_state(status: LedgerStatus) -> models.LedgerState:
-    plain = _plain(status)
-    del plain["member"]
-    return models.LedgerState(**{"search": None, **plain})
+    values = plain(status)
+    del values["member"]
+    return models.LedgerState(**{"search": None, **values})
 
 
 def _content(transaction: Transaction) -> models.TransactionContent:
     return models.TransactionContent(
         id=transaction.id,
         type=transaction.kind,
-        body=_plain(transaction.body),
+        body=plain(transaction.body),
         signature=transaction.signature,
     )
