@@ -45,6 +45,7 @@ TINY = Parameters(
     max_expiry_blocks=6,
     max_block_bytes=200_000,
     max_block_transactions=20,
+    founding_voters=1,
 )
 """A chain on which a block takes a try or two, and windows are short enough to pass through."""
 
