@@ -14,7 +14,7 @@ from minervas_core.encoding import Count, Hash, Record, TimeMs
 from minervas_core.errors import Code, InvalidTransaction, LocalFault
 from minervas_core.genesis import Genesis, Parameters
 from minervas_core.identifiers import MemberId
-from minervas_core.market.records import Lot, Trade
+from minervas_core.market.records import Lot, Retirement, Trade
 from minervas_core.market.state import BlockContext, Market, MarketRow
 from minervas_core.roster import MemberRecord, Roster
 from minervas_core.rules import apply_in_state, begin_block, check_in_state
@@ -47,6 +47,8 @@ class AppliedBlock:
     trades: tuple[Trade, ...]
     lots: Mapping[str, Lot]
     """Lots that came into being, by id, as they were then; some may be used up again."""
+    retirements: tuple[Retirement, ...]
+    """Lots that were claimed as used, in order."""
 
 
 class StateSnapshot(Record, frozen=True, kw_only=True):
@@ -244,7 +246,7 @@ def apply_block(layer: ChainState, block: Block, genesis: Genesis) -> AppliedBlo
         time_before_ms=layer.time_ms,
     )
     layer.height, layer.tip_hash, layer.time_ms = height, block.hash, block.header.time_ms
-    return AppliedBlock(undo, tuple(context.trades), context.lots)
+    return AppliedBlock(undo, tuple(context.trades), context.lots, tuple(context.retirements))
 
 
 def undo_block(state: ChainState, block: Block, undo: BlockUndo, parameters: Parameters) -> None:

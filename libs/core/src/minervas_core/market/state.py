@@ -10,7 +10,7 @@ import msgspec
 
 from minervas_core.encoding import Record, encode
 from minervas_core.errors import Code, LocalFault
-from minervas_core.market.records import Lot, Meter, Obligation, Order, Register, Trade
+from minervas_core.market.records import Lot, Meter, Obligation, Order, Register, Retirement, Trade
 from minervas_core.tables import Entry, SortedTable, Table
 
 T = TypeVar("T")
@@ -145,6 +145,8 @@ class BlockContext:
     """Trades so far, in order."""
     lots: dict[str, Lot] = field(default_factory=dict)
     """Lots that came into being so far, by id, as they were then: some may be used up again within the block."""
+    retirements: list[Retirement] = field(default_factory=list)
+    """Lots retired so far, in order."""
 
 
 def _empty(name: str) -> Table[str, Record]:
