@@ -78,7 +78,7 @@ class TradingChain:
         market = self.local.chain.state.market
         made: list[Transaction] = []
         for member in MEMBERS:
-            kind = choose.choice(["mint"] * 2 + ["offer"] * 2 + ["bid"] * 4 + ["cancel", "merge", "retire", "retire"])
+            kind = choose.choice(["mint"] * 3 + ["offer"] * 2 + ["bid"] * 4 + ["cancel", "merge", "retire"])
             price_micro = choose.randrange(1, 5)
             until_ms = self.local.tip.time_ms + choose.choice([1_500, 4_500, 10**8])
             own_lots, orders = self.lots_of(member), sorted(key for key, _ in market.orders_of(member))

@@ -45,7 +45,7 @@ def market_actions(given: argparse.Namespace, client: ApiClient, output: Output)
             client, output, meter=given.meter, channel=given.channel, limit=given.limit
         ),
         "lots": lambda: lots.show_lots(
-            client, output, owner=given.member, free=given.free, after=given.after, limit=given.limit
+            client, output, owner=given.member, free=given.free, after=given.after or "", limit=given.limit
         ),
         "lot": lambda: lots.show_lot(client, output, lot_id=given.lot),
         "retirements": lambda: lots.show_retirements(client, output, owner=given.member, limit=given.limit),
@@ -143,9 +143,7 @@ def _add_bid(command: argparse.ArgumentParser) -> None:
 def _add_lots(command: argparse.ArgumentParser) -> None:
     _add_member_and_limit(command)
     command.add_argument("--free", action="store_true", help="only those that are not on sale")
-    command.add_argument(
-        "--after", type=arguments.lot_id, default="", metavar="ID", help="only ids above this: the next page"
-    )
+    command.add_argument("--after", type=arguments.lot_id, metavar="ID", help="only ids above this: the next page")
 
 
 def _add_lot(command: argparse.ArgumentParser) -> None:

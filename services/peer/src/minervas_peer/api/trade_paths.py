@@ -20,6 +20,8 @@ _WRITE: dict[int | str, dict[str, Any]] = {
     409: {"model": models.Error, "description": "The chain's rules refuse it; the code says which."},
 }
 
+_LOOKUP_ERRORS = {**READ_ERRORS, 404: {"model": models.Error, "description": "The best chain has no such lot."}}
+
 Member = Annotated[
     str, Query(pattern=r"^([a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?)?$", description="Only this member's; empty: all.")
 ]
@@ -41,7 +43,7 @@ def _add_readable(app: FastAPI, view: TradeView) -> None:
     async def lots(*, owner: Member = "", free: bool = False, after: After = "", limit: LongLimit = 200) -> trade.Lots:
         return await view.lots(GetLots(owner=owner, free=free, after=after, limit=limit))
 
-    @app.get("/v1/lots/{lot}", responses=READ_ERRORS, summary="One lot, traced to its meters")
+    @app.get("/v1/lots/{lot}", responses=_LOOKUP_ERRORS, summary="One lot, traced to its meters")
     async def lot(lot: Annotated[str, Path(pattern=trade.HASH_PATTERN)]) -> trade.LotDetail:
         return await view.lot(lot)
 
