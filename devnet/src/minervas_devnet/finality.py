@@ -1,4 +1,4 @@
-"""The part of the demo that is about finality: it pauses while a member that it needs is off, and goes on afterwards."""
+"""Finality in the demo: it pauses while a member that it needs is off, and goes on afterwards."""
 
 from __future__ import annotations
 
