@@ -37,6 +37,7 @@ WRITER_RIGHTS = {
     "roster": "SELECT, INSERT, UPDATE, DELETE",
     "abandoned_searches": "SELECT, INSERT",
     "node_state": "SELECT, INSERT, UPDATE",
+    "mempool": "SELECT, INSERT, DELETE",
     "meters": "SELECT, INSERT, DELETE",
     "channel_registers": "SELECT, INSERT, DELETE",
     "statements": "SELECT, INSERT, DELETE",
