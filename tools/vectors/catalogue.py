@@ -129,6 +129,7 @@ CONVERSATIONS = [
             "block_detail": ("GetBlock", "BlockDetail", "One block."),
             "transaction": ("GetTransaction", "TransactionDetail", "One transaction."),
             "abandoned_list": ("GetAbandoned", "AbandonedSearches", "The newest abandoned searches."),
+            "side_branches": ("GetSideBranches", "SideBranches", "The branches beside the best chain."),
             "lots": ("GetLots", "Lots", "Unspent lots on the best chain."),
             "orders": ("GetOrders", "Orders", "Open orders on the best chain."),
             "trades": ("GetTrades", "Trades", "The newest trades on the best chain."),

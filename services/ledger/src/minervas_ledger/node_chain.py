@@ -16,12 +16,13 @@ from minervas_core.chain import BlockOutcome, Chain, ConnectedBlock, TipChange
 from minervas_core.errors import Code, InvalidTransaction, MinervasError, PeerFault
 from minervas_core.mempool import Mempool
 from minervas_core.node_market_messages import ChannelRegisters
-from minervas_core.node_messages import AbandonedSearch
+from minervas_core.node_messages import AbandonedSearch, SideBranches
 from minervas_core.roster import MemberRecord
 from minervas_core.state import BlockUndo
 from minervas_core.template import build_draft
 from minervas_core.transactions import Transaction
 from minervas_ledger import metrics, refusals
+from minervas_ledger.branches import list_side_branches
 from minervas_ledger.chain_view import ChainView, count_side_branches, look
 from minervas_ledger.gateways import Gateways, channel_registers, registered_gateways
 from minervas_ledger.store.abandoned_searches import store_search
@@ -213,6 +214,10 @@ class NodeChain:
     def members(self) -> tuple[list[MemberRecord], int, str]:
         """All members, with the height and the hash of the roster."""
         return self._chain.state.roster.members(), self._chain.tip.height, self._chain.state.roster.hash()
+
+    def side_branches(self, limit: int) -> SideBranches:
+        """The branches beside the best chain, most work first."""
+        return list_side_branches(self._chain.tree, limit)
 
     def channel_registers(self, member: str) -> ChannelRegisters:
         """A member's meters and where their channels' statements ended, at the tip."""
