@@ -8,7 +8,6 @@ beside the best chain; then the abandoned searches, which are checked by recompu
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from minervas_core.audit import ReplayedBlock, replay
@@ -28,6 +27,7 @@ from minervas_ledger.store.audit_rows import (
     best_chain_transactions,
     count_blocks,
     search_rows,
+    snapshot,
 )
 from minervas_ledger.store.chain_state import read_members, read_node_state
 from minervas_ledger.store.connection import Connection
@@ -72,7 +72,7 @@ class Audit:
             LocalFault: ``audit_mismatch`` naming table and row of the first that does not follow.
             psycopg.Error: if the database goes away.
         """
-        with self._snapshot():
+        with snapshot(self._connection):
             best_count, side_count = count_blocks(self._connection)
             self.report = replace(self.report, target_height=best_count)
             market = self._check_best_chain()
@@ -83,15 +83,6 @@ class Audit:
             searches = self._check_searches()
         self.report = replace(self.report, side_blocks=side_count, abandoned_searches=searches)
         return self.report
-
-    @contextmanager
-    def _snapshot(self) -> Iterator[None]:
-        self._connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        try:
-            yield
-        finally:
-            if not self._connection.closed and not self._connection.broken:
-                self._connection.execute("ROLLBACK")
 
     def _check_best_chain(self) -> MarketAudit:
         transactions = _Groups(best_chain_transactions(self._connection))

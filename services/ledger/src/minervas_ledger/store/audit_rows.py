@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from minervas_ledger.store.columns import as_bytes, as_int
@@ -61,6 +62,17 @@ class SearchRow:
     elapsed_ms: int
     stored_at_ms: int
     header: bytes
+
+
+@contextmanager
+def snapshot(connection: Connection) -> Iterator[None]:
+    """Read one moment of the database, however long that takes; the ledger goes on meanwhile."""
+    connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    try:
+        yield
+    finally:
+        if not connection.closed and not connection.broken:
+            connection.execute("ROLLBACK")
 
 
 def count_blocks(connection: Connection) -> tuple[int, int]:
