@@ -2,7 +2,8 @@
 
 Everything is read in one read-only snapshot, so the ledger may go on working meanwhile. Best chain first, with the
 transactions, metering statements, lots and trades in it; then what the state tables say of the tip; then the blocks
-beside the best chain; then the abandoned searches, which are checked by recomputation.
+beside the best chain; then the abandoned searches, which are checked by recomputation. What it leaves alone is named in
+`audit_scope`.
 """
 
 from __future__ import annotations
@@ -26,8 +27,10 @@ from minervas_ledger.store.audit_rows import (
     best_chain_blocks,
     best_chain_transactions,
     count_blocks,
+    count_node_states,
     search_rows,
     snapshot,
+    stray_transaction,
 )
 from minervas_ledger.store.chain_state import read_members, read_node_state
 from minervas_ledger.store.connection import Connection
@@ -80,6 +83,7 @@ class Audit:
             self._check_roster()
             market.check_end()
             SideBranchAudit(self._connection, self._genesis, self._tree).run()
+            self._check_strays()
             searches = self._check_searches()
         self.report = replace(self.report, side_blocks=side_count, abandoned_searches=searches)
         return self.report
@@ -147,6 +151,8 @@ class Audit:
         ):
             if found != expected:
                 raise mismatch("node_state", "the only row", f"{column} is {found}, not {expected}")
+        if count_node_states(self._connection) > 1:
+            raise mismatch("node_state", "the second row", "there can only be one")
 
     def _check_roster(self) -> None:
         found = {record.member: record for record in read_members(self._connection)}
@@ -159,6 +165,12 @@ class Audit:
             if found[member] != expected[member]:
                 raise mismatch("roster", member, f"is {encode(found[member])!r}, not {encode(expected[member])!r}")
         self.report = replace(self.report, members=len(expected))
+
+    def _check_strays(self) -> None:
+        stray = stray_transaction(self._connection)
+        if stray is not None:
+            name = f"position {stray.position} of block {stray.block}"
+            raise mismatch("transactions", name, "there is no such block")
 
     def _check_searches(self) -> int:
         count = 0

@@ -118,6 +118,24 @@ def block_transactions(connection: Connection, block_hash: str) -> list[Transact
     return [_transaction(row) for row in rows]
 
 
+def stray_transaction(connection: Connection) -> TransactionRow | None:
+    """A row that names a block which is not there, if there is one."""
+    row = connection.execute(
+        """
+        SELECT id, block, position, kind, raw FROM transactions t
+        WHERE NOT EXISTS (SELECT FROM blocks b WHERE b.hash = t.block) ORDER BY block, position LIMIT 1
+        """,
+        binary=True,
+    ).fetchone()
+    return _transaction(row) if row else None
+
+
+def count_node_states(connection: Connection) -> int:
+    """How many rows `node_state` has."""
+    row = connection.execute("SELECT count(*) FROM node_state").fetchone()
+    return as_int(row[0]) if row else 0
+
+
 def search_rows(connection: Connection) -> Iterator[SearchRow]:
     """All abandoned searches, oldest first."""
     with connection.cursor("audit_searches", binary=True) as cursor:
