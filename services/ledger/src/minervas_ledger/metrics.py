@@ -36,6 +36,12 @@ MEMPOOL_DROPPED = Counter(
     ["occasion", "code"],
 )
 SYNCING = Gauge("minervas_sync_active", "1 while the node is behind headers that it has verified.")
+SYNC_TARGET_HEIGHT = Gauge("minervas_sync_target_height", "Height of the best verified header; the tip's if level.")
+SYNC_PEERS = Gauge(
+    "minervas_sync_peers",
+    "Members whose tip was heard of: ahead of us, level (or behind), or dropped for a while.",
+    ["state"],
+)
 SYNC_BLOCKS = Counter("minervas_sync_blocks", "Blocks that came by sync since start.")
 SYNC_DROPS = Counter("minervas_sync_drops", "Peers dropped for a while during sync, by the stable code.", ["code"])
 ABANDONED_SEARCHES = Counter("minervas_abandoned_searches", "Abandoned searches stored since start.")

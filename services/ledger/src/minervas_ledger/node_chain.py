@@ -320,7 +320,7 @@ def note_dropped(occasion: str, dropped: Iterable[tuple[str, MinervasError]]) ->
     for tx_id, error in dropped:
         metrics.MEMPOOL_DROPPED.labels(occasion, error.code).inc()
         fields = {"occasion": occasion, "tx": tx_id, "code": error.code}
-        log.warning("queued_transaction_dropped", extra={"fields": fields})
+        log.info("queued_transaction_dropped", extra={"fields": fields})
 
 
 def _records(chain: Chain) -> dict[str, MemberRecord]:
