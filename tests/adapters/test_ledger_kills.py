@@ -30,9 +30,9 @@ from minervas_ledger.settings import DatabaseSettings
 from minervas_ledger.store.columns import as_bytes
 from minervas_ledger.store.connection import Connection
 from tests.support import killed_ledger
-from tests.support.builders import FAR_FUTURE_MS, find_nonce, sign_block
+from tests.support.builders import FAR_FUTURE_MS
 from tests.support.fix_ledger import TRUNCATE_ALL
-from tests.support.ledger import StoredChain, audit
+from tests.support.ledger import VOTER, StoredChain, audit
 from tests.support.seed import seeded_random
 from tests.support.wait import wait_until
 
@@ -55,17 +55,17 @@ class Promises:
 
     transactions: set[str] = field(default_factory=set)
     blocks: set[str] = field(default_factory=set)
+    votes: set[str] = field(default_factory=set)
     opened: int = 0
 
     def hear(self, output: bytes) -> None:
         """Take in what one process said, without a last line that was cut."""
         for line in output[: output.rfind(b"\n") + 1].decode().splitlines():
             kind, _, name = line.partition(" ")
-            assert kind in ("open", "tx", "block"), line
             if kind == "open":
                 self.opened += 1
             else:
-                (self.transactions if kind == "tx" else self.blocks).add(name)
+                {"tx": self.transactions, "block": self.blocks, "vote": self.votes}[kind].add(name)
 
 
 @dataclass
@@ -104,7 +104,7 @@ class Victim:
 
         def try_it() -> bool:
             try:
-                opened.append(ChainOpener(self.database, killed_ledger.genesis()).open())
+                opened.append(ChainOpener(self.database, killed_ledger.genesis(), VOTER).open())
             except TransientFault:
                 return False
             return True
@@ -125,6 +125,7 @@ class Victim:
         in_blocks = self._ids("SELECT t.id FROM transactions t JOIN blocks b ON b.hash = t.block WHERE b.best_chain")
         lost = self.promises.transactions - queued - in_blocks
         assert not lost_blocks
+        assert not self.promises.votes - self._ids("SELECT id FROM votes WHERE own")
         assert not lost
 
     def _ids(self, query: str) -> set[str]:
@@ -175,8 +176,7 @@ def test_the_chain_goes_on_after_a_kill(victim: Victim) -> None:
     victim.begin()
     victim.kill_one("goes-on", seeded_random("goes on"))
     chain = victim.open_again()
-    draft, transactions = chain.draft("m0", chain.view().tip_time_ms + 1_000)
-    block = sign_block(find_nonce(draft), transactions)
+    block = killed_ledger.found(chain.draft("m0", chain.view().tip_time_ms + 1_000))
     [outcome] = chain.take_blocks([block], FAR_FUTURE_MS, origin="test")
     assert outcome.status == "connected"
     chain.close()

@@ -25,7 +25,7 @@ from minervas_ledger.settings import DatabaseSettings
 from minervas_ledger.store.connection import Connection, as_transient
 from minervas_runtime.clock import ManualClock
 from tests.support.builders import FAR_FUTURE_MS, MARKET, LocalChain, admit, bid, make_genesis, revoke
-from tests.support.ledger import StoredChain, audit, lonely_sync
+from tests.support.ledger import VOTER, StoredChain, audit, lonely_sync
 from tests.support.ledger_market import TradingChain
 from tests.support.wait import wait_until_async
 
@@ -161,7 +161,7 @@ def test_what_no_longer_applies_is_dropped_at_start_and_counted(stored: StoredCh
 async def working(stored: StoredChain) -> AsyncIterator[tuple[ChainWorker, Intake]]:
     """The chain on its thread, opened again whenever it is lost."""
     stored.now.close()
-    opener = ChainOpener(stored.settings, stored.genesis)
+    opener = ChainOpener(stored.settings, stored.genesis, VOTER)
     worker = ChainWorker(opener.open, lambda: as_transient(stored.settings))
     await worker.start()
     keeper = asyncio.create_task(worker.keep_open())

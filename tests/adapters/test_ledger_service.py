@@ -377,8 +377,8 @@ async def test_side_branches_are_listed_with_what_is_known_of_them(ledger_node: 
     facts = [(each.hash, each.height, each.length, each.fork_height, each.status) for each in whole.branches]
     assert facts == [(worse.hash, 3, 2, 1, "valid-fork"), (bad.hash, 2, 1, 1, "valid-fork")]
     above = local.node(stale)
-    for block in (worse, *(None,) * 3):  # a branch that is better than ours, but for its second block
-        made = block or mine_block(above, [], "m5" if above.header.miner == "m6" else "m6", local.genesis)
+    for number, miner in enumerate(("m6", "m5", "m4", "m3")):  # better than ours, but for its second block
+        made = mine_block(above, [], miner, local.genesis) if number else worse
         above = HeaderNode(made.hash, made.header, above, above.work + made.header.difficulty)
         last = await ledger_node.peer.deliver(made)
     assert last.status == "refused"

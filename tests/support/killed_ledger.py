@@ -2,12 +2,13 @@
 
 It does what a ledger does, through the same code: takes transactions in, connects blocks, follows better branches, all
 on the chain's thread against a real PostgreSQL. Whatever was acknowledged goes to standard output, one line each, after
-the acknowledgement: ``open``, ``tx <id>`` or ``block <hash>``. What the killer reads was promised.
+the acknowledgement: ``open``, ``tx <id>``, ``block <hash>`` or ``vote <id>``. What the killer reads was promised.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import random
 import sys
@@ -16,11 +17,14 @@ from pathlib import Path
 
 import msgspec
 
-from minervas_core.blocks import Block
+from minervas_core.blocks import Block, assemble_block, sign_block_hash
 from minervas_core.chain import Chain
 from minervas_core.errors import MinervasError
+from minervas_core.finality.voter import Guard
+from minervas_core.finality.votes import sign_vote
 from minervas_core.genesis import Genesis
 from minervas_core.node_messages import Submit
+from minervas_core.template import BlockContent
 from minervas_core.transactions import Transaction
 from minervas_core.tree import HeaderNode
 from minervas_ledger.chain_open import ChainOpener
@@ -35,13 +39,13 @@ from tests.support.builders import (
     MARKET,
     LocalChain,
     array,
+    block_key,
     find_nonce,
     make_genesis,
     mine_block,
     register_meter,
-    sign_block,
 )
-from tests.support.ledger import lonely_sync
+from tests.support.ledger import VOTE_KEY, VOTER, lonely_sync
 from tests.support.ledger_market import MEMBERS, TradingChain
 
 MAX_DEPTH = 4
@@ -97,7 +101,7 @@ class Workload:
     async def run(self) -> None:
         """Work for ever."""
         while True:
-            await self._choose.choices([self._submit, self._extend, self._reorganise], [3, 3, 1])[0]()
+            await self._choose.choices([self._submit, self._extend, self._vote, self._reorganise], [3, 3, 1, 1])[0]()
 
     async def _submit(self) -> None:
         """Several submissions at once: they share commits."""
@@ -124,8 +128,8 @@ class Workload:
 
     def _make_blocks(self, chain: NodeChain) -> list[Block]:
         tip = chain._chain.tip
-        draft, transactions = chain.draft(self._choose.choice(MEMBERS), tip.time_ms + MARKET.block_interval_ms)
-        first = sign_block(find_nonce(draft), transactions)
+        content = chain.draft(self._choose.choice(MEMBERS), tip.time_ms + MARKET.block_interval_ms)
+        first = found(content)
         node = HeaderNode(first.hash, first.header, tip, tip.work + first.header.difficulty)
         return [first, *self._branch(node, self._choose.choice([0, 0, 2]))]
 
@@ -154,6 +158,14 @@ class Workload:
             blocks.append(block)
         return blocks
 
+    async def _vote(self) -> None:
+        """The vote that is due: what was cast must be known for ever, or the node would contradict itself."""
+        vote = await self._worker.run(
+            lambda chain: chain.votes.cast(lambda body: sign_vote(body, VOTE_KEY), Guard(), FAR_FUTURE_MS)
+        )
+        if vote is not None:
+            acknowledge(f"vote {hashlib.sha256(vote.raw).hexdigest()}")
+
     async def _take(self, blocks: list[Block]) -> None:
         outcomes = await self._worker.run(lambda chain: chain.take_blocks(blocks, FAR_FUTURE_MS, origin="test"))
         for outcome in outcomes:
@@ -170,6 +182,13 @@ class Workload:
         return f"{self._seed}-{self._count}"
 
 
+def found(content: BlockContent) -> Block:
+    """The block that a search for this content finds."""
+    header = find_nonce(content.draft)
+    signature = sign_block_hash(header.hash(), header.network, block_key(header.miner))
+    return assemble_block(header, signature, content.transactions, content.votes)
+
+
 def first_blocks() -> list[Block]:
     """Members and their first meters: what every chain of these tests begins with."""
     trading = TradingChain()
@@ -179,7 +198,7 @@ def first_blocks() -> list[Block]:
 
 async def work(database: DatabaseSettings, seed: str) -> None:
     """Open the chain and work until killed."""
-    worker = ChainWorker(ChainOpener(database, genesis()).open, lambda: as_transient(database))
+    worker = ChainWorker(ChainOpener(database, genesis(), VOTER).open, lambda: as_transient(database))
     await worker.start()
     acknowledge("open")
     try:

@@ -16,6 +16,7 @@ from minervas_core.encoding import encode
 from minervas_core.errors import PeerFault
 from minervas_core.genesis import Genesis
 from minervas_core.roster import MemberRecord
+from minervas_core.state import ChainState
 from minervas_core.tree import BlockTree
 from minervas_ledger.audit_branches import SideBranchAudit
 from minervas_ledger.audit_compare import block_name, block_row, compare, compare_transactions, mismatch
@@ -32,8 +33,9 @@ from minervas_ledger.store.audit_rows import (
     snapshot,
     stray_transaction,
 )
-from minervas_ledger.store.chain_state import read_members, read_node_state
+from minervas_ledger.store.chain_state import NodeState, read_members, read_node_state
 from minervas_ledger.store.connection import Connection
+from minervas_ledger.store.state_rows import read_state_rows, state_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,8 @@ class Audit:
         self._on_progress = on_progress
         self._tree = BlockTree(genesis)
         self._members: list[MemberRecord] = []
+        self._state = ChainState.fresh(genesis)
+        """After the last block of the best chain that was checked."""
         self.report = AuditReport(0, 0, genesis.hash)
 
     def run(self) -> AuditReport:
@@ -82,6 +86,7 @@ class Audit:
             self._check_node_state()
             self._check_roster()
             market.check_end()
+            self._check_state_rows()
             SideBranchAudit(self._connection, self._genesis, self._tree).run()
             self._check_strays()
             searches = self._check_searches()
@@ -108,6 +113,7 @@ class Audit:
             self._tree.set_body(node, row.first_seen)
             self._tree.move_tip(node)
             self._members = replayed.state.roster.members() if block.transactions else self._members
+            self._state = replayed.state
             self.report = replace(
                 self.report,
                 height=replayed.height,
@@ -153,6 +159,20 @@ class Audit:
                 raise mismatch("node_state", "the only row", f"{column} is {found}, not {expected}")
         if count_node_states(self._connection) > 1:
             raise mismatch("node_state", "the second row", "there can only be one")
+        self._check_landmarks(state)
+
+    def _check_landmarks(self, state: NodeState) -> None:
+        """They may be ahead of what this chain proves, but must lie on it."""
+        proved = self._state.finality.head(self._genesis.hash)
+        for column, block_hash, height, least in (
+            ("justified", state.landmarks.justified, state.justified_height, proved.justified.height),
+            ("final", state.landmarks.final, state.final_height, proved.final.height),
+        ):
+            node = self._tree.main_at(height)
+            if node is None or node.hash != block_hash:
+                raise mismatch("node_state", "the only row", f"{column}_hash is not the best chain's at its height")
+            if height < least:
+                raise mismatch("node_state", "the only row", f"{column}_height is {height}, less than {least}")
 
     def _check_roster(self) -> None:
         found = {record.member: record for record in read_members(self._connection)}
@@ -171,6 +191,18 @@ class Audit:
         if stray is not None:
             name = f"position {stray.position} of block {stray.block}"
             raise mismatch("transactions", name, "there is no such block")
+
+    def _check_state_rows(self) -> None:
+        """Rows of the state without tables of their own, and how far finality has come."""
+        found = {(row.table, row.key): row.row for row in read_state_rows(self._connection)}
+        expected = {(row.table, row.key): row.row for row in state_rows(self._state)}
+        for name in sorted(found.keys() | expected.keys()):
+            if name not in found:
+                raise mismatch("state_rows", "/".join(name), "the row is missing")
+            if name not in expected:
+                raise mismatch("state_rows", "/".join(name), "the state at the tip has no such row")
+            if found[name] != expected[name]:
+                raise mismatch("state_rows", "/".join(name), f"is {found[name]!r}, not {expected[name]!r}")
 
     def _check_searches(self) -> int:
         count = 0

@@ -7,6 +7,8 @@ database's catalogue and tampers with each that is not named here.
 from __future__ import annotations
 
 LEFT_ALONE = {
+    "votes": "what this node heard; those that count stand in blocks",
+    "equivocations": "pairs of votes that this node heard",
     "mempool": "waits for a block; every row goes through all checks again when the ledger starts",
     "readings": "not part of the chain; a statement's readings_root ties them to it",
     "reading_conflicts": "not part of the chain: what gateways sent twice with other content",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from minervas_core.chain import Chain, RestoredNode
+from minervas_core.finality.book import VoteBook
+from minervas_core.finality.state import Voter
 from minervas_core.genesis import Genesis
 from minervas_core.mempool import Mempool
 from minervas_core.signature_cache import SignatureCache
@@ -25,6 +27,8 @@ from minervas_ledger.store.connection import Connection, as_transient, connect
 from minervas_ledger.store.market_state import read_market
 from minervas_ledger.store.queue_rows import QueueRows, read_queue
 from minervas_ledger.store.schema import check_schema
+from minervas_ledger.store.state_rows import read_state_rows
+from minervas_ledger.store.votes import read_votes
 
 APPLICATION = "minervas-ledger"
 
@@ -35,10 +39,12 @@ class ChainOpener:
     Args:
         database: where it is.
         genesis: the consortium's genesis.
+        voter: whose votes this ledger casts; None for a command that casts none.
     """
 
-    def __init__(self, database: DatabaseSettings, genesis: Genesis) -> None:
+    def __init__(self, database: DatabaseSettings, genesis: Genesis, voter: Voter | None) -> None:
         self._database = database
+        self._voter = voter
         self._genesis = genesis
         self._signatures = SignatureCache(genesis)
 
@@ -68,11 +74,14 @@ class ChainOpener:
             abandoned_searches = count_searches(connection)
             mempool = Mempool(self._genesis, self._signatures)
             queue_rows = load_queue(connection, mempool, chain.state)
+            voter = self._voter.member if self._voter else ""
+            votes = VoteBook(self._genesis, self._voter, read_votes(connection, state.final_height, voter))
         loaders.source = NodeChain(
             connection,
             chain,
             mempool,
             queue_rows,
+            votes,
             reorganisations=state.reorganisations,
             abandoned_searches=abandoned_searches,
         )
@@ -100,6 +109,7 @@ def load_chain(
         members=read_members(connection),
         recent_ids=read_recent_ids(connection, above),
         market=read_market(connection),
+        finality=read_state_rows(connection),
     )
     nodes = (
         RestoredNode(
@@ -112,7 +122,7 @@ def load_chain(
         )
         for node in read_nodes(connection)
     )
-    return Chain.restore(genesis, nodes, restored, load_block, load_undo)
+    return Chain.restore(genesis, nodes, restored, load_block, load_undo, landmarks=state.landmarks)
 
 
 def load_queue(connection: Connection, mempool: Mempool, state: ChainState) -> QueueRows:

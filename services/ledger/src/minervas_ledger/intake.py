@@ -1,4 +1,4 @@
-"""What our peer brings in from others: transactions and blocks."""
+"""What our peer brings in from others: transactions, blocks and votes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from minervas_core.blocks import decode_block
 from minervas_core.errors import Code, PeerFault, TransientFault
 from minervas_core.node_messages import BlockResult, DeliverBlock, Submit, SubmitResult, SubmitResults
+from minervas_core.node_vote_messages import SubmitVotes, VoteResults
 from minervas_core.transactions import Transaction, decode_transaction
 from minervas_ledger import refusals
 from minervas_ledger.block_results import block_result, refused_result
@@ -30,7 +31,7 @@ class _Submission:
 
 
 class Intake:
-    """Takes transactions and blocks; whatever is wrong with one is counted and disturbs nothing else.
+    """Takes transactions, blocks and votes; whatever is wrong with one is counted and disturbs nothing else.
 
     Args:
         worker: the chain.
@@ -96,6 +97,15 @@ class Intake:
         if outcome.status == "orphan":
             self._sync.heard_orphan(origin)
         return block_result(outcome)
+
+    async def votes(self, submit: SubmitVotes) -> VoteResults:
+        """Take in votes that a member sent, each on its own.
+
+        Raises:
+            TransientFault: ``database_away``.
+        """
+        raw, now_ms, origin = [bytes(item) for item in submit.votes], self._clock.now_ms(), submit.origin
+        return await self._worker.run(lambda chain: chain.votes.take(raw, now_ms, origin=origin))
 
 
 def _queue(chain: NodeChain, submissions: Sequence[_Submission], now_ms: int) -> None:

@@ -28,6 +28,12 @@ COMMIT_SECONDS = Histogram(
 )
 DATABASE_UP = Gauge("minervas_database_up", "1 while the chain is loaded from the database and can be written.")
 DATABASE_LOSSES = Counter("minervas_database_losses", "How often the chain was dropped and loaded again.")
+JUSTIFIED_HEIGHT = Gauge("minervas_finality_justified_height", "Height of the highest justified checkpoint.")
+FINAL_HEIGHT = Gauge("minervas_finality_final_height", "Height of the last final block.")
+MISSING_VOTERS = Gauge("minervas_finality_missing_voters", "Members whose votes finality waits for.")
+VOTES_CAST = Counter("minervas_finality_votes_cast", "Votes of this node since start.")
+VOTES_TAKEN = Counter("minervas_finality_votes_taken", "New votes of all members since start.")
+EQUIVOCATIONS = Counter("minervas_finality_equivocations", "Votes that contradict an earlier one of their voter.")
 MEMPOOL_TRANSACTIONS = Gauge("minervas_mempool_transactions", "Transactions waiting for a block.")
 MEMPOOL_BYTES = Gauge("minervas_mempool_bytes", "Bytes of the transactions waiting for a block.")
 MEMPOOL_DROPPED = Counter(
