@@ -33,6 +33,7 @@ PROMISED = {
     "interval histogram": "minervas_chain_block_interval_seconds",
     "reorganisations": "minervas_chain_reorganisations",
     "their depth": "minervas_chain_reorganisation_depth",
+    "finality": "minervas_finality_final_height",
     "mempool size": "minervas_mempool_transactions",
     "mempool bytes": "minervas_mempool_bytes",
     "refusals by code": "minervas_refusals",
