@@ -119,6 +119,7 @@ class Code(StrEnum):
     PAYLOAD_TOO_LARGE = "payload_too_large"
     SCHEMA_VERSION = "schema_version"
     AUDIT_MISMATCH = "audit_mismatch"
+    BAD_CHAIN_FILE = "bad_chain_file"
     INTERNAL = "internal"
     # passing trouble
     BUS_OFFLINE = "bus_offline"
