@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.examples import SOAK, examples
-from tests.support.seed import SEED
+from tests.support.seed import SEED, seeded_random
 
 pytest_plugins = [f"tests.support.{file.stem}" for file in sorted(Path(__file__).parent.glob("support/fix_*.py"))]
 
@@ -34,6 +34,14 @@ _skipped: list[str] = []
 def pytest_report_header() -> str:
     """Name the seed, so that any run can be repeated."""
     return f"minervas: repeat this run with MINERVAS_SEED={SEED}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """In a soak, which may be over before the last file, put the files in an order that depends on the seed."""
+    if SOAK:
+        files = sorted({item.path for item in items})
+        seeded_random("order of files").shuffle(files)
+        items.sort(key=lambda item: files.index(item.path))
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

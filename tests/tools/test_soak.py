@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from tools.soak import Outcome, exit_status, failed_tests, pytest_command, report, run_part
+from tools import soak
+from tools.soak import Outcome, failed_tests, pytest_command, report, run_part
 from tools.workspace import ROOT
 
 SUMMARY = """\
@@ -45,15 +46,25 @@ def test_report_names_every_part_with_its_seed_and_how_to_repeat_what_failed() -
     assert "--hypothesis-seed=9 tests -m 'hypothesis and not soak'\n" in said
 
 
-@pytest.mark.parametrize(("outcomes", "status"), [
-    ([], 2),
-    ([Outcome("long", 1, 1, "stopped")], 2),
-    ([Outcome("long", 1, 1, "empty"), Outcome("network", 1, 1, "passed")], 0),
-    ([Outcome("network", 1, 1, "passed"), Outcome("network", 1, 1, "failed")], 1),
-    ([Outcome("network", 1, 1, "passed"), Outcome("network", 1, 1, "stopped", ("a.py::b",))], 1),
+@pytest.mark.parametrize(("outcome", "failed"), [
+    (Outcome("long", 1, 1, "stopped"), False),
+    (Outcome("long", 1, 1, "empty"), False),
+    (Outcome("network", 1, 1, "passed"), False),
+    (Outcome("network", 1, 1, "failed"), True),
+    (Outcome("network", 1, 1, "stopped", ("a.py::b",)), True),
 ])  # fmt: skip
-def test_exit_status_tells_a_failure_from_a_pass_and_from_nothing(outcomes: list[Outcome], status: int) -> None:
-    assert exit_status(outcomes) == status
+def test_a_part_failed_if_there_is_something_to_repeat(outcome: Outcome, failed: bool) -> None:
+    assert bool(outcome.repeats()) == failed
+
+
+def test_a_soak_shares_its_time_and_ends_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(soak, "pytest_command", lambda _part, _seed: python("import time; time.sleep(60)"))
+    outcomes: list[Outcome] = []
+    began = time.monotonic()
+    soak.soak(0.05, outcomes)
+    assert time.monotonic() - began < 30
+    assert [each.part for each in outcomes[:3]] == ["long", "network", "properties"]
+    assert {each.result for each in outcomes} == {"stopped"}
 
 
 @pytest.mark.parametrize(("code", "result"), [("", "passed"), ("raise SystemExit(5)", "empty"), ("1/0", "failed")])
