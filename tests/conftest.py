@@ -28,12 +28,20 @@ settings.register_profile(
 )
 settings.load_profile("soak" if SOAK else "ci" if os.environ.get("MINERVAS_CI") else "default")
 
+STOP_SERVERS_S = 120
+
 _skipped: list[str] = []
 
 
 def pytest_report_header() -> str:
     """Name the seed, so that any run can be repeated."""
     return f"minervas: repeat this run with MINERVAS_SEED={SEED}"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config: pytest.Config) -> None:
+    """Give the processes of `make test` time to stop their servers after a Ctrl-C before they are killed."""
+    config.pluginmanager.getplugin("dsession").nodemanager.EXIT_TIMEOUT = STOP_SERVERS_S
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

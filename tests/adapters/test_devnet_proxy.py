@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import socketserver
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -130,3 +133,16 @@ def test_stop_ends_everything_and_may_be_repeated(echo_port: int) -> None:
         proxy.stop()
         with pytest.raises(ConnectionResetError):
             connection.recv(10)
+
+
+def test_cut_takes_a_connection_that_closed_itself_a_moment_ago(proxy: TcpProxy) -> None:
+    """Its socket is closed already, but its task has not run since."""
+    closed = socket.socket()
+    closed.close()
+    aborted: list[bool] = []
+    transport = SimpleNamespace(abort=lambda: aborted.append(True))
+    closing = SimpleNamespace(get_extra_info=lambda _name: closed, transport=transport)
+    proxy._writers.add(cast("asyncio.StreamWriter", closing))
+    proxy.cut()
+    assert aborted
+    proxy._writers.clear()

@@ -132,7 +132,8 @@ def assert_one_market(network: Network) -> None:
         api = node.market
         return sorted(api.lots()), sorted(api.orders()), sorted(api.trades()), sorted(api.obligations()), api.minted()
 
-    seen = list(at_one_tip(network.consortium, market).values())
+    with network.mining_paused():
+        seen = list(at_one_tip(network.consortium, market).values())
     for each in seen[1:]:
         assert each == seen[0]
     lots, _, _, _, minted = seen[0]
