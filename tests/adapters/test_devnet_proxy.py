@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import socket
 import socketserver
 import threading
 from collections.abc import Iterator
-from types import SimpleNamespace
-from typing import cast
+from unittest.mock import Mock
 
 import pytest
 
@@ -139,10 +137,9 @@ def test_cut_takes_a_connection_that_closed_itself_a_moment_ago(proxy: TcpProxy)
     """Its socket is closed already, but its task has not run since."""
     closed = socket.socket()
     closed.close()
-    aborted: list[bool] = []
-    transport = SimpleNamespace(abort=lambda: aborted.append(True))
-    closing = SimpleNamespace(get_extra_info=lambda _name: closed, transport=transport)
-    proxy._writers.add(cast("asyncio.StreamWriter", closing))
+    closing = Mock()
+    closing.get_extra_info.return_value = closed
+    proxy._writers.add(closing)
     proxy.cut()
-    assert aborted
+    assert closing.transport.abort.called
     proxy._writers.clear()
