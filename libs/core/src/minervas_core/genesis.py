@@ -58,6 +58,11 @@ class Parameters(Record, frozen=True, kw_only=True):
     max_expiry_blocks: Positive = 5_760
     """How far above the including block a transaction's expiry height may lie (a day of 15 s blocks)."""
 
+    vote_interval: Annotated[int, msgspec.Meta(ge=2, le=1_000)] = 4
+    """Every so many blocks is a checkpoint that members vote on."""
+    founding_voters: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 3
+    """The first final checkpoint needs at least so many voters, or a newcomer could make a chain of its own final."""
+
     slot_ms: Positive = 900_000
     """A market slot; gateways state each channel once per slot."""
     market_mode: Literal["continuous"] = "continuous"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from minervas_core.blocks import Block
 from minervas_core.errors import Code, InvalidBlock, LocalFault
 from minervas_core.genesis import Genesis
-from minervas_core.market.records import Lot, Trade
+from minervas_core.market.records import Lot, Retirement, Trade
 from minervas_core.state import BlockUndo, ChainState, undo_block
 from minervas_core.transactions import Transaction
 from minervas_core.tree import BlockTree, HeaderNode
@@ -27,6 +27,8 @@ class ConnectedBlock:
     """What it traded, in order."""
     lots: Mapping[str, Lot] = field(default_factory=dict)
     """Lots that it made, by id, as they were then; some may be used up again."""
+    retirements: tuple[Retirement, ...] = ()
+    """Lots that it retired, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +77,23 @@ def move_state(
         BranchRefused: a block of the branch is invalid on it.
         LocalFault: ``internal`` if stored blocks are not what they should be.
     """
-    fork = tree.fork_point(node)
     layer = state.scratch()
+    change = walk_state(layer, tree, node, genesis, block_of=block_of, undo_of=undo_of)
+    layer.commit()
+    return change
+
+
+def walk_state(
+    layer: ChainState,
+    tree: BlockTree,
+    node: HeaderNode,
+    genesis: Genesis,
+    *,
+    block_of: Callable[[HeaderNode], Block],
+    undo_of: Callable[[str], BlockUndo],
+) -> TipChange:
+    """As `move_state`, on a layer over the state that is changed also if anything raises."""
+    fork = tree.fork_point(node)
     disconnected: list[Block] = []
     for leaving in tree.path(fork, tree.tip)[::-1]:
         block = _checked(block_of(leaving), leaving)
@@ -90,9 +107,12 @@ def move_state(
             applied = connect_block(layer, block, parent, genesis)
         except InvalidBlock as error:
             raise BranchRefused(joining, error) from error
-        connected.append(ConnectedBlock(block, applied.undo, joining.work, applied.trades, applied.lots))
+        connected.append(
+            ConnectedBlock(
+                block, applied.undo, joining.work, applied.trades, applied.lots, retirements=applied.retirements
+            )
+        )
         parent = joining
-    layer.commit()
     return TipChange(tuple(disconnected), tuple(connected))
 
 

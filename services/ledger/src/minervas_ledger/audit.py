@@ -1,8 +1,8 @@
 """The audit: replay the chain from genesis out of the database, and find the first row that does not follow from it.
 
 Everything is read in one read-only snapshot, so the ledger may go on working meanwhile. Best chain first, with the
-transactions, metering statements, lots and trades in it; then what the state tables say of the tip; then the blocks
-beside the best chain; then the abandoned searches, which are checked by recomputation.
+transactions, metering statements, lots, trades and retirements in it; then what the state tables say of the tip; then
+the blocks beside the best chain; then the abandoned searches, which are checked by recomputation.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from minervas_core.encoding import encode
 from minervas_core.errors import PeerFault
 from minervas_core.genesis import Genesis
 from minervas_core.roster import MemberRecord
+from minervas_core.state import ChainState
 from minervas_core.tree import BlockTree
 from minervas_ledger.audit_branches import SideBranchAudit
 from minervas_ledger.audit_compare import block_name, block_row, compare, compare_transactions, mismatch
@@ -29,8 +30,9 @@ from minervas_ledger.store.audit_rows import (
     count_blocks,
     search_rows,
 )
-from minervas_ledger.store.chain_state import read_members, read_node_state
+from minervas_ledger.store.chain_state import NodeState, read_members, read_node_state
 from minervas_ledger.store.connection import Connection
+from minervas_ledger.store.state_rows import read_state_rows, state_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ class AuditReport:
     members: int = 0
     lots: int = 0
     trades: int = 0
+    retirements: int = 0
     side_blocks: int = 0
     abandoned_searches: int = 0
 
@@ -63,6 +66,8 @@ class Audit:
         self._on_progress = on_progress
         self._tree = BlockTree(genesis)
         self._members: list[MemberRecord] = []
+        self._state = ChainState.fresh(genesis)
+        """After the last block of the best chain that was checked."""
         self.report = AuditReport(0, 0, genesis.hash)
 
     def run(self) -> AuditReport:
@@ -79,6 +84,7 @@ class Audit:
             self._check_node_state()
             self._check_roster()
             market.check_end()
+            self._check_state_rows()
             SideBranchAudit(self._connection, self._genesis, self._tree).run()
             searches = self._check_searches()
         self.report = replace(self.report, side_blocks=side_count, abandoned_searches=searches)
@@ -113,6 +119,7 @@ class Audit:
             self._tree.set_body(node, row.first_seen)
             self._tree.move_tip(node)
             self._members = replayed.state.roster.members() if block.transactions else self._members
+            self._state = replayed.state
             self.report = replace(
                 self.report,
                 height=replayed.height,
@@ -120,6 +127,7 @@ class Audit:
                 transactions=self.report.transactions + len(block.transactions),
                 lots=market.lots,
                 trades=market.trades,
+                retirements=market.retirements,
             )
             self._on_progress(self.report)
         return market
@@ -156,6 +164,20 @@ class Audit:
         ):
             if found != expected:
                 raise mismatch("node_state", "the only row", f"{column} is {found}, not {expected}")
+        self._check_landmarks(state)
+
+    def _check_landmarks(self, state: NodeState) -> None:
+        """They may be ahead of what this chain proves, but must lie on it."""
+        proved = self._state.finality.head(self._genesis.hash)
+        for column, block_hash, height, least in (
+            ("justified", state.landmarks.justified, state.justified_height, proved.justified.height),
+            ("final", state.landmarks.final, state.final_height, proved.final.height),
+        ):
+            node = self._tree.main_at(height)
+            if node is None or node.hash != block_hash:
+                raise mismatch("node_state", "the only row", f"{column}_hash is not the best chain's at its height")
+            if height < least:
+                raise mismatch("node_state", "the only row", f"{column}_height is {height}, less than {least}")
 
     def _check_roster(self) -> None:
         found = {record.member: record for record in read_members(self._connection)}
@@ -168,6 +190,18 @@ class Audit:
             if found[member] != expected[member]:
                 raise mismatch("roster", member, f"is {encode(found[member])!r}, not {encode(expected[member])!r}")
         self.report = replace(self.report, members=len(expected))
+
+    def _check_state_rows(self) -> None:
+        """Rows of the state without tables of their own, and how far finality has come."""
+        found = {(row.table, row.key): row.row for row in read_state_rows(self._connection)}
+        expected = {(row.table, row.key): row.row for row in state_rows(self._state)}
+        for name in sorted(found.keys() | expected.keys()):
+            if name not in found:
+                raise mismatch("state_rows", "/".join(name), "the row is missing")
+            if name not in expected:
+                raise mismatch("state_rows", "/".join(name), "the state at the tip has no such row")
+            if found[name] != expected[name]:
+                raise mismatch("state_rows", "/".join(name), f"is {found[name]!r}, not {expected[name]!r}")
 
     def _check_searches(self) -> int:
         count = 0

@@ -7,26 +7,27 @@ from collections.abc import Iterator
 import msgspec
 
 from minervas_core.encoding import Record, encode
-from minervas_core.market.state import MarketRow
+from minervas_core.record_tables import StateRow
 from minervas_ledger.store.connection import Connection
-from minervas_ledger.store.market_rows import STATE_FORMS, StateForm, lot_of
+from minervas_ledger.store.lot_rows import LOT_COLUMNS, lot_of
+from minervas_ledger.store.market_rows import STATE_FORMS, StateForm
 
 FETCH_ROWS = 2_000
 
-SELECT_UNSPENT = "SELECT id, owner, energy_wh, parent, origin, offer FROM lots WHERE spent_height IS NULL"
+SELECT_UNSPENT = f"SELECT {', '.join(LOT_COLUMNS)} FROM lots WHERE spent_height IS NULL"  # noqa: S608 - names are constants
 
 
-def read_market(connection: Connection) -> Iterator[MarketRow]:
+def read_market(connection: Connection) -> Iterator[StateRow]:
     """All rows of the state. The connection must be in a transaction."""
     for form in STATE_FORMS:
         for key, record in read_table(connection, form):
-            yield MarketRow(table=form.state_table, key=key, row=msgspec.Raw(encode(record)))
+            yield StateRow(table=form.state_table, key=key, row=msgspec.Raw(encode(record)))
     with connection.cursor("unspent_lots", binary=True) as cursor:
         cursor.itersize = FETCH_ROWS
-        cursor.execute(SELECT_UNSPENT)
+        cursor.execute(SELECT_UNSPENT.encode())
         for row in cursor:
             lot_id, lot = lot_of(row)
-            yield MarketRow(table="lots", key=lot_id, row=msgspec.Raw(encode(lot)))
+            yield StateRow(table="lots", key=lot_id, row=msgspec.Raw(encode(lot)))
 
 
 def read_table(connection: Connection, form: StateForm) -> Iterator[tuple[str, Record]]:
