@@ -191,7 +191,7 @@ def test_fork_without_enough_votes_is_not_connected_for_a_trial(
 ) -> None:
     _, theirs = with_more_work_elsewhere(local)
     walked: list[object] = []
-    monkeypatch.setattr("minervas_core.chain.walk_state", lambda *args, **kwargs: walked.append(args))
+    monkeypatch.setattr("minervas_core.chain.walk_state", lambda *args, **_: walked.append(args))
     local.add(votes_on(local, genesis_node(local), theirs[1], "a"), on=theirs[-1])
     assert walked == []
 
@@ -212,7 +212,10 @@ def test_long_branch_is_tried_now_and_then_whatever_its_votes_say(
 
 def test_refused_trial_takes_only_the_bad_block_out_of_the_running(local: VotingChain) -> None:
     ours, theirs = with_more_work_elsewhere(local)
-    votes = [*votes_on(local, genesis_node(local), theirs[1]), make_vote("e", at(genesis_node(local)), at(founding(local)))]
+    votes = [
+        *votes_on(local, genesis_node(local), theirs[1]),
+        make_vote("e", at(genesis_node(local)), at(founding(local))),
+    ]
     bad = local.mine_votes(votes, on=theirs[-1])
     outcome = local.receive(bad)
     assert refused(outcome).code == Code.VOTE_TARGET

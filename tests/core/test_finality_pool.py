@@ -1,4 +1,4 @@
-"""Votes that a node has seen: bounds, contradictions, and what templates carry of them (minervas_core.finality.pool)."""
+"""Votes that a node has seen: bounds, contradictions, what templates carry of them (minervas_core.finality.pool)."""
 
 from __future__ import annotations
 

@@ -146,7 +146,9 @@ def test_guard_never_lets_two_votes_pass_that_contradict_each_other(tries: list[
 
 @given(st.lists(links, min_size=2, max_size=12))
 def test_guards_that_know_different_votes_know_all_of_them_when_joined(tries: list[tuple[int, int]]) -> None:
-    votes = [make_vote("a", Checkpoint(height=s, hash="aa" * 32), Checkpoint(height=t, hash="aa" * 32)) for s, t in tries]
+    votes = [
+        make_vote("a", Checkpoint(height=s, hash="aa" * 32), Checkpoint(height=t, hash="aa" * 32)) for s, t in tries
+    ]
     half = len(votes) // 2
     joined = Guard().after(votes[:half]).joined(Guard().after(votes[half:]))
     assert joined == Guard().after(votes)

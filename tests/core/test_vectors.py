@@ -8,8 +8,15 @@ from typing import Any
 
 import pytest
 
-from minervas_core import enrolment, genesis, messages, metering, node_market_messages, node_messages, node_vote_messages
-from minervas_core.finality import votes
+from minervas_core import (
+    enrolment,
+    genesis,
+    messages,
+    metering,
+    node_market_messages,
+    node_messages,
+    node_vote_messages,
+)
 from minervas_core.blocks import (
     block_signature_is_valid,
     block_signing_body,
@@ -22,6 +29,7 @@ from minervas_core.chain import Chain
 from minervas_core.difficulty import next_difficulty
 from minervas_core.encoding import Record, decode, decode_untyped, encode, encode_untyped, sha256_hex
 from minervas_core.errors import Code
+from minervas_core.finality import votes
 from minervas_core.frames import SenderKey, parse_frame, seal_gossip, seal_node
 from minervas_core.genesis import Parameters, load_genesis
 from minervas_core.identifiers import check_member_id, parse_principal
@@ -32,7 +40,8 @@ from minervas_core.rights import rights_for
 from minervas_core.state import BlockUndo
 from minervas_core.topics import InboxTopic, MeshTopic, matches, parse_topic
 from minervas_core.transactions import check_signature, decode_transaction
-from tests.support.market_vectors import batch, derived_lot, market_history, refused_batch, root_of_readings
+from tests.support import finality_vectors
+from tests.support.market_vectors import METERING_CHECKS, derived_lot, market_history
 from tests.support.vector_files import FILES, SPEC, Case, bytes_of, code_of
 from tools.vectors.bus_cases import may
 from tools.vectors.files import vector_files
@@ -367,12 +376,8 @@ CHECKS: dict[str, dict[str, Callable[[Case], None]]] = {
     "rights": {"tries": right},
     "chain": {"histories": history},
     "market": {"histories": market_history, "derived_lots": derived_lot},
-    "metering": {
-        "samples": sample,
-        "batches": batch,
-        "refused_batches": refused_batch,
-        "roots": root_of_readings,
-    },
+    "finality": finality_vectors.CHECKS,
+    "metering": {"samples": sample, **METERING_CHECKS},
 }
 
 

@@ -44,9 +44,7 @@ def make_vote(
     key: SigningKey | None = None,
 ) -> Vote:
     """A vote of a member, signed with its own key or another."""
-    body = VoteBody(
-        network=network, voter=member, source=source, target=Target(height=target.height, hash=target.hash)
-    )
+    body = VoteBody(network=network, voter=member, source=source, target=Target(height=target.height, hash=target.hash))
     return sign_vote(body, key or vote_key(member))
 
 
