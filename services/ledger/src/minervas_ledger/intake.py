@@ -76,5 +76,7 @@ def _queue(chain: NodeChain, raw: bytes, now_ms: int, origin: str) -> SubmitResu
         is_new = chain.submit(transaction, now_ms)
     except PeerFault as error:
         refusals.record("transaction", error, origin=origin)
-        return SubmitResult(status="refused", id=tx_id, code=error.code.value, message=error.message)
+        return SubmitResult(
+            status="refused", id=tx_id, code=error.code.value, message=error.message, values=error.values
+        )
     return SubmitResult(status="accepted" if is_new else "known", id=tx_id)
