@@ -181,6 +181,26 @@ def test_book_learns_the_nodes_own_votes_from_wherever_they_come(local: VotingCh
         assert each.next_vote(local.chain.state) is None
 
 
+def test_own_signature_binds_whatever_the_state_says_of_us(local: VotingChain) -> None:
+    """A database from before our admission learns from others what we signed since."""
+    early = VotingChain(("b", "c"))
+    (own,) = local.votes(0, 1, "a")
+    restored = book(early)
+    with pytest.raises(InvalidVote) as caught:
+        restored.take(own, early.chain.state)
+    assert caught.value.code == Code.VOTE_NOT_VOTER
+    assert restored.guard == Guard(0, 1)
+
+
+def test_vote_in_our_name_that_we_did_not_sign_does_not_bind_us(local: VotingChain) -> None:
+    local.grow_to(4)
+    forged = make_vote("a", local.checkpoint(0), local.checkpoint(3), key=vote_key("b"))
+    watching = book(local)
+    with pytest.raises(InvalidVote):
+        watching.take(forged, local.chain.state)
+    assert watching.guard == Guard()
+
+
 def test_votes_of_others_do_not_move_the_guard(local: VotingChain) -> None:
     local.grow_to(4)
     watched = book(local)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from minervas_core.errors import Code
 from tests.support.builders import admit, revoke, service_keys
-from tests.support.voting import VotingChain, make_vote, vote_key
+from tests.support.voting import VOTING, VotingChain, make_vote, vote_key
 
 FOUR = ("a", "b", "c", "d")
 
@@ -103,6 +104,25 @@ def test_link_needs_two_thirds_of_the_previous_voters_as_well(voted: str, justif
     local = two_sets()
     local.add(local.votes(12, 15, voted))
     assert local.record(15).justified is justified
+
+
+def test_first_final_checkpoint_needs_as_many_voters_as_genesis_says() -> None:
+    """Otherwise a newcomer that mines alone for a while would make its own chain final."""
+    local = VotingChain(FOUR, parameters=msgspec.structs.replace(VOTING, founding_voters=5))
+    local.justify(0, 3)
+    assert local.reached == (0, 0)
+    local.add([], [admit("e", expires=900)])
+    local.justify(0, 6, "abcd")
+    assert local.reached == (6, 0)
+
+
+def test_after_the_first_final_checkpoint_fewer_voters_go_on() -> None:
+    local = VotingChain(FOUR, parameters=msgspec.structs.replace(VOTING, founding_voters=4))
+    local.justify(0, 3)
+    local.justify(3, 6)
+    local.add([], [revoke(each, expires=900) for each in "bcd"])
+    local.justify(6, 9, "a")
+    assert local.reached == (9, 6)
 
 
 def test_revoked_members_leave_the_count_and_the_base_from_the_next_checkpoint_on() -> None:

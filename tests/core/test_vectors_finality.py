@@ -87,7 +87,8 @@ class Chain:
             self.votes.setdefault(height, {})[vote["body"]["voter"]] = vote["body"]["source"]["height"]
         for source in sorted({vote["body"]["source"]["height"] for vote in votes}):
             voted = {voter for voter, its_source in self.votes[height].items() if its_source == source}
-            if all(3 * len(voted & voters) > 2 * len(voters) for voters in self.sets[height]):
+            founded = self.final[-1] > 0 or len(self.sets[height][0]) >= GENESIS["parameters"]["founding_voters"]
+            if founded and all(3 * len(voted & voters) > 2 * len(voters) for voters in self.sets[height]):
                 self.justified.add(height)
                 if height == source + INTERVAL and source > self.final[-1]:
                     self.final.append(source)

@@ -156,12 +156,19 @@ def _rosters() -> Histories:
     line.grow_to(16).add(*line.votes(12, 16, (MOKPO, HAENAM, OUTSIDER)))
     line.add(*line.votes(12, 16, (KIM,)))
 
+    lonely = Line(TWO)
+    lonely.add(transactions=(REVOCATION,))
+    lonely.grow_to(4).add(*lonely.votes(0, 4, TWO))
+    lonely.add(transactions=(admit(OUTSIDER),))
+    lonely.grow_to(8).add(*lonely.votes(0, 8, (*TWO, OUTSIDER)))
+
     founders = Line().grow_to(2)
     founders.add(transactions=(admit(OUTSIDER),))
     founders.grow_to(4).add(*founders.votes(0, 4, TWO))
     founders.add(*founders.votes(0, 4, (OUTSIDER,)))
     return {
         "a newcomer votes from genesis on": taken(founders.blocks),
+        "all of two are too few to found anything, three are enough": taken(lonely.blocks),
         "refused: vote of a newcomer before its checkpoint is final": [
             *taken(_joining().blocks),
             Step(newcomer, "refused", "vote_not_voter"),
