@@ -1,7 +1,7 @@
 """kill -9 at any moment: the ledger starts again, its database passes the audit, and no promise is broken.
 
-Each kill comes at another moment, in the middle of whatever the process does. The seed of the run decides all of it. There
-are ten of them in every run, and two hundred in `make soak`.
+Each kill comes at another moment, in the middle of whatever the process does; the seed of the run decides all of it.
+There are ten of them in every run, and two hundred in `make soak`.
 """
 
 from __future__ import annotations
