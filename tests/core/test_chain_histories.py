@@ -136,6 +136,7 @@ class Histories(RuleBasedStateMachine):
             recent_ids=old.recent_ids,
             market=old.market.rows(),
             finality=old.finality.rows(),
+            governance=old.governance.rows(),
         )
         store = self.local.store
         landmarks = self.local.chain.landmarks

@@ -141,6 +141,7 @@ def test_a_restored_state_equals_the_stored_one_and_prunes_like_it() -> None:
         recent_ids=shuffled,
         market=state.market.rows(),
         finality=state.finality.rows(),
+        governance=state.governance.rows(),
     )
     assert restored.snapshot() == state.snapshot()
     other.state, other.nodes, other.blocks = restored, list(line.nodes), list(line.blocks)

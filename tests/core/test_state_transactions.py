@@ -56,6 +56,7 @@ def state() -> ChainState:
         recent_ids={admit("other", expires=9).id: 6},
         market=(),
         finality=(),
+        governance=(),
     )
 
 
