@@ -53,6 +53,11 @@ class Governance(RecordTables):
         """Keys that were replaced or stood in a recovery, by `used_key_of`."""
         return self._tables["used_keys"]  # type: ignore[return-value]  # as above
 
+    def end_recovery(self, member: str) -> None:
+        """Forget a member's pending recovery, if there is one; its wallet stays used."""
+        if member in self.recoveries:
+            self.recoveries.drop(member)
+
     def use_up(self, key: str, member: str) -> None:
         """Remember for ever that a public key (hex) is a member's, whether or not it is in use."""
         self.used_keys.put(used_key_of(key), UsedKey(member=member))
