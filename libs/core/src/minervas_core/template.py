@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from minervas_core.blocks import VERSION, Draft, transactions_root, votes_root
@@ -82,7 +82,7 @@ def _own_block_keys(chain: Chain, mempool: Mempool, miner: str) -> set[str]:
 
 
 def _fill(
-    chain: Chain, mempool: Mempool, time_ms: int, room: int, *, left_out: Set[str]
+    chain: Chain, mempool: Mempool, time_ms: int, room: int, *, left_out: Iterable[str]
 ) -> tuple[ChainState, list[Transaction]]:
     """Choose transactions that apply; returns the state after them, too.
 
