@@ -18,7 +18,7 @@ from minervas_core.blocks import Block, assemble_block, decode_block
 from minervas_core.chain import BlockOutcome, Chain, RestoredNode
 from minervas_core.encoding import decode
 from minervas_core.errors import InvalidBlock
-from minervas_core.governance.state import PendingRecovery
+from minervas_core.governance.state import PendingRecovery, used_key_of
 from minervas_core.signature_cache import SignatureCache
 from minervas_core.state import ChainState
 from minervas_core.transactions import Transaction
@@ -237,15 +237,16 @@ class Histories(RuleBasedStateMachine):
             for row in snapshot.governance
             if row.table == "recoveries" and not isinstance(row.row, msgspec.UnsetType)
         }
-        if kind == "veto" and pending:
+        if kind in {"admit", "resume", "veto"} and pending:
             asked = min(pending)
             return veto(wallets[asked], pending[asked], expires=expires)
-        if kind == "rotate":
+        keys_used = {row.key for row in snapshot.governance if row.table == "used_keys"}
+        if kind == "rotate" or (kind == "recover" and used_key_of(wallet(f"{member}-r").public) in keys_used):
             free = "b" if wallets[member] == f"{member}-a" else "a"
             return rotate(member, f"{member}-{free}", "wallet", "box", signer=wallets[member], expires=expires)
-        if kind == "suspend" and record.suspended_height:
-            kind = "resume"
-        return as_transaction("suspend" if kind in {"admit", "veto"} else kind, member, expires, "fit")
+        if kind in {"admit", "resume", "suspend", "veto"}:
+            kind = "resume" if record.suspended_height else "suspend"
+        return as_transaction(kind, member, expires, "fit")
 
     def fitting_miner(self, parent: HeaderNode) -> str:
         """An active member that was not the miner of the last block."""
