@@ -13,6 +13,8 @@ import msgspec
 
 from minervas_core.blocks import Draft, Header
 from minervas_core.encoding import Count, FieldName, Hash, PublicKey, Record, Salt, Signature, TimeMs, WorkSum
+from minervas_core.errors import Value
+from minervas_core.finality.votes import Checkpoint
 from minervas_core.identifiers import MemberId
 from minervas_core.messages import (
     MAX_BODIES_PER_REQUEST,
@@ -51,6 +53,8 @@ class SubmitResult(Record, frozen=True, kw_only=True):
     code: str = ""
     """Refusal code."""
     message: str = ""
+    values: dict[FieldName, Value] = msgspec.field(default_factory=dict)
+    """The offending values of a refusal, by name."""
 
 
 class SubmitResults(Record, frozen=True, kw_only=True):
@@ -155,6 +159,10 @@ class LedgerStatus(Record, frozen=True, kw_only=True):
     abandoned_searches: Count
     reorganisations: Count
     side_branches: Count
+    justified: Checkpoint
+    final: Checkpoint
+    missing_voters: list[MemberId]
+    """Who has not voted for the newest checkpoint that was due: those whom finality waits for."""
     syncing: bool
     refusals: dict[FieldName, Count]
     """Refused inputs by code since start."""
@@ -177,6 +185,8 @@ class BlockSummary(Record, frozen=True, kw_only=True):
     transactions: Count
     size_bytes: Count
     best_chain: bool
+    final: bool
+    """Whether it can never be undone."""
 
 
 class BlockSummaries(Record, frozen=True, kw_only=True):
@@ -198,6 +208,7 @@ class BlockDetail(Record, frozen=True, kw_only=True):
     hash: Hash
     best_chain: bool
     depth: Count
+    final: bool
     work: WorkSum
 
 
@@ -212,7 +223,7 @@ class TransactionDetail(Record, frozen=True, kw_only=True):
 
     transaction: msgspec.Raw
     id: Hash
-    state: Literal["queued", "in_block"]
+    state: Literal["queued", "in_block", "final"]
     height: Count = 0
     depth: Count = 0
     block: str = ""
@@ -239,6 +250,36 @@ class AbandonedSearches(Record, frozen=True, kw_only=True):
     """Answer to `GetAbandoned`, newest first."""
 
     searches: list[AbandonedSearch]
+
+
+class GetSideBranches(Record, frozen=True, kw_only=True):
+    """Ask for the branches beside the best chain."""
+
+    limit: PageSize = 20
+
+
+class SideBranchEntry(Record, frozen=True, kw_only=True):
+    """A branch that this node knows and does not follow, as Bitcoin's ``getchaintips`` lists it."""
+
+    hash: Hash
+    """Of its head."""
+    height: Count
+    length: Count
+    """Blocks from the fork to the head."""
+    fork_height: Count
+    """Of the last block that it shares with the best chain; 0 for genesis."""
+    work: WorkSum
+    """Of the chain up to its head."""
+    status: Literal["valid-fork", "invalid", "headers-only"]
+    """All its blocks are here and valid by themselves; one breaks a rule; or blocks are missing."""
+
+
+class SideBranches(Record, frozen=True, kw_only=True):
+    """Answer to `GetSideBranches`: most work first; the best chain is not among them."""
+
+    branches: list[SideBranchEntry]
+    total: Count
+    """How many there are, also beyond the limit."""
 
 
 # ledger -> peer
@@ -328,6 +369,7 @@ NODE_REQUEST_TYPES: dict[str, tuple[type[Record], type[Record]]] = {
     "block_detail": (GetBlock, BlockDetail),
     "transaction": (GetTransaction, TransactionDetail),
     "abandoned_list": (GetAbandoned, AbandonedSearches),
+    "side_branches": (GetSideBranches, SideBranches),
     "fetch_headers": (FetchHeaders, Headers),
     "fetch_bodies": (FetchBodies, Bodies),
     "found": (Found, BlockResult),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from minervas_core.errors import Code, PeerFault
@@ -11,9 +13,11 @@ from minervas_core.messages import (
     GetBodies,
     GetHeaders,
     GetTransactionStatus,
+    GetVotes,
     Headers,
     TransactionStatus,
     TransactionStatuses,
+    Votes,
 )
 from minervas_core.node_messages import (
     AbandonedSearches,
@@ -23,8 +27,10 @@ from minervas_core.node_messages import (
     GetBlock,
     GetBlocks,
     GetRoster,
+    GetSideBranches,
     GetTransaction,
     Roster,
+    SideBranches,
     TransactionDetail,
 )
 from minervas_core.transactions import Transaction
@@ -82,6 +88,7 @@ class Questions:
             hash=found.hash,
             best_chain=found.best_chain,
             depth=found.depth,
+            final=found.final,
             work=f"{found.work:x}",
         )
 
@@ -96,7 +103,7 @@ class Questions:
             return TransactionDetail(
                 transaction=msgspec.Raw(place.raw),
                 id=question.id,
-                state="in_block",
+                state="final" if place.final else "in_block",
                 height=place.height,
                 depth=place.depth,
                 block=place.block,
@@ -112,10 +119,17 @@ class Questions:
         statuses: list[TransactionStatus] = []
         for tx_id in question.ids:
             if (place := places.get(tx_id)) is not None:
-                statuses.append(TransactionStatus(id=tx_id, state="in_block", height=place.height, depth=place.depth))
+                state: Literal["in_block", "final"] = "final" if place.final else "in_block"
+                statuses.append(TransactionStatus(id=tx_id, state=state, height=place.height, depth=place.depth))
             else:
                 statuses.append(TransactionStatus(id=tx_id, state="queued" if tx_id in queued else "unknown"))
-        return TransactionStatuses(statuses=statuses, tip_height=self._worker.view.tip.height)
+        view = self._worker.view
+        return TransactionStatuses(statuses=statuses, tip_height=view.tip.height, final_height=view.final.height)
+
+    async def votes(self, question: GetVotes) -> Votes:
+        """Votes that we have seen, newest targets first."""
+        found = await self._worker.run(lambda chain: chain.votes.find(question))
+        return Votes(votes=[msgspec.Raw(vote) for vote in found])
 
     async def roster(self, _: GetRoster) -> Roster:
         """All members on the tip."""
@@ -125,6 +139,10 @@ class Questions:
         """The newest abandoned searches of this node."""
         found = await self._reader.ask(lambda database: newest_searches(database, question.limit))
         return AbandonedSearches(searches=found)
+
+    async def side_branches(self, question: GetSideBranches) -> SideBranches:
+        """Branches that this node knows and does not follow."""
+        return await self._worker.run(lambda chain: chain.side_branches(question.limit))
 
     async def _find(self, ids: list[str]) -> tuple[dict[str, Transaction], dict[str, TransactionPlace]]:
         """The queue is asked first: a transaction that a block takes meanwhile is then found in the block."""

@@ -8,6 +8,7 @@ import msgspec
 
 from minervas_core.blocks import decode_block
 from minervas_core.errors import TransientFault
+from minervas_core.finality.votes import Vote, decode_vote
 from minervas_core.genesis import Genesis
 from minervas_core.keys import node_id
 from minervas_core.node_messages import (
@@ -18,13 +19,16 @@ from minervas_core.node_messages import (
     GetBlock,
     GetBlocks,
     GetRoster,
+    GetSideBranches,
     GetStatus,
     GetTransaction,
     LedgerStatus,
     Roster,
     RosterEntry,
+    SideBranches,
     TransactionDetail,
 )
+from minervas_core.node_vote_messages import FinalityReport, GetFinality
 from minervas_core.transactions import Transaction, decode_transaction
 from minervas_peer import __version__
 from minervas_peer.api import models
@@ -94,11 +98,13 @@ class NodeView:
             hash=detail.hash,
             best_chain=detail.best_chain,
             depth=detail.depth,
+            final=detail.final,
             work=detail.work,
             size_bytes=len(content.raw),
             header=models.Header(**plain(content.header)),
             signature=content.signature,
             transactions=[_content(transaction) for transaction in content.transactions],
+            votes=[_vote(vote) for vote in content.votes],
         )
 
     async def transaction(self, transaction_id: str) -> models.Transaction:
@@ -112,10 +118,32 @@ class NodeView:
             transaction=_content(decode_transaction(bytes(detail.transaction))),
         )
 
+    async def finality(self) -> models.Finality:
+        """How far finality has come, and whom it waits for."""
+        report = await self._ledger.ask("finality", GetFinality(), FinalityReport)
+        equivocations = [
+            models.Equivocation(
+                voter=each.voter,
+                kind=each.kind,
+                first=_vote(decode_vote(bytes(each.first))),
+                second=_vote(decode_vote(bytes(each.second))),
+            )
+            for each in report.equivocations
+        ]
+        values = plain(msgspec.structs.replace(report, equivocations=[]))
+        return models.Finality(**{**values, "equivocations": equivocations})
+
     async def abandoned(self, limit: int) -> models.AbandonedSearches:
         """Searches that found nothing in time, newest first."""
         answer = await self._ledger.ask("abandoned_list", GetAbandoned(limit=limit), AbandonedSearches)
         return models.AbandonedSearches(searches=[models.Abandoned(**plain(search)) for search in answer.searches])
+
+    async def side_branches(self, limit: int) -> models.SideBranches:
+        """Branches beside the best chain, most work first."""
+        answer = await self._ledger.ask("side_branches", GetSideBranches(limit=limit), SideBranches)
+        return models.SideBranches(
+            branches=[models.SideBranch(**plain(branch)) for branch in answer.branches], total=answer.total
+        )
 
     def health(self) -> models.Health:
         """Whether the peer works: it does while the broker lets it in."""
@@ -145,6 +173,11 @@ def _ledger_state(status: LedgerStatus) -> models.LedgerState:
     values = plain(status)
     del values["member"]
     return models.LedgerState(**{"search": None, **values})
+
+
+def _vote(vote: Vote) -> models.Vote:
+    body = plain(vote.body)
+    return models.Vote(voter=vote.body.voter, source=body["source"], target=body["target"], signature=vote.signature)
 
 
 def _content(transaction: Transaction) -> models.TransactionContent:
