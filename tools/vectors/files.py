@@ -12,6 +12,7 @@ from tools.vectors import (
     encoding_cases,
     frame_cases,
     market_cases,
+    membership_cases,
     merkle_cases,
     message_cases,
     metering_cases,
@@ -68,6 +69,7 @@ def _contents() -> dict[str, Mapping[str, Plain]]:
         **_bus(),
         "chain": _chain(),
         "market": _market(),
+        "membership": _membership(),
     }
 
 
@@ -77,6 +79,17 @@ def _chain() -> Mapping[str, Plain]:
         "about": "Blocks handed to a node in turn, what becomes of each, and its tip then (spec/blocks.md).",
         "genesis_hex": GENESIS.raw.hex(),
         "blocks": blocks,
+        "histories": histories,
+    }
+
+
+def _membership() -> Mapping[str, Plain]:
+    blocks, histories = membership_cases.membership_history_cases()
+    return {
+        "about": "Blocks that change memberships, and the roster then; its keys are cut short (spec/membership.md).",
+        "genesis_hex": GENESIS.raw.hex(),
+        "blocks": blocks,
+        "consents": membership_cases.consent_cases(),
         "histories": histories,
     }
 
