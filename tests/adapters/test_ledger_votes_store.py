@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import LiteralString
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from minervas_core.errors import Code, LocalFault
 from minervas_core.finality.voter import Guard
@@ -256,9 +258,10 @@ def test_contradicting_votes_are_kept_as_proof_and_reported(
     assert take(twins.stored, one) == (1, 0, {})
     assert twins.stored.now.votes.report("").equivocations == []
     assert take(twins.stored, other) == (1, 0, {})
-    for look in (lambda: twins.stored.now, twins.stored.reopen):
-        (lie,) = look().votes.report("").equivocations
+    for _ in range(2):
+        (lie,) = twins.stored.now.votes.report("").equivocations
         assert (lie.voter, lie.kind, bytes(lie.first), bytes(lie.second)) == ("m1", kind, one.raw, other.raw)
+        twins.stored.reopen()
 
 
 def test_lie_in_a_block_is_noticed_and_the_block_is_taken(twins: Twins) -> None:
@@ -326,17 +329,20 @@ class Audited:
     @contextmanager
     def tampered(self, statement: str) -> Iterator[None]:
         """Change rows, and put them back."""
-        tables = ("state_rows", "node_state")
-        for table in tables:
-            self.superuser.execute(f"CREATE TEMP TABLE copy_{table} AS TABLE {table}".encode())
+        for table in ("state_rows", "node_state"):
+            self._execute("CREATE TEMP TABLE {copy} AS TABLE {table}", table)
         try:
             assert self.superuser.execute(statement.encode()).rowcount > 0
             yield
         finally:
-            for table in tables:
-                self.superuser.execute(f"DELETE FROM {table}".encode())
-                self.superuser.execute(f"INSERT INTO {table} TABLE copy_{table}".encode())
-                self.superuser.execute(f"DROP TABLE copy_{table}".encode())
+            for table in ("state_rows", "node_state"):
+                self._execute("DELETE FROM {table}", table)
+                self._execute("INSERT INTO {table} TABLE {copy}", table)
+                self._execute("DROP TABLE {copy}", table)
+
+    def _execute(self, statement: LiteralString, table: str) -> None:
+        names = {"table": sql.Identifier(table), "copy": sql.Identifier(f"copy_{table}")}
+        self.superuser.execute(sql.SQL(statement).format(**names))
 
 
 @pytest.fixture(scope="module")
@@ -357,9 +363,6 @@ def test_audit_passes_on_a_chain_with_votes(audited: Audited) -> None:
     assert audit(audited.stored.settings, audited.stored.genesis).height == 10
 
 
-BLOCK_AT = "(SELECT hash FROM blocks WHERE best_chain AND height = {})"
-
-
 @pytest.mark.parametrize(
     ("change", "table", "row"),
     [
@@ -367,29 +370,39 @@ BLOCK_AT = "(SELECT hash FROM blocks WHERE best_chain AND height = {})"
         ("DELETE FROM state_rows WHERE name = 'finality'", "state_rows", "finality/head"),
         ("DELETE FROM state_rows WHERE name = 'checkpoints' AND key LIKE '%6'", "state_rows", "checkpoints/"),
         (
-            "UPDATE state_rows SET record = replace(convert_from(record, 'UTF8'), 'true', 'false')::bytea"
-            " WHERE name = 'checkpoints' AND key LIKE '%6'",
+            """
+            UPDATE state_rows SET record = replace(convert_from(record, 'UTF8'), 'true', 'false')::bytea
+            WHERE name = 'checkpoints' AND key LIKE '%6'
+            """,
             "state_rows",
             "checkpoints/",
         ),
         ("UPDATE state_rows SET key = key || 'x' WHERE name = 'votes' AND key LIKE '%/m1'", "state_rows", "m1"),
         (
-            "INSERT INTO state_rows SELECT name, replace(key, 'm1', 'm9'), record FROM state_rows"
-            " WHERE name = 'votes' AND key LIKE '%/m1'",
+            """
+            INSERT INTO state_rows SELECT name, replace(key, 'm1', 'm9'), record FROM state_rows
+            WHERE name = 'votes' AND key LIKE '%/m1'
+            """,
             "state_rows",
             "m9",
         ),
         ("UPDATE node_state SET justified_hash = sha256('x')", "node_state", "the only row"),
         ("UPDATE node_state SET final_hash = sha256('x')", "node_state", "the only row"),
         ("UPDATE node_state SET final_height = 4", "node_state", "the only row"),
-        (f"UPDATE node_state SET justified_height = 3, justified_hash = {BLOCK_AT.format(3)}", "node_state", "only"),
+        (
+            """
+            UPDATE node_state SET justified_height = 3, justified_hash = blocks.hash FROM blocks
+            WHERE best_chain AND height = 3
+            """,
+            "node_state",
+            "the only row",
+        ),
         ("UPDATE node_state SET final_height = 0, final_hash = genesis_hash", "node_state", "the only row"),
     ],
 )
 def test_audit_finds_what_was_changed_in_finality(audited: Audited, change: str, table: str, row: str) -> None:
-    with audited.tampered(change):
-        with pytest.raises(LocalFault) as caught:
-            audit(audited.stored.settings, audited.stored.genesis)
+    with audited.tampered(change), pytest.raises(LocalFault) as caught:
+        audit(audited.stored.settings, audited.stored.genesis)
     assert caught.value.code == Code.AUDIT_MISMATCH
     assert caught.value.values["table"] == table
     assert row in str(caught.value.values["row"])
