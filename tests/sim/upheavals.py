@@ -1,0 +1,99 @@
+"""What goes wrong: partitions, crashes, bad links, wrong clocks; members that come and go at any moment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.sim.authority import ADDRESS
+from tests.sim.bus import GOOD, Quality
+from tests.sim.network import Network
+from tests.sim.node import Node
+from tests.sim.surroundings import INTERVAL_MS
+
+MEAN_PAUSE_MS = 4 * INTERVAL_MS
+MOST_SKEW_MS = 3 * INTERVAL_MS
+"""More than blocks may be ahead."""
+MOST_NEWCOMERS = 4
+MOST_REVOKED = 2
+
+
+class Upheavals:
+    """Something happens every few T, until the network's plan is through."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._newcomers = 0
+        self._revoked = 0
+        self._kinds: list[tuple[int, str, Callable[[], None]]] = [
+            (4, "split", self._split),
+            (5, "join", self._join),
+            (4, "crash", self._crash),
+            (6, "restart", self._restart),
+            (3, "weather", self._weather),
+            (3, "skew", self._skew),
+            (1, "admit", self._admit),
+            (1, "revoke", self._revoke),
+        ]
+        self._plan_next()
+
+    def _plan_next(self) -> None:
+        weights = [weight for weight, *_ in self._kinds]
+        _, name, happen = self._network.random.choices(self._kinds, weights)[0]
+
+        def run() -> None:
+            if not self._network.healed:
+                happen()
+                self._plan_next()
+
+        self._network.world.after(self._network.world.wait_ms(MEAN_PAUSE_MS), name, "", run)
+
+    def _nodes(self, *, up: bool) -> list[Node]:
+        return [node for node in self._network.nodes.values() if node.up is up]
+
+    def _split(self) -> None:
+        random, sides = self._network.random, self._network.random.choice([2, 2, 3])
+        self._network.bus.sides = {address: random.randrange(sides) for address in [*self._network.nodes, ADDRESS]}
+
+    def _join(self) -> None:
+        self._network.bus.sides = {}
+
+    def _crash(self) -> None:
+        running = self._nodes(up=True)
+        if len(running) > 1:
+            node = self._network.random.choice(running)
+            if self._network.random.randrange(2):
+                node.tears_next_commit = True
+            else:
+                node.stop()
+
+    def _restart(self) -> None:
+        stopped = self._nodes(up=False)
+        if stopped:
+            self._network.random.choice(stopped).start()
+
+    def _weather(self) -> None:
+        random = self._network.random
+        self._network.bus.quality = random.choice(
+            [
+                GOOD,
+                Quality(lost=random.choice([10, 100, 300]), doubled=100, delay_ms=200, stray=20),
+                Quality(lost=20, doubled=300, delay_ms=random.choice([500, 2_000]), stray=100),
+            ]
+        )
+
+    def _skew(self) -> None:
+        random = self._network.random
+        node = random.choice(list(self._network.nodes.values()))
+        node.skew_ms = random.choice([0, random.randint(-MOST_SKEW_MS, MOST_SKEW_MS)])
+
+    def _admit(self) -> None:
+        if self._newcomers < MOST_NEWCOMERS:
+            self._newcomers += 1
+            node = self._network.add_node(f"n{self._newcomers}")
+            self._network.authority.admit(node.member)
+
+    def _revoke(self) -> None:
+        candidates = [node for node in self._network.members[1:] if node.honest]
+        if self._revoked < MOST_REVOKED and len(candidates) > 2:
+            self._revoked += 1
+            self._network.authority.revoke(self._network.random.choice(candidates).member)
