@@ -10,6 +10,7 @@ from typing import Annotated
 import msgspec
 
 from minervas_core.encoding import Count, Hash, NetworkId, Record, Signature, TimeMs, decode, encode
+from minervas_core.finality.votes import MAX_BLOCK_VOTES, Vote, decode_vote
 from minervas_core.genesis import MAX_BLOCK_TRANSACTIONS, Positive
 from minervas_core.identifiers import MemberId
 from minervas_core.keys import SigningKey, verify
@@ -42,7 +43,7 @@ class Draft(Record, frozen=True, kw_only=True):
     tx_root: Hash
     """Merkle root over the transactions' canonical bytes, signatures included."""
     votes_root: Hash
-    """Merkle root over the carried votes' canonical bytes."""
+    """Merkle root over the carried votes' canonical bytes, signatures included."""
     time_ms: TimeMs
     difficulty: Positive
     miner: MemberId
@@ -81,8 +82,7 @@ class BlockForm(Record, frozen=True, kw_only=True):
     signature: Signature
     """The miner's block key over the block hash."""
     transactions: Annotated[list[msgspec.Raw], msgspec.Meta(max_length=MAX_BLOCK_TRANSACTIONS)]
-    votes: Annotated[list[msgspec.Raw], msgspec.Meta(max_length=0)]
-    """Rule version 1 has no votes."""
+    votes: Annotated[list[msgspec.Raw], msgspec.Meta(max_length=MAX_BLOCK_VOTES)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +93,18 @@ class Block:
     header: Header
     signature: Signature
     transactions: tuple[Transaction, ...]
+    votes: tuple[Vote, ...]
     raw: bytes
 
 
 def transactions_root(transactions: Sequence[Transaction]) -> Hash:
     """Merkle root over the transactions' bytes."""
     return merkle_root([transaction.raw for transaction in transactions])
+
+
+def votes_root(votes: Sequence[Vote]) -> Hash:
+    """Merkle root over the votes' bytes."""
+    return merkle_root([vote.raw for vote in votes])
 
 
 def block_signing_body(block_hash: Hash) -> bytes:
@@ -116,27 +122,30 @@ def block_signature_is_valid(header: Header, block_hash: Hash, signature: str, b
     return verify(block_key, PURPOSE, header.network, block_signing_body(block_hash), signature)
 
 
-def assemble_block(header: Header, signature: Signature, transactions: Sequence[Transaction]) -> Block:
+def assemble_block(
+    header: Header, signature: Signature, transactions: Sequence[Transaction], votes: Sequence[Vote] = ()
+) -> Block:
     """Put a block together from its parts."""
     form = BlockForm(
         header=header,
         signature=signature,
         transactions=[msgspec.Raw(transaction.raw) for transaction in transactions],
-        votes=[],
+        votes=[msgspec.Raw(vote.raw) for vote in votes],
     )
-    return Block(header.hash(), header, signature, tuple(transactions), encode(form))
+    return Block(header.hash(), header, signature, tuple(transactions), tuple(votes), encode(form))
 
 
 def decode_block(raw: bytes) -> Block:
-    """Decode canonical bytes of a block and of all its transactions.
+    """Decode canonical bytes of a block and of all its transactions and votes.
 
     Raises:
-        InvalidEncoding: if the block or one of its transactions is malformed, if it carries more transactions than
-            any genesis allows, or votes, which rule version 1 does not have.
+        InvalidEncoding: if the block or something in it is malformed, or if it carries more transactions or votes than
+            any genesis allows.
     """
     form = decode(raw, BlockForm, max_bytes=MAX_BLOCK_BYTES)
     transactions = tuple(decode_transaction(bytes(item)) for item in form.transactions)
-    return Block(form.header.hash(), form.header, form.signature, transactions, raw)
+    votes = tuple(decode_vote(bytes(item)) for item in form.votes)
+    return Block(form.header.hash(), form.header, form.signature, transactions, votes, raw)
 
 
 def decode_header(raw: bytes) -> Header:
