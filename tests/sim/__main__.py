@@ -39,6 +39,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--steps", type=int, default=Plan.steps, help="events before the network heals")
     parser.add_argument("--calm", action="store_true", help="without partitions, crashes and newcomers")
     parser.add_argument("--diversity", type=int, default=0, metavar="PER_MILLE", help="diversity of the miners")
+    parser.add_argument("--liars", type=int, default=0, help="how many of the founders lie")
+    parser.add_argument("--reckless", action="store_true", help="revoke whoever, however many lie")
+    parser.add_argument("--unfounded", action="store_true", help="upheavals before the first final block, too")
     parser.add_argument("--dump", default="", metavar="FILE", help="write every step as a line of JSON")
     return parser
 
@@ -51,6 +54,9 @@ def _plans(options: argparse.Namespace) -> list[Plan]:
             steps=options.steps,
             upheavals=not options.calm,
             diversity_per_mille=options.diversity,
+            liars=options.liars,
+            reckless=options.reckless,
+            unfounded=options.unfounded,
         )
         for seed in range(options.seed, options.seed + options.seeds)
     ]
@@ -76,10 +82,12 @@ def _run(plan: Plan, log: Log | None) -> bool:
 
 def _summary(network: Network, seconds: float) -> str:
     watch, tip = network.watch, network.members[0].chain.tip
+    counts = watch.counts
     return (
         f"seed {network.plan.seed}: {network.steps} steps, {network.steps / seconds:.0f} steps/s, "
-        f"{network.timeline.elapsed_ms // 1_000} virtual s, height {tip.height}, {watch.counts['mined']} blocks mined, "
-        f"{watch.counts['reorganisations']} reorganisations up to {watch.deepest} deep, "
+        f"{network.timeline.elapsed_ms // 1_000} virtual s, height {tip.height}, final {watch.final_height}, "
+        f"{counts['mined']} mined, {counts['votes']} votes, {counts['lies']} lies, "
+        f"{counts['reorganisations']} reorganisations up to {watch.deepest} deep, "
         f"{network.bus.lost} of {network.bus.sent} messages lost"
     )
 

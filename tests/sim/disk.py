@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from minervas_core.blocks import Header
-from minervas_core.chain import BlockOutcome, Chain, RestoredNode
+from minervas_core.chain import BlockOutcome, Chain, Landmarks, RestoredNode
 from minervas_core.encoding import decode, encode
+from minervas_core.finality.votes import Vote
 from minervas_core.genesis import Genesis
 from minervas_core.signature_cache import SignatureCache
 from minervas_core.state import BlockUndo, ChainState, StateSnapshot
@@ -35,7 +36,14 @@ class Disk:
         self.genesis = genesis
         self.blocks: dict[str, BlockRow] = {}
         self.undo: dict[str, bytes] = {}
+        self.votes: dict[bytes, None] = {}
+        """Votes as they were signed, the node's own among them."""
         self.state = encode(ChainState.fresh(genesis).snapshot())
+        self.landmarks = Landmarks(genesis.hash, genesis.hash)
+
+    def keep_vote(self, vote: Vote) -> None:
+        """Store a vote."""
+        self.votes[vote.raw] = None
 
     def keep(self, outcome: BlockOutcome) -> None:
         """Store what an outcome says."""
@@ -53,19 +61,23 @@ class Disk:
         for block_hash in outcome.discarded:
             del self.blocks[block_hash]
 
-    def save_state(self, state: ChainState) -> None:
+    def save_state(self, chain: Chain) -> None:
         """Write the rows of a state that is committed."""
-        self.state = encode(state.snapshot())
+        self.state = encode(chain.state.snapshot())
+        self.landmarks = chain.landmarks
 
     def backup(self) -> Disk:
         """A copy; the state must be saved."""
         copy = Disk(self.genesis)
-        copy.blocks, copy.undo, copy.state = dict(self.blocks), dict(self.undo), self.state
+        copy.blocks, copy.undo, copy.votes = dict(self.blocks), dict(self.undo), dict(self.votes)
+        copy.state, copy.landmarks = self.state, self.landmarks
         return copy
 
     def open(self, signatures: SignatureCache) -> Chain:
         """The chain as it is stored."""
-        chain = Chain.restore(self.genesis, self._nodes(), self._state(), self.load_block, self.load_undo)
+        chain = Chain.restore(
+            self.genesis, self._nodes(), self._state(), self.load_block, self.load_undo, landmarks=self.landmarks
+        )
         chain.signatures = signatures
         return chain
 
@@ -90,4 +102,5 @@ class Disk:
             members=stored.members,
             recent_ids=stored.recent_ids,
             market=stored.market,
+            finality=stored.finality,
         )

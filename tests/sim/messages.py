@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from minervas_core.blocks import Block, Header
+from minervas_core.finality.votes import Vote
 from minervas_core.transactions import Transaction
 
 
@@ -83,4 +84,38 @@ class BodiesReply:
         return f"{len(self.blocks)} bodies"
 
 
-Message = TransactionMessage | BlockMessage | TipMessage | HeadersRequest | HeadersReply | BodiesRequest | BodiesReply
+@dataclass(frozen=True, slots=True)
+class VoteMessage:
+    """Gossip: a vote."""
+
+    vote: Vote
+
+    def __str__(self) -> str:
+        body = self.vote.body
+        source, target = body.source, body.target
+        return f"vote {body.voter} {source.height} {source.hash[:12]} -> {target.height} {target.hash[:12]}"
+
+
+@dataclass(frozen=True, slots=True)
+class VotesRequest:
+    """Which votes of mine do you know?"""
+
+    member: str
+
+    def __str__(self) -> str:
+        return f"votes of {self.member}?"
+
+
+@dataclass(frozen=True, slots=True)
+class VotesReply:
+    """Those that the sender knows."""
+
+    votes: tuple[Vote, ...]
+
+    def __str__(self) -> str:
+        return f"{len(self.votes)} votes"
+
+
+VotingMessage = VoteMessage | VotesRequest | VotesReply
+SyncMessage = TipMessage | HeadersRequest | HeadersReply | BodiesRequest | BodiesReply
+Message = TransactionMessage | BlockMessage | VotingMessage | SyncMessage

@@ -8,6 +8,8 @@ from random import Random
 from minervas_core.signature_cache import SignatureCache
 from tests.sim.authority import Authority
 from tests.sim.bus import GOOD, Bus
+from tests.sim.disk import Disk
+from tests.sim.liars import TWIN, Echo
 from tests.sim.node import Node
 from tests.sim.plan import Plan
 from tests.sim.surroundings import INTERVAL_MS, Surroundings, simulated_genesis
@@ -41,22 +43,30 @@ class Network:
         genesis = simulated_genesis(plan.diversity_per_mille)
         self.world = Surroundings(genesis, self.timeline, self.bus, self.random, self.watch, SignatureCache(genesis))
         self.steps = 0
-        self.healed = False
-        """Whether the time of upheavals is over."""
         self.nodes: dict[str, Node] = {}
         self._log = log
         for number in range(plan.nodes):
             self.add_node(f"m{number}")
+        for number in range(plan.nodes - plan.liars, plan.nodes):
+            self._corrupt(f"m{number}")
         self.authority = Authority(self.world, next(iter(self.nodes.values())))
-        for node in self.nodes.values():
-            self.authority.admit(node.member)
+        for number in range(plan.nodes):
+            self.authority.admit(f"m{number}")
 
-    def add_node(self, member: str, address: str = "") -> Node:
+    def add_node(self, member: str, address: str = "", *, founder: bool = True) -> Node:
         """Create a node and bring it up."""
         node = Node(address or member, member, self.world, power=POWER // self.plan.nodes)
+        node.founder = founder
         self.nodes[node.address] = node
         node.start()
         return node
+
+    def _corrupt(self, member: str) -> None:
+        """Let a member lie from now on."""
+        self.watch.liars.add(member)
+        self.nodes[member].honest = False
+        self.add_node(member, member + TWIN).honest = False
+        Echo(member, self.world)
 
     @property
     def members(self) -> list[Node]:
@@ -92,9 +102,24 @@ class Network:
             if self.timeline.now_ms > end_ms:
                 raise Violation(f"not reached in {intervals} T: {what}; {self.describe()}")
 
+    def set_back(self, node: Node, backup: Disk) -> None:
+        """Restore a node's database from a backup; it asks everybody else for votes that it may have forgotten."""
+        if node.up:
+            node.stop()
+        node.disk = backup.backup()
+        node.unasked = {each.address: None for each in self.members if each is not node}
+        self.watch.forget(node.address)
+        node.start()
+
+    def found(self) -> None:
+        """Run in peace until every founder has a final block."""
+        self.run_until(
+            lambda: all(node.chain.final.height > 0 for node in self.members), REST_INTERVALS, "a first final block"
+        )
+
     def heal(self) -> None:
         """End every outage: from now on the bus is good, all clocks are right and all nodes are up."""
-        self.healed = True
+        self.watch.stormy = False
         self.bus.quality = GOOD
         self.bus.sides.clear()
         self.bus.outbound_ms.clear()
@@ -111,18 +136,26 @@ class Network:
         """Heal, and go on until all honest members agree and nobody mines any more."""
         self.heal()
         self.run_until(self._all_decided, REST_INTERVALS, "every decision of the authority stands everywhere")
+        height = max(node.chain.tip.height for node in self.members)
+        self.run_until(lambda: self._is_final(height), REST_INTERVALS, f"final at {height} everywhere")
         self.run_until(self.agrees, REST_INTERVALS, "all honest members at one tip")
 
     def agrees(self) -> bool:
         """Whether all honest members are at one tip."""
         return len({node.chain.tip.hash for node in self.members}) == 1
 
+    def _is_final(self, height: int) -> bool:
+        return all(node.chain.final.height >= height for node in self.members)
+
     def _all_decided(self) -> bool:
         return all(self.authority.all_stand(node.chain) for node in self.members)
 
     def describe(self) -> str:
         """Where everybody is, for messages."""
-        tips = [f"{node.address}:{node.chain.tip.height}/{node.chain.tip.hash[:8]}" for node in self.members]
+        tips = [
+            f"{node.address}:{node.chain.tip.height}/{node.chain.tip.hash[:8]} final {node.chain.final.height}"
+            for node in self.members
+        ]
         return f"at {self.timeline.elapsed_ms} ms, step {self.steps}: {' '.join(tips)}"
 
     def _entry(self, event: Event) -> dict[str, object]:

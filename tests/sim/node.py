@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from minervas_core.blocks import Block
+from minervas_core.blocks import Block, assemble_block, sign_block_hash
 from minervas_core.chain import BlockOutcome
 from minervas_core.errors import InvalidTransaction, TransientFault
 from minervas_core.mempool import Mempool
@@ -13,18 +13,18 @@ from minervas_core.transactions import Transaction
 from tests.sim.disk import Disk
 from tests.sim.messages import (
     BlockMessage,
-    BodiesReply,
-    BodiesRequest,
-    HeadersReply,
-    HeadersRequest,
     Message,
     TipMessage,
     TransactionMessage,
+    VoteMessage,
+    VotesReply,
+    VotesRequest,
 )
 from tests.sim.surroundings import INTERVAL_MS, TRIES_PER_INTERVAL, Surroundings
 from tests.sim.sync import Sync
 from tests.sim.trader import Trader
-from tests.support.builders import find_nonce, sign_block
+from tests.sim.voting import VoterPart
+from tests.support.builders import block_key, find_nonce
 
 
 class Node:
@@ -43,10 +43,14 @@ class Node:
         self.honest = True
         self.up = False
         self.mining = True
+        self.founder = True
+        """Whether it may found the network: others mine and vote only upon a chain that has a final block."""
         self.skew_ms = 0
         """How far its clock is ahead."""
         self.tears_next_commit = False
         """It dies while it writes the next change of its chain: memory has it, the disk has not."""
+        self.unasked: dict[str, None] = {}
+        """After a restored backup: whom it has not asked yet for votes that it may have forgotten."""
         self.disk = Disk(world.genesis)
         self.world = world
         self.chain = self.disk.open(world.signatures)
@@ -69,6 +73,7 @@ class Node:
         self.mempool = Mempool(self.world.genesis, self.world.signatures)
         self.sync = Sync(self)
         self.trader = Trader(self)
+        self.voter = VoterPart(self)
 
     def start(self) -> None:
         """Come up with what is on the disk."""
@@ -83,7 +88,7 @@ class Node:
 
     def stop(self) -> None:
         """Die: what was committed is on the disk."""
-        self.disk.save_state(self.chain.state)
+        self.disk.save_state(self.chain)
         self._die()
 
     def _die(self) -> None:
@@ -112,16 +117,10 @@ class Node:
             case BlockMessage(block):
                 if self.take(block).status == "orphan":
                     self.sync.begin(source)
-            case TipMessage(claim):
-                self.sync.heard_claim(source, claim)
-            case HeadersRequest(locator):
-                self.sync.serve_headers(source, locator)
-            case HeadersReply(headers):
-                self.sync.take_headers(source, headers)
-            case BodiesRequest(hashes):
-                self.sync.serve_bodies(source, hashes)
-            case BodiesReply(blocks):
-                self.sync.take_bodies(source, blocks)
+            case VoteMessage() | VotesRequest() | VotesReply():
+                self.voter.receive(source, message)
+            case _:
+                self.sync.receive(source, message)
 
     def submit(self, transaction: Transaction) -> bool:
         """Queue a transaction from anybody; False if it is known or refused."""
@@ -136,17 +135,19 @@ class Node:
     def take(self, block: Block) -> BlockOutcome:
         """Take in a block from anybody, commit what became of it, and bring the queue in line."""
         if self.tears_next_commit:
-            self.disk.save_state(self.chain.state)
+            self.disk.save_state(self.chain)
         outcome = self.chain.receive_block(block, self.now_ms)
-        self.world.watch.saw_outcome(self.address, self.chain, outcome)
+        self.world.watch.saw_outcome(self.address, self.chain, outcome, honest=self.honest)
         if self.tears_next_commit and outcome.change is not None:
             self.tears_next_commit = False
             self._die()
             return outcome
         self.disk.keep(outcome)
+        self.voter.took_blocks(stored.block for stored in outcome.stored)
         if outcome.change is not None:
             self._settle_queue(outcome)
             self._search_anew()
+            self.voter.vote()
         return outcome
 
     def _settle_queue(self, outcome: BlockOutcome) -> None:
@@ -171,10 +172,15 @@ class Node:
         if self.up:
             self.world.bus.broadcast(self.address, TipMessage(self.claim()))
             self.sync.look_after()
+            self.voter.look_after()
+
+    def may_act(self) -> bool:
+        """Whether it may mine and vote: a newcomer must not found a network of its own."""
+        return self.founder or self.chain.final.height > 0
 
     def claim(self) -> tuple[int, ...]:
         """How good the own chain is."""
-        return (self.chain.tip.work,)
+        return (self.chain.justified.height, self.chain.tip.work)
 
     def _search_anew(self) -> None:
         """Search for a block on the new tip. A search does not remember, so it ends after a random time."""
@@ -191,15 +197,17 @@ class Node:
     def _found(self) -> None:
         """The search has found a block, if there was one to search for."""
         try:
-            draft, transactions = build_draft(self.chain, self.mempool, self.member, self.now_ms)
+            votes = self.voter.book.candidates(self.chain.state)
+            draft, transactions, carried = build_draft(self.chain, self.mempool, votes, self.member, self.now_ms)
         except TransientFault:
             self._search_anew()
             return
-        if not self.mining:
+        if not self.mining or not self.may_act():
             self._search_anew()
             return
         header = find_nonce(draft, start=self.world.random.getrandbits(62))
-        block = sign_block(header, transactions, signer=self.member)
+        signature = sign_block_hash(header.hash(), header.network, block_key(self.member))
+        block = assemble_block(header, signature, transactions, carried)
         self.world.watch.counts["mined"] += 1
         if self.take(block).status == "connected" and self.up:
             self.world.bus.broadcast(self.address, BlockMessage(block))

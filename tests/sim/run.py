@@ -17,6 +17,8 @@ def simulate(plan: Plan, log: Log | None = None) -> Network:
     """
     network = Network(plan, log)
     try:
+        if not plan.unfounded:
+            network.found()
         if plan.upheavals:
             Upheavals(network)
         network.run(plan.steps)

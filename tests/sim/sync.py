@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from minervas_core.blocks import Block, Header, decode_block
 from minervas_core.errors import InvalidBlock
-from tests.sim.messages import BodiesReply, BodiesRequest, HeadersReply, HeadersRequest
+from tests.sim.messages import BodiesReply, BodiesRequest, HeadersReply, HeadersRequest, SyncMessage, TipMessage
 from tests.sim.surroundings import INTERVAL_MS
 
 if TYPE_CHECKING:
@@ -29,9 +29,23 @@ class Sync:
         self._head = ""
         """Last header that the source gave."""
 
+    def receive(self, source: str, message: SyncMessage) -> None:
+        """Take a message of sync."""
+        match message:
+            case TipMessage(claim):
+                self._heard_claim(source, claim)
+            case HeadersRequest(locator):
+                self._serve_headers(source, locator)
+            case HeadersReply(headers):
+                self._take_headers(source, headers)
+            case BodiesRequest(hashes):
+                self._serve_bodies(source, hashes)
+            case BodiesReply(blocks):
+                self._take_bodies(source, blocks)
+
     # asking
 
-    def heard_claim(self, source: str, claim: tuple[int, ...]) -> None:
+    def _heard_claim(self, source: str, claim: tuple[int, ...]) -> None:
         """Another node says how good its chain is."""
         if claim > self._node.claim():
             self.begin(source)
@@ -48,7 +62,7 @@ class Sync:
             self._node.world.watch.counts["sync_stalled"] += 1
             self._end()
 
-    def take_headers(self, source: str, headers: Sequence[Header]) -> None:
+    def _take_headers(self, source: str, headers: Sequence[Header]) -> None:
         """Headers came, perhaps late or twice."""
         if source != self._source:
             return
@@ -65,7 +79,7 @@ class Sync:
         else:
             self._ask_bodies()
 
-    def take_bodies(self, source: str, blocks: Sequence[Block]) -> None:
+    def _take_bodies(self, source: str, blocks: Sequence[Block]) -> None:
         """Bodies came, perhaps late or twice."""
         if source != self._source:
             return
@@ -85,12 +99,20 @@ class Sync:
         self._node.world.bus.send(self._node.address, self._source, HeadersRequest(tuple(locator)))
 
     def _ask_bodies(self) -> None:
-        missing = self._node.chain.missing_bodies(MAX_BODIES)
+        missing = self._missing()
         if not missing:
             self._source = ""
             return
         self._asked_ms = self._node.world.timeline.now_ms
         self._node.world.bus.send(self._node.address, self._source, BodiesRequest(tuple(missing)))
+
+    def _missing(self) -> list[str]:
+        """What to fetch along the chain that the source gave, whether or not it has more work than ours."""
+        tree = self._node.chain.tree
+        head = tree.get(self._head)
+        if head is None:
+            return self._node.chain.missing_bodies(MAX_BODIES)
+        return [node.hash for node in tree.path(tree.fork_point(head), head) if node.state == "header"][:MAX_BODIES]
 
     def _end(self) -> None:
         self._source = ""
@@ -98,13 +120,13 @@ class Sync:
 
     # serving
 
-    def serve_headers(self, source: str, locator: Sequence[str]) -> None:
+    def _serve_headers(self, source: str, locator: Sequence[str]) -> None:
         """Give the headers of our best chain that follow."""
         found = self._node.chain.tree.after(locator, MAX_HEADERS)
         reply = HeadersReply(tuple(node.header for node in found))
         self._node.world.bus.send(self._node.address, source, reply)
 
-    def serve_bodies(self, source: str, hashes: Sequence[str]) -> None:
+    def _serve_bodies(self, source: str, hashes: Sequence[str]) -> None:
         """Give the blocks that we have."""
         known = [self._node.disk.blocks[each].raw for each in hashes if each in self._node.disk.blocks]
         reply = BodiesReply(tuple(decode_block(raw) for raw in known))

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 from tests.sim.authority import ADDRESS
 from tests.sim.bus import GOOD, Quality
+from tests.sim.disk import Disk
+from tests.sim.liars import TWIN
 from tests.sim.network import Network
 from tests.sim.node import Node
 from tests.sim.surroundings import INTERVAL_MS
@@ -15,6 +17,8 @@ MOST_SKEW_MS = 3 * INTERVAL_MS
 """More than blocks may be ahead."""
 MOST_NEWCOMERS = 4
 MOST_REVOKED = 2
+"""Of a reckless authority; otherwise no more than can be borne with the liars."""
+MOST_SET_BACK = 2
 
 
 class Upheavals:
@@ -24,6 +28,8 @@ class Upheavals:
         self._network = network
         self._newcomers = 0
         self._revoked = 0
+        self._set_back_count = 0
+        self._backups: dict[str, Disk] = {}
         self._kinds: list[tuple[int, str, Callable[[], None]]] = [
             (4, "split", self._split),
             (5, "join", self._join),
@@ -33,7 +39,11 @@ class Upheavals:
             (3, "skew", self._skew),
             (1, "admit", self._admit),
             (1, "revoke", self._revoke),
+            (1, "backup", self._backup),
+            (1, "set_back", self._set_back),
+            (2, "withhold", self._withhold),
         ]
+        network.watch.stormy = True
         self._plan_next()
 
     def _plan_next(self) -> None:
@@ -41,7 +51,7 @@ class Upheavals:
         _, name, happen = self._network.random.choices(self._kinds, weights)[0]
 
         def run() -> None:
-            if not self._network.healed:
+            if self._network.watch.stormy:
                 happen()
                 self._plan_next()
 
@@ -53,6 +63,13 @@ class Upheavals:
     def _split(self) -> None:
         random, sides = self._network.random, self._network.random.choice([2, 2, 3])
         self._network.bus.sides = {address: random.randrange(sides) for address in [*self._network.nodes, ADDRESS]}
+        self._part_twins(sides)
+
+    def _part_twins(self, sides: int) -> None:
+        """Put twins on different sides: there they do most harm."""
+        placed = self._network.bus.sides
+        for member in sorted(self._network.watch.liars):
+            placed[member + TWIN] = (placed[member] + 1) % sides
 
     def _join(self) -> None:
         self._network.bus.sides = {}
@@ -89,11 +106,34 @@ class Upheavals:
     def _admit(self) -> None:
         if self._newcomers < MOST_NEWCOMERS:
             self._newcomers += 1
-            node = self._network.add_node(f"n{self._newcomers}")
+            node = self._network.add_node(f"n{self._newcomers}", founder=self._network.plan.unfounded)
             self._network.authority.admit(node.member)
 
+    def _backup(self) -> None:
+        """Somebody makes a backup of a database."""
+        running = [node for node in self._nodes(up=True) if node.honest]
+        if running:
+            node = self._network.random.choice(running)
+            node.disk.save_state(node.chain)
+            self._backups[node.address] = node.disk.backup()
+
+    def _set_back(self) -> None:
+        """Somebody loses a database and restores a backup."""
+        if self._backups and self._set_back_count < MOST_SET_BACK:
+            self._set_back_count += 1
+            address = self._network.random.choice(list(self._backups))
+            self._network.set_back(self._network.nodes[address], self._backups[address])
+
+    def _withhold(self) -> None:
+        """A liar keeps what it says to itself for a while."""
+        liars = [node.address for node in self._network.nodes.values() if not node.honest]
+        if liars:
+            delay_ms = self._network.random.choice([0, 5, 30]) * INTERVAL_MS
+            self._network.bus.outbound_ms[self._network.random.choice(liars)] = delay_ms
+
     def _revoke(self) -> None:
-        candidates = [node for node in self._network.members[1:] if node.honest]
-        if self._revoked < MOST_REVOKED and len(candidates) > 2:
+        plan, candidates = self._network.plan, self._network.members[1:]
+        most = MOST_REVOKED if plan.reckless else plan.bearable - plan.liars
+        if self._revoked < most and len(candidates) > 2:
             self._revoked += 1
             self._network.authority.revoke(self._network.random.choice(candidates).member)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from minervas_core.chain import BlockOutcome, Chain
+from minervas_core.finality.votes import Vote
 
 
 class Violation(AssertionError):
@@ -25,8 +26,51 @@ class Watch:
         self.deepest = 0
         """Most blocks that a reorganisation took back."""
 
-    def saw_outcome(self, address: str, chain: Chain, outcome: BlockOutcome) -> None:
+        self.stormy = False
+        """Whether it is the time of upheavals."""
+        self.final: dict[int, str] = {}
+        """Hash by height of every block that any honest node ever held for final."""
+        self.liars: set[str] = set()
+        """Members that do not follow the rules."""
+        self._final_height: dict[str, int] = {}
+        """How far each honest node's final block was."""
+
+    @property
+    def final_height(self) -> int:
+        """Height of the highest block that an honest node holds for final."""
+        return max(self.final, default=0)
+
+    def saw_vote(self, address: str, vote: Vote, *, honest: bool) -> None:
+        """A node has cast a vote."""
+        self.counts["votes"] += 1
+
+    def saw_equivocation(self, address: str, voter: str, kind: str) -> None:
+        """A node has found out that a voter contradicts itself."""
+        self.counts[f"equivocation_{kind}"] += 1
+        require(voter in self.liars, "an honest member contradicts itself", voter=voter, kind=kind, seen_by=address)
+
+    def forget(self, address: str) -> None:
+        """A node was set back to an old backup."""
+        self._final_height.pop(address, None)
+
+    def saw_final(self, address: str, chain: Chain, outcome: BlockOutcome) -> None:
+        """Check that nothing final was undone, and that no two honest nodes hold conflicting blocks for final."""
+        before = self._final_height.get(address, 0)
+        for block in outcome.change.disconnected if outcome.change else ():
+            require(block.header.height > before, "a final block is undone", node=address, height=block.header.height)
+        if chain.final.height <= before:
+            return
+        self._final_height[address] = chain.final.height
+        for node in chain.final.blocks():
+            if node.height <= before:
+                break
+            known = self.final.setdefault(node.height, node.hash)
+            require(known == node.hash, "conflicting final blocks", node=address, height=node.height)
+
+    def saw_outcome(self, address: str, chain: Chain, outcome: BlockOutcome, *, honest: bool) -> None:
         """A node has taken in a block."""
+        if honest:
+            self.saw_final(address, chain, outcome)
         self.counts[f"block_{outcome.status}"] += 1
         if outcome.change is None:
             return
