@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from minervas_core import enrolment, genesis, messages, metering, node_market_messages, node_messages
+from minervas_core import enrolment, genesis, messages, metering, node_market_messages, node_messages, node_vote_messages
+from minervas_core.finality import votes
 from minervas_core.blocks import (
     block_signature_is_valid,
     block_signing_body,
@@ -196,7 +197,8 @@ def refused_block(case: Case) -> None:
 
 
 def sample(case: Case) -> None:
-    kinds = {**vars(enrolment), **vars(messages), **vars(node_messages), **vars(node_market_messages), **vars(metering)}
+    modules = (enrolment, messages, node_messages, node_market_messages, metering, node_vote_messages, votes)
+    kinds = {name: kind for module in modules for name, kind in vars(module).items()}
     data = bytes.fromhex(case["canonical_hex"])
     value: Record = decode(data, kinds[case["type"]], max_bytes=LARGE)
     assert encode(value) == data == encode_untyped(case["value"])
