@@ -70,13 +70,13 @@ def _log_to(file: TextIO) -> Callable[[dict[str, object]], None]:
 
 
 def _run(plan: Plan, log: Log | None) -> bool:
-    began = time.perf_counter()
+    began = time.process_time()
     try:
         network = simulate(plan, log)
     except Violation as violation:
         print(f"seed {plan.seed} VIOLATES\n{violation}\n")
         return False
-    print(_summary(network, time.perf_counter() - began))
+    print(_summary(network, time.process_time() - began))
     return True
 
 
@@ -84,7 +84,7 @@ def _summary(network: Network, seconds: float) -> str:
     watch, tip = network.watch, network.members[0].chain.tip
     counts = watch.counts
     return (
-        f"seed {network.plan.seed}: {network.steps} steps, {network.steps / seconds:.0f} steps/s, "
+        f"seed {network.plan.seed}: {network.steps} steps, {network.steps / seconds:.0f} steps per CPU s, "
         f"{network.timeline.elapsed_ms // 1_000} virtual s, height {tip.height}, final {watch.final_height}, "
         f"{counts['mined']} mined, {counts['votes']} votes, {counts['lies']} lies, "
         f"{counts['reorganisations']} reorganisations up to {watch.deepest} deep, "

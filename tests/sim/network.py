@@ -103,11 +103,10 @@ class Network:
                 raise Violation(f"not reached in {intervals} T: {what}; {self.describe()}")
 
     def set_back(self, node: Node, backup: Disk) -> None:
-        """Restore a node's database from a backup; it asks everybody else for votes that it may have forgotten."""
+        """Restore a node's database from a backup."""
         if node.up:
             node.stop()
         node.disk = backup.backup()
-        node.unasked = {each.address: None for each in self.members if each is not node}
         self.watch.forget(node.address)
         node.start()
 

@@ -49,8 +49,6 @@ class Node:
         """How far its clock is ahead."""
         self.tears_next_commit = False
         """It dies while it writes the next change of its chain: memory has it, the disk has not."""
-        self.unasked: dict[str, None] = {}
-        """After a restored backup: whom it has not asked yet for votes that it may have forgotten."""
         self.disk = Disk(world.genesis)
         self.world = world
         self.chain = self.disk.open(world.signatures)

@@ -26,6 +26,7 @@ class Sync:
         self._source = ""
         """Whom we are asking, or empty."""
         self._asked_ms = 0
+        self._claims: dict[str, tuple[int, ...]] = {}
         self._head = ""
         """Last header that the source gave."""
 
@@ -43,10 +44,16 @@ class Sync:
             case BodiesReply(blocks):
                 self._take_bodies(source, blocks)
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether somebody claims a better chain."""
+        return any(claim > self._node.claim() for claim in self._claims.values())
+
     # asking
 
     def _heard_claim(self, source: str, claim: tuple[int, ...]) -> None:
         """Another node says how good its chain is."""
+        self._claims[source] = claim
         if claim > self._node.claim():
             self.begin(source)
 

@@ -23,6 +23,9 @@ class VoterPart:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._key = signing_key(f"{node.member}.ledger")
+        self._answered: set[str] = set()
+        """Who has told which of our votes it knows, since our start."""
+        self._knows_own_votes = False
         own = Voter(member=node.member, vote_key=self._key.public)
         self.book = VoteBook(node.world.genesis, own, [decode_vote(raw) for raw in node.disk.votes])
 
@@ -39,7 +42,7 @@ class VoterPart:
     def vote(self) -> None:
         """Cast the vote that is due, if any."""
         node = self._node
-        if self._must_ask() or not node.may_act():
+        if not node.may_act() or not self._may_vote():
             return
         body = self.book.next_vote(node.chain.state)
         if body is None:
@@ -76,21 +79,32 @@ class VoterPart:
         """Vote if that is due; say the newest own vote again, for it may have been lost."""
         node = self._node
         self.book.forget_final(node.chain.final.height)
-        self._ask()
+        if not self._may_vote():
+            self._ask()
         self.vote()
         own = self.book.pool.of(node.member)
         if node.up and own and own[-1].body.target.height > node.chain.justified.height:
             node.world.bus.broadcast(node.address, VoteMessage(own[-1]))
 
-    # after a restored backup
+    # after a start: the database may come from a backup
 
-    def _must_ask(self) -> bool:
-        """Whether the node may have voted since the backup that it was restored from."""
-        return bool(self._node.unasked)
+    def _may_vote(self) -> bool:
+        """Whether enough others have told which of our votes they know, and nobody is ahead of us."""
+        if not self._knows_own_votes:
+            others = self._others()
+            known = self._answered.intersection(others)
+            self._knows_own_votes = 3 * len(known) >= 2 * len(others) > 0 and not self._node.sync.is_behind
+        return self._knows_own_votes
+
+    def _others(self) -> list[str]:
+        node = self._node
+        return [each.member for each in node.chain.state.roster.active_members() if each.member != node.member]
 
     def _ask(self) -> None:
-        for address in self._node.unasked:
-            self._node.world.bus.send(self._node.address, address, VotesRequest(self._node.member))
+        """Ask those who have not answered yet."""
+        for member in self._others():
+            if member not in self._answered:
+                self._node.world.bus.send(self._node.address, member, VotesRequest(self._node.member))
 
     def _serve(self, source: str, member: str) -> None:
         """Tell what we know of a member's votes."""
@@ -101,4 +115,4 @@ class VoterPart:
         """Somebody told us of our votes."""
         for vote in votes:
             self.take(vote)
-        self._node.unasked.pop(source, None)
+        self._answered.add(source)
