@@ -8,8 +8,15 @@ from typing import Any
 
 import pytest
 
-from minervas_core import enrolment, genesis, messages, metering, node_market_messages, node_messages, node_vote_messages
-from minervas_core.finality import votes
+from minervas_core import (
+    enrolment,
+    genesis,
+    messages,
+    metering,
+    node_market_messages,
+    node_messages,
+    node_vote_messages,
+)
 from minervas_core.blocks import (
     block_signature_is_valid,
     block_signing_body,
@@ -22,6 +29,7 @@ from minervas_core.chain import Chain
 from minervas_core.difficulty import next_difficulty
 from minervas_core.encoding import Record, decode, decode_untyped, encode, encode_untyped, sha256_hex
 from minervas_core.errors import Code
+from minervas_core.finality import votes
 from minervas_core.frames import SenderKey, parse_frame, seal_gossip, seal_node
 from minervas_core.genesis import Parameters, load_genesis
 from minervas_core.identifiers import check_member_id, parse_principal
