@@ -19,6 +19,8 @@ class Plan:
     upheavals: bool = True
     """Partitions, crashes, bad links, wrong clocks, admissions and revocations."""
     diversity_per_mille: int = 0
+    newcomers: int = 4
+    """Most members that join later."""
     reckless: bool = False
     """The authority revokes members without regard to how many lie."""
     unfounded: bool = False
@@ -39,6 +41,8 @@ class Plan:
             options += f" --diversity {self.diversity_per_mille}"
         if self.liars:
             options += f" --liars {self.liars}"
+        if self.newcomers != Plan.newcomers:
+            options += f" --newcomers {self.newcomers}"
         if self.reckless:
             options += " --reckless"
         if self.unfounded:

@@ -15,7 +15,6 @@ from tests.sim.surroundings import INTERVAL_MS
 MEAN_PAUSE_MS = 4 * INTERVAL_MS
 MOST_SKEW_MS = 3 * INTERVAL_MS
 """More than blocks may be ahead."""
-MOST_NEWCOMERS = 4
 MOST_REVOKED = 2
 """Of a reckless authority; otherwise no more than can be borne with the liars."""
 MOST_SET_BACK = 2
@@ -37,7 +36,7 @@ class Upheavals:
             (6, "restart", self._restart),
             (3, "weather", self._weather),
             (3, "skew", self._skew),
-            (1, "admit", self._admit),
+            (1 + network.plan.newcomers // 4, "admit", self._admit),
             (1, "revoke", self._revoke),
             (1, "backup", self._backup),
             (1, "set_back", self._set_back),
@@ -70,6 +69,11 @@ class Upheavals:
         placed = self._network.bus.sides
         for member in sorted(self._network.watch.liars):
             placed[member + TWIN] = (placed[member] + 1) % sides
+
+    def _perhaps_split(self) -> None:
+        """Let the authority be heard on one side only: then branches have different members."""
+        if self._network.random.randrange(2):
+            self._split()
 
     def _join(self) -> None:
         self._network.bus.sides = {}
@@ -104,8 +108,9 @@ class Upheavals:
         node.skew_ms = random.choice([0, random.randint(-MOST_SKEW_MS, MOST_SKEW_MS)])
 
     def _admit(self) -> None:
-        if self._newcomers < MOST_NEWCOMERS:
+        if self._newcomers < self._network.plan.newcomers:
             self._newcomers += 1
+            self._perhaps_split()
             node = self._network.add_node(f"n{self._newcomers}", founder=self._network.plan.unfounded)
             self._network.authority.admit(node.member)
 
@@ -136,4 +141,5 @@ class Upheavals:
         most = MOST_REVOKED if plan.reckless else plan.bearable - plan.liars
         if self._revoked < most and len(candidates) > 2:
             self._revoked += 1
+            self._perhaps_split()
             self._network.authority.revoke(self._network.random.choice(candidates).member)

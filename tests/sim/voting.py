@@ -9,7 +9,7 @@ from minervas_core.blocks import Block
 from minervas_core.errors import InvalidVote
 from minervas_core.finality.book import VoteBook
 from minervas_core.finality.state import Voter
-from minervas_core.finality.votes import Vote, decode_vote, sign_vote
+from minervas_core.finality.votes import Vote, check_vote_signature, decode_vote, sign_vote
 from tests.sim.messages import VoteMessage, VotesReply, VotesRequest, VotingMessage
 from tests.support.builders import signing_key
 
@@ -91,9 +91,10 @@ class VoterPart:
     def _may_vote(self) -> bool:
         """Whether enough others have told which of our votes they know, and nobody is ahead of us."""
         if not self._knows_own_votes:
-            others = self._others()
+            others, node = self._others(), self._node
             known = self._answered.intersection(others)
-            self._knows_own_votes = 3 * len(known) >= 2 * len(others) > 0 and not self._node.sync.is_behind
+            enough = node.chain.tip.height > 0 and 3 * len(known) >= 2 * len(others)
+            self._knows_own_votes = enough and not node.sync.is_behind
         return self._knows_own_votes
 
     def _others(self) -> list[str]:
@@ -115,4 +116,13 @@ class VoterPart:
         """Somebody told us of our votes."""
         for vote in votes:
             self.take(vote)
+            if self._is_own(vote):  # whatever our chain says of members as yet
+                self.book.guard = self.book.guard.after([vote])
         self._answered.add(source)
+
+    def _is_own(self, vote: Vote) -> bool:
+        try:
+            check_vote_signature(vote, self._node.world.genesis.network, self._key.public)
+        except InvalidVote:
+            return False
+        return True
