@@ -195,7 +195,7 @@ class Node:
     def _found(self) -> None:
         """The search has found a block, if there was one to search for."""
         try:
-            votes = self.voter.book.candidates(self.chain.state)
+            votes = self.voter.candidates()
             draft, transactions, carried = build_draft(self.chain, self.mempool, votes, self.member, self.now_ms)
         except TransientFault:
             self._search_anew()

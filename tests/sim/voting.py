@@ -69,6 +69,14 @@ class VoterPart:
         if taken.equivocation is not None:
             node.world.watch.saw_equivocation(node.address, vote.body.voter, taken.equivocation.kind)
 
+    def candidates(self) -> list[Vote]:
+        """What the own next block may carry; a liar leaves out what it likes."""
+        votes = self.book.candidates(self._node.chain.state)
+        if self._node.honest:
+            return votes
+        chance = self._node.world.random.choice([0, 50, 100])
+        return [vote for vote in votes if self._node.world.random.randrange(100) < chance]
+
     def took_blocks(self, blocks: Iterable[Block]) -> None:
         """Votes came in blocks."""
         for block in blocks:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from minervas_core.chain import BlockOutcome, Chain
+from minervas_core.finality.pool import contradiction
 from minervas_core.finality.votes import Vote
 
 
@@ -32,6 +33,8 @@ class Watch:
         """Hash by height of every block that any honest node ever held for final."""
         self.liars: set[str] = set()
         """Members that do not follow the rules."""
+        self._votes: dict[str, list[Vote]] = {}
+        """What each honest member ever signed."""
         self._final_height: dict[str, int] = {}
         """How far each honest node's final block was."""
 
@@ -43,6 +46,12 @@ class Watch:
     def saw_vote(self, address: str, vote: Vote, *, honest: bool) -> None:
         """A node has cast a vote."""
         self.counts["votes"] += 1
+        if not honest:
+            return
+        earlier = self._votes.setdefault(vote.body.voter, [])
+        kinds = [kind for each in earlier if (kind := contradiction(each, vote)) is not None]
+        require(not kinds, "an honest member contradicts itself", node=address, kinds=kinds, vote=vote.body)
+        earlier.append(vote)
 
     def saw_equivocation(self, address: str, voter: str, kind: str) -> None:
         """A node has found out that a voter contradicts itself."""
