@@ -1,11 +1,10 @@
 """Random histories: whatever arrives in whatever order, the chain equals a replay of its best branch from genesis.
 
-`MINERVAS_HISTORIES` sets how many histories are tried (80 by default, some seconds).
+`make soak` tries twenty times as many histories.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 
 from hypothesis import settings
@@ -29,6 +28,7 @@ from tests.support.builders import (
     service_keys,
     sign_block,
 )
+from tests.support.examples import examples
 
 MEMBERS = ("m0", "m1", "m2", "m3", "m4", "m5")
 FOUNDERS = MEMBERS[:4]
@@ -278,7 +278,5 @@ class Histories(RuleBasedStateMachine):
         return self.replays[node.hash]
 
 
-Histories.TestCase.settings = settings(
-    max_examples=int(os.environ.get("MINERVAS_HISTORIES", "80")), stateful_step_count=30, deadline=None
-)
+Histories.TestCase.settings = settings(max_examples=examples(80), stateful_step_count=30, deadline=None)
 TestHistories = Histories.TestCase

@@ -1,16 +1,14 @@
 """Random histories of votes on branches: state and undo data are those of a replay, and nothing final is ever undone.
 
 Members vote as they like here, also against the rules of honest voters, so that branches become final that contradict
-each other; a node keeps to the one that it knew first. `MINERVAS_FINALITY_HISTORIES` sets how many histories are tried.
+each other; a node keeps to the one that it knew first.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 
 import msgspec
-import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -35,6 +33,7 @@ from tests.support.builders import (
     revoke,
     signing_key,
 )
+from tests.support.examples import examples
 
 FOUNDERS = ("a", "b", "c", "d")
 MEMBERS = (*FOUNDERS, "e", "f")
@@ -242,16 +241,7 @@ def copy(state: ChainState) -> ChainState:
     )
 
 
-COUNT = int(os.environ.get("MINERVAS_FINALITY_HISTORIES", "40"))
 Voting.TestCase.settings = settings(
-    max_examples=COUNT, stateful_step_count=20, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=examples(40), stateful_step_count=20, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 TestVoting = Voting.TestCase
-
-
-class ManyHistories(Voting):
-    """The same, for the soak."""
-
-
-ManyHistories.TestCase.settings = settings(Voting.TestCase.settings, max_examples=50 * COUNT)
-TestManyHistories = pytest.mark.soak(ManyHistories.TestCase)

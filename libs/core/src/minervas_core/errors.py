@@ -67,6 +67,7 @@ class Code(StrEnum):
     LOT_NOT_OWNED = "lot_not_owned"
     LOT_OFFERED = "lot_offered"
     LOT_TWICE = "lot_twice"
+    LOT_TOO_LARGE = "lot_too_large"
     ORDER_UNKNOWN = "order_unknown"
     ORDER_NOT_OWNED = "order_not_owned"
     ORDER_EXPIRED = "order_expired"
@@ -101,6 +102,10 @@ class Code(StrEnum):
     VOTE_SOURCE = "vote_source"
     VOTE_TWICE = "vote_twice"
     VOTE_NOT_VOTER = "vote_not_voter"
+    # proofs for outsiders
+    PROOF_INCOMPLETE = "proof_incomplete"
+    PROOF_PATH = "proof_path"
+    PROOF_NOT_FINAL = "proof_not_final"
     # work in progress
     TEMPLATE_STALE = "template_stale"
     ABANDONED_CLAIM = "abandoned_claim"
@@ -114,6 +119,7 @@ class Code(StrEnum):
     PAYLOAD_TOO_LARGE = "payload_too_large"
     SCHEMA_VERSION = "schema_version"
     AUDIT_MISMATCH = "audit_mismatch"
+    BAD_CHAIN_FILE = "bad_chain_file"
     INTERNAL = "internal"
     # passing trouble
     BUS_OFFLINE = "bus_offline"
@@ -165,6 +171,10 @@ class InvalidFrame(PeerFault):
 
 class InvalidTransaction(PeerFault):
     """A transaction that no block may contain, or not at this point of the chain."""
+
+
+class InvalidProof(PeerFault):
+    """A proof that does not show what it claims."""
 
 
 class InvalidVote(PeerFault):

@@ -26,7 +26,7 @@ from minervas_core.encoding import (
 from minervas_core.errors import Code, InvalidEncoding, InvalidTransaction
 from minervas_core.identifiers import MemberId
 from minervas_core.keys import SigningKey, signing_bytes, verify
-from minervas_core.market.records import Bid, Cancel, MeterDeclaration, Offer
+from minervas_core.market.records import Bid, Cancel, Merge, MeterDeclaration, Offer, Retire
 from minervas_core.metering import Generation
 
 MAX_TRANSACTION_BYTES = 32_768
@@ -83,11 +83,11 @@ class Membership(Record, frozen=True, kw_only=True, tag_field="type", tag="membe
     change: Admit | Revoke | RegisterMeter
 
 
-TransactionBody = Membership | Generation | Offer | Bid | Cancel
+TransactionBody = Membership | Generation | Offer | Bid | Cancel | Merge | Retire
 """Every kind of body, told apart by ``type``."""
 
 
-KNOWN_TYPES = frozenset({"membership", "generation", "offer", "bid", "cancel"})
+KNOWN_TYPES = frozenset({"membership", "generation", "offer", "bid", "cancel", "merge", "retire"})
 """Types that `TransactionBody` can decode."""
 
 
@@ -129,6 +129,15 @@ def block_order(transaction: Transaction) -> tuple[int, str, int, str]:
             transaction.id,
         )
     return ORDER_GROUPS.get(transaction.kind, 5), "", 0, transaction.id
+
+
+MEMBER_KINDS = frozenset({"membership"})
+"""Kinds that decide who the members are and what they may do: all that is needed to judge votes and miners."""
+
+
+def is_about_members(transaction: Transaction) -> bool:
+    """Whether a transaction is of one of the `MEMBER_KINDS`."""
+    return transaction.kind in MEMBER_KINDS
 
 
 def sign_transaction(body: TransactionBody, key: SigningKey) -> Transaction:

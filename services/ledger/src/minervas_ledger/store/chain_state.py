@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from minervas_core.block_outcome import Landmarks
 from minervas_core.blocks import MAX_BLOCK_BYTES, Header, decode_header
@@ -197,8 +198,28 @@ def _member(row: tuple[object, ...]) -> MemberRecord:
             block=as_bytes(block).hex(),
             vote=as_bytes(vote).hex(),
         ),
-        status="revoked" if status == "revoked" else "active",
+        status=_status(str(member), str(status)),
         admitted_height=as_int(admitted_height),
         revoked_height=as_int(revoked_height),
         admitted_by=as_bytes(admitted_by).hex(),
+    )
+
+
+def _status(member: str, status: str) -> Literal["active", "revoked"]:
+    """The constraint of the table lets no other one in, but somebody may have taken it away.
+
+    Raises:
+        LocalFault: ``audit_mismatch``.
+    """
+    match status:
+        case "active":
+            return "active"
+        case "revoked":
+            return "revoked"
+    raise LocalFault(
+        Code.AUDIT_MISMATCH,
+        "This row does not follow from genesis",
+        table="roster",
+        row=member,
+        reason=f"no member is {status!r}",
     )
