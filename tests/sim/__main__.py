@@ -42,7 +42,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--liars", type=int, default=0, help="how many of the founders lie")
     parser.add_argument("--reckless", action="store_true", help="revoke whoever, however many lie")
     parser.add_argument("--newcomers", type=int, default=Plan.newcomers, help="most members that join later")
-    parser.add_argument("--unfounded", action="store_true", help="upheavals before the first final block, too")
+    parser.add_argument(
+        "--unfounded", action="store_true", help="upheavals from the beginning, and one voter may found"
+    )
     parser.add_argument("--dump", default="", metavar="FILE", help="write every step as a line of JSON")
     return parser
 

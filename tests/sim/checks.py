@@ -29,6 +29,7 @@ def check_replay(node: Node, snapshot: StateSnapshot) -> None:
     minted: Counter[str] = Counter()
     owned: Counter[str] = Counter()
     owed: Counter[str] = Counter()
+    used: Counter[str] = Counter()
     ids: Counter[str] = Counter()
     last: ReplayedBlock | None = None
     raws = [node.disk.blocks[each.hash].raw for each in node.chain.tip.blocks()][::-1]
@@ -39,6 +40,9 @@ def check_replay(node: Node, snapshot: StateSnapshot) -> None:
                 energy_wh = transaction.body.end.register_wh - transaction.body.start.register_wh
                 minted[transaction.id] += energy_wh
                 owned[transaction.body.member] += energy_wh
+        for retired in last.retirements:
+            used.update({origin.statement: origin.energy_wh for origin in retired.origins})
+            owned[retired.owner] -= retired.energy_wh
         for trade in last.trades:
             owed[f"{trade.buyer}/{trade.seller}"] += trade.energy_wh * trade.price_micro
             owned[trade.buyer] += trade.energy_wh
@@ -48,15 +52,15 @@ def check_replay(node: Node, snapshot: StateSnapshot) -> None:
         return
     require(last.state.snapshot() == snapshot, "another state than a replay's", node=node.address)
     require(not ids or max(ids.values()) == 1, "a transaction stands twice in the chain")
-    check_sums(last.state, minted, owned, owed)
+    check_sums(last.state, minted - used, owned, owed)
 
 
 def check_sums(state: ChainState, minted: Counter[str], owned: Counter[str], owed: Counter[str]) -> None:
-    """Unspent lots are what was stated, less what was sold, more what was bought; debts are the trades."""
+    """Unspent lots are what was stated less what was used; who owns them has bought them; debts are the trades."""
     by_origin: Counter[str] = Counter()
     by_owner: Counter[str] = Counter()
     for lot in [lot for _, lot in state.market.lots.items()]:
-        by_origin[lot.origin] += lot.energy_wh
+        by_origin.update({origin.statement: origin.energy_wh for origin in lot.origins})
         by_owner[lot.owner] += lot.energy_wh
     require(+by_origin == +minted, "lots are not what their statements minted")
     require(+by_owner == +owned, "members own other energy than they metered, bought and sold")

@@ -40,7 +40,7 @@ class Network:
         self.timeline = Timeline()
         self.bus = Bus(self.timeline, self.random)
         self.watch = Watch()
-        genesis = simulated_genesis(plan.diversity_per_mille)
+        genesis = simulated_genesis(plan.diversity_per_mille, founding_voters=1 if plan.unfounded else plan.nodes)
         self.world = Surroundings(genesis, self.timeline, self.bus, self.random, self.watch, SignatureCache(genesis))
         self.steps = 0
         self.nodes: dict[str, Node] = {}
@@ -53,10 +53,9 @@ class Network:
         for number in range(plan.nodes):
             self.authority.admit(f"m{number}")
 
-    def add_node(self, member: str, address: str = "", *, founder: bool = True) -> Node:
+    def add_node(self, member: str, address: str = "") -> Node:
         """Create a node and bring it up."""
         node = Node(address or member, member, self.world, power=POWER // self.plan.nodes)
-        node.founder = founder
         self.nodes[node.address] = node
         node.start()
         return node

@@ -43,8 +43,6 @@ class Node:
         self.honest = True
         self.up = False
         self.mining = True
-        self.founder = True
-        """Whether it may found the network: others mine and vote only upon a chain that has a final block."""
         self.skew_ms = 0
         """How far its clock is ahead."""
         self.tears_next_commit = False
@@ -172,10 +170,6 @@ class Node:
             self.sync.look_after()
             self.voter.look_after()
 
-    def may_act(self) -> bool:
-        """Whether it may mine and vote: a newcomer must not found a network of its own."""
-        return self.founder or self.chain.final.height > 0
-
     def claim(self) -> tuple[int, ...]:
         """How good the own chain is."""
         return (self.chain.justified.height, self.chain.tip.work)
@@ -200,7 +194,7 @@ class Node:
         except TransientFault:
             self._search_anew()
             return
-        if not self.mining or not self.may_act():
+        if not self.mining:
             self._search_anew()
             return
         header = find_nonce(draft, start=self.world.random.getrandbits(62))

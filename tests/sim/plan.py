@@ -24,7 +24,7 @@ class Plan:
     reckless: bool = False
     """The authority revokes members without regard to how many lie."""
     unfounded: bool = False
-    """Upheavals from the first moment on, and newcomers may found: breaks what the safety of votes assumes."""
+    """Upheavals from the first moment on, and one voter may found: breaks what the safety of votes assumes."""
 
     @property
     def bearable(self) -> int:

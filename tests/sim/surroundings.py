@@ -58,6 +58,8 @@ class Surroundings:
         return 1 + int(self.random.expovariate(1 / mean_ms))
 
 
-def simulated_genesis(diversity_per_mille: int = 0) -> Genesis:
+def simulated_genesis(diversity_per_mille: int, founding_voters: int) -> Genesis:
     """The genesis of simulated networks."""
-    return make_genesis(msgspec.structs.replace(PARAMETERS, diversity_per_mille=diversity_per_mille))
+    return make_genesis(
+        msgspec.structs.replace(PARAMETERS, diversity_per_mille=diversity_per_mille, founding_voters=founding_voters)
+    )

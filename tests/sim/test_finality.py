@@ -100,10 +100,11 @@ def test_revocations_that_only_one_side_knows_count_like_lies() -> None:
         wait(network, 3 * LONG)
 
 
-def test_a_newcomer_that_may_found_makes_a_chain_of_its_own_final() -> None:
-    """Assumption 3: whoever is admitted on a branch of its own is all of its voters. So newcomers must not found."""
-    network = founded(4, 0)
-    newcomer = network.add_node("n1", founder=True)
+def test_without_founding_voters_a_newcomer_makes_a_chain_of_its_own_final() -> None:
+    """Whoever is admitted on a branch of its own is all of its voters."""
+    network = Network(Plan(1, nodes=4, upheavals=False, unfounded=True))
+    network.found()
+    newcomer = network.add_node("n1")
     newcomer.stop()
     network.authority.admit("n1")
     split(network, "n1", ADDRESS)
@@ -112,13 +113,13 @@ def test_a_newcomer_that_may_found_makes_a_chain_of_its_own_final() -> None:
         wait(network)
 
 
-def test_an_isolated_newcomer_waits_for_the_chain_of_the_others() -> None:
+def test_an_isolated_newcomer_gives_up_what_it_mined_for_the_chain_of_the_others() -> None:
     network = founded(4, 0)
     network.authority.admit("n1")
-    newcomer = network.add_node("n1", founder=False)
+    newcomer = network.add_node("n1")
     split(network, "n1", ADDRESS)
     wait(network)
-    assert newcomer.chain.tip.height == 0
+    assert newcomer.chain.final.height == 0
     network.come_to_rest()
     assert newcomer.chain.final.height > 0
 

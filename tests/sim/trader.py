@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from minervas_core.transactions import Transaction
 from tests.sim.messages import TransactionMessage
 from tests.support.builders import GENESIS_TIME_MS, bid, cancel, offer, statement
+from tests.support.lot_builders import merge, retire
 
 if TYPE_CHECKING:
     from tests.sim.node import Node
@@ -26,7 +27,9 @@ class Trader:
         node, random = self._node, self._node.world.random
         if node.chain.state.roster.active(node.member) is None:
             return
-        wish = random.choice(["state", "state", "offer", "offer", "personal", "bid", "bid", "cancel", "repeat"])
+        wish = random.choice(
+            ["state", "state", "offer", "offer", "personal", "bid", "bid", "cancel", "merge", "retire", "repeat"]
+        )
         if wish == "repeat":
             self._repeat()
         elif (made := self._transaction(wish)) is not None:
@@ -40,11 +43,12 @@ class Trader:
         until_ms = node.now_ms + random.choice([2_000, 20_000, 200_000])
         price = random.randint(8, 12)
         match wish:
+            case "merge" | "retire":
+                return self._use_lots(wish, expires, salt)
             case "state":
                 return self._statement(expires, salt)
             case "offer" | "personal":
-                free = sorted(key for key, lot in market.lots.items() if lot.owner == member and not lot.offer)
-                lots = random.sample(free, min(len(free), random.randint(1, 4)))
+                lots = self._free_lots(random.randint(1, 4))
                 others = [each.member for each in node.chain.state.roster.members() if each.member != member]
                 buyer = random.choice(others) if wish == "personal" and others else ""
                 if not lots:
@@ -65,6 +69,19 @@ class Trader:
             case _:
                 own = [key for key, _ in market.orders_of(member)]
                 return cancel(member, random.choice(own), expires=expires, salt=salt) if own else None
+
+    def _free_lots(self, most: int) -> list[str]:
+        """Some of the own lots that are not on sale."""
+        node = self._node
+        lots = node.chain.state.market.lots.items()
+        free = sorted(key for key, lot in lots if lot.owner == node.member and not lot.offer)
+        return node.world.random.sample(free, min(len(free), most))
+
+    def _use_lots(self, wish: str, expires: int, salt: str) -> Transaction | None:
+        lots = self._free_lots(2 + self._node.world.random.randrange(2))
+        if wish == "merge":
+            return merge(self._node.member, lots, expires=expires, salt=salt) if len(lots) > 1 else None
+        return retire(self._node.member, lots[:1], expires=expires, salt=salt) if lots else None
 
     def _statement(self, expires: int, salt: str) -> Transaction | None:
         """A statement that goes on where the last one in the own view ended."""

@@ -13,7 +13,7 @@ from tests.sim.node import Node
 from tests.sim.surroundings import INTERVAL_MS
 
 MEAN_PAUSE_MS = 4 * INTERVAL_MS
-MOST_SKEW_MS = 3 * INTERVAL_MS
+MOST_SKEW_MS = 6 * INTERVAL_MS
 """More than blocks may be ahead."""
 MOST_REVOKED = 2
 """Of a reckless authority; otherwise no more than can be borne with the liars."""
@@ -111,7 +111,7 @@ class Upheavals:
         if self._newcomers < self._network.plan.newcomers:
             self._newcomers += 1
             self._perhaps_split()
-            node = self._network.add_node(f"n{self._newcomers}", founder=self._network.plan.unfounded)
+            node = self._network.add_node(f"n{self._newcomers}")
             self._network.authority.admit(node.member)
 
     def _backup(self) -> None:

@@ -33,6 +33,8 @@ class Watch:
         """Hash by height of every block that any honest node ever held for final."""
         self.liars: set[str] = set()
         """Members that do not follow the rules."""
+        self._retired_wh: dict[str, int] = {}
+        """Energy that the chain up to a block has retired, by the block's hash."""
         self._votes: dict[str, list[Vote]] = {}
         """What each honest member ever signed."""
         self._final_height: dict[str, int] = {}
@@ -87,12 +89,16 @@ class Watch:
         if depth:
             self.counts["reorganisations"] += 1
             self.deepest = max(self.deepest, depth)
-        check_energy(chain, address)
+        for joined in outcome.change.connected:
+            before_wh = self._retired_wh.get(joined.block.header.prev, 0)
+            self._retired_wh[joined.block.hash] = before_wh + sum(lot.energy_wh for lot in joined.retirements)
+        check_energy(chain, self._retired_wh.get(chain.tip.hash, 0), address)
 
 
-def check_energy(chain: Chain, address: str) -> None:
-    """Energy in lots is what the registers have minted: none appears, none vanishes."""
+def check_energy(chain: Chain, retired_wh: int, address: str) -> None:
+    """Energy in lots and retired is what the registers have minted: none appears, none vanishes."""
     market = chain.state.market
     minted_wh = sum(register.minted_wh for _, register in market.registers.items())
     unspent_wh = sum(lot.energy_wh for _, lot in market.lots.items())
-    require(minted_wh == unspent_wh, "energy appears or vanishes", node=address, minted=minted_wh, unspent=unspent_wh)
+    found_wh = unspent_wh + retired_wh
+    require(minted_wh == found_wh, "energy appears or vanishes", node=address, minted=minted_wh, found=found_wh)
