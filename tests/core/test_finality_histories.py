@@ -238,6 +238,7 @@ def copy(state: ChainState) -> ChainState:
         recent_ids=rows.recent_ids,
         market=rows.market,
         finality=rows.finality,
+        governance=rows.governance,
     )
 
 

@@ -9,6 +9,7 @@ from tests.sim.messages import Message, TransactionMessage
 from tests.sim.node import Node
 from tests.sim.surroundings import INTERVAL_MS, Surroundings
 from tests.support.builders import admit, register_meter, revoke
+from tests.support.membership import resume, suspend
 
 ADDRESS = "authority"
 MOST_AHEAD = 20
@@ -44,6 +45,15 @@ class Authority:
         """Decide to end a membership."""
         self._decided.append(("revoke", member))
 
+    def suspend(self, member: str) -> None:
+        """Decide to take a member's vote."""
+        self._decided.append(("suspend", member))
+
+    def resume(self, member: str) -> None:
+        """Decide to give it back."""
+        self._decided.remove(("suspend", member))
+        self._decided.append(("resume", member))
+
     def is_admitted(self, member: str) -> bool:
         """Whether a member was admitted and not revoked, by decision."""
         return ("admit", member) in self._decided and ("revoke", member) not in self._decided
@@ -77,6 +87,10 @@ def _sign(kind: str, member: str, expires: int, salt: str) -> Transaction:
         return admit(member, expires=expires, salt=salt)
     if kind == "meter":
         return register_meter(member, expires=expires, salt=salt)
+    if kind == "suspend":
+        return suspend(member, expires=expires, salt=salt)
+    if kind == "resume":
+        return resume(member, expires=expires, salt=salt)
     return revoke(member, expires=expires, salt=salt)
 
 
@@ -86,5 +100,8 @@ def _stands(change: tuple[str, str], state: ChainState) -> bool:
     record = state.roster.get(member)
     if kind == "admit":
         return record is not None
-    is_revoked = record is not None and record.status == "revoked"
-    return is_revoked or (kind == "meter" and f"{member}/roof" in state.market.meters)
+    if record is None or record.status == "revoked":
+        return record is not None
+    if kind in ("suspend", "resume"):
+        return (record.suspended_height > 0) == (kind == "suspend")
+    return kind == "meter" and f"{member}/roof" in state.market.meters

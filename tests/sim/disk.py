@@ -103,4 +103,5 @@ class Disk:
             recent_ids=stored.recent_ids,
             market=stored.market,
             finality=stored.finality,
+            governance=stored.governance,
         )

@@ -27,6 +27,7 @@ class Upheavals:
         self._network = network
         self._newcomers = 0
         self._revoked = 0
+        self._suspended: list[str] = []
         self._set_back_count = 0
         self._backups: dict[str, Disk] = {}
         self._kinds: list[tuple[int, str, Callable[[], None]]] = [
@@ -38,6 +39,8 @@ class Upheavals:
             (3, "skew", self._skew),
             (1 + network.plan.newcomers // 4, "admit", self._admit),
             (1, "revoke", self._revoke),
+            (1, "suspend", self._suspend),
+            (2, "resume", self._resume),
             (1, "backup", self._backup),
             (1, "set_back", self._set_back),
             (2, "withhold", self._withhold),
@@ -69,6 +72,22 @@ class Upheavals:
         placed = self._network.bus.sides
         for member in sorted(self._network.watch.liars):
             placed[member + TWIN] = (placed[member] + 1) % sides
+
+    def _suspend(self) -> None:
+        candidates = [node.member for node in self._network.members if node.member not in self._suspended]
+        if self._may_remove() and len(candidates) > 2:
+            self._suspended.append(self._network.random.choice(candidates))
+            self._perhaps_split()
+            self._network.authority.suspend(self._suspended[-1])
+
+    def _resume(self) -> None:
+        if self._suspended:
+            self._network.authority.resume(self._suspended.pop())
+
+    def _may_remove(self) -> bool:
+        """Whether the votes can bear one member less: it counts as a liar until all know that it has no vote."""
+        plan, gone = self._network.plan, self._revoked + len(self._suspended)
+        return gone < (MOST_REVOKED if plan.reckless else plan.bearable - plan.liars)
 
     def _perhaps_split(self) -> None:
         """Let the authority be heard on one side only: then branches have different members."""
@@ -137,9 +156,8 @@ class Upheavals:
             self._network.bus.outbound_ms[self._network.random.choice(liars)] = delay_ms
 
     def _revoke(self) -> None:
-        plan, candidates = self._network.plan, self._network.members[1:]
-        most = MOST_REVOKED if plan.reckless else plan.bearable - plan.liars
-        if self._revoked < most and len(candidates) > 2:
+        candidates = self._network.members[1:]
+        if self._may_remove() and len(candidates) > 2:
             self._revoked += 1
             self._perhaps_split()
             self._network.authority.revoke(self._network.random.choice(candidates).member)
