@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -13,7 +13,7 @@ from minervas_core.encoding import Count, Hash, NetworkId, Record, Signature, Ti
 from minervas_core.genesis import MAX_BLOCK_TRANSACTIONS, Positive
 from minervas_core.identifiers import MemberId
 from minervas_core.keys import SigningKey, verify
-from minervas_core.merkle import merkle_root
+from minervas_core.merkle import root_of_hashes
 from minervas_core.proof_of_work import attempt
 from minervas_core.transactions import Transaction, decode_transaction
 
@@ -98,7 +98,7 @@ class Block:
 
 def transactions_root(transactions: Sequence[Transaction]) -> Hash:
     """Merkle root over the transactions' bytes."""
-    return merkle_root([transaction.raw for transaction in transactions])
+    return root_of_hashes([transaction.leaf for transaction in transactions])
 
 
 def block_signing_body(block_hash: Hash) -> bytes:
@@ -127,15 +127,20 @@ def assemble_block(header: Header, signature: Signature, transactions: Sequence[
     return Block(header.hash(), header, signature, tuple(transactions), encode(form))
 
 
-def decode_block(raw: bytes) -> Block:
+def decode_block(raw: bytes, known: Callable[[bytes], Transaction | None] = lambda _: None) -> Block:
     """Decode canonical bytes of a block and of all its transactions.
+
+    Args:
+        raw: the block.
+        known: finds a transaction that was decoded before from exactly these bytes.
 
     Raises:
         InvalidEncoding: if the block or one of its transactions is malformed, if it carries more transactions than
             any genesis allows, or votes, which rule version 1 does not have.
     """
     form = decode(raw, BlockForm, max_bytes=MAX_BLOCK_BYTES)
-    transactions = tuple(decode_transaction(bytes(item)) for item in form.transactions)
+    items = map(bytes, form.transactions)
+    transactions = tuple(known(item) or decode_transaction(item) for item in items)
     return Block(form.header.hash(), form.header, form.signature, transactions, raw)
 
 

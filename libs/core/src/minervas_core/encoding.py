@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -84,7 +85,7 @@ def decode(data: bytes, kind: type[T], *, max_bytes: int) -> T:
     """
     _check_size(data, max_bytes)
     try:
-        value = msgspec.json.decode(data, type=kind)
+        value = _decoder(kind).decode(data)
     except msgspec.ValidationError as error:
         raise InvalidEncoding(
             Code.WRONG_SHAPE,
@@ -115,6 +116,12 @@ def decode_untyped(data: bytes, *, max_bytes: int) -> Any:
 def sha256_hex(data: bytes) -> str:
     """SHA-256 in lower-case hex."""
     return hashlib.sha256(data).hexdigest()
+
+
+@lru_cache(maxsize=256)
+def _decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
+    """The decoder of a type: making one takes longer than decoding a small message."""
+    return msgspec.json.Decoder(kind)
 
 
 def _check_size(data: bytes, max_bytes: int) -> None:

@@ -6,7 +6,7 @@ signature can not be exchanged to make a second id. What a transaction may do is
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import msgspec
@@ -27,12 +27,17 @@ from minervas_core.errors import Code, InvalidEncoding, InvalidTransaction
 from minervas_core.identifiers import MemberId
 from minervas_core.keys import SigningKey, signing_bytes, verify
 from minervas_core.market.records import Bid, Cancel, MeterDeclaration, Offer
+from minervas_core.merkle import leaf_hash
 from minervas_core.metering import Generation
 
 MAX_TRANSACTION_BYTES = 32_768
 """An admission has about 3 kB, an offer of 100 lots about 7 kB."""
 
 PURPOSE = "transaction"
+
+BODY_BEGIN = len(b'{"body":')
+BODY_END = -len(b',"signature":""}') - 128
+"""Where the body stands in the canonical bytes of every transaction: its two fields are in order, the second fixed."""
 
 BoxPublic = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{2432}\Z")]
 """A public box key in hex (see `minervas_core.box`)."""
@@ -106,6 +111,11 @@ class Transaction:
     body: TransactionBody
     signature: Signature
     raw: bytes
+    leaf: bytes = field(init=False, compare=False, repr=False)
+    """Its leaf in its block's Merkle tree: the hash of all its bytes, signature included."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "leaf", leaf_hash(self.raw))
 
     @property
     def kind(self) -> str:
@@ -149,8 +159,13 @@ def decode_transaction(raw: bytes) -> Transaction:
     except InvalidEncoding as error:
         _refuse_unknown_type(raw, error)
         raise
-    signed = signing_bytes(PURPOSE, form.body.network, encode(form.body))
+    signed = signing_bytes(PURPOSE, form.body.network, _body_bytes(raw))
     return Transaction(sha256_hex(signed), form.body, form.signature, raw)
+
+
+def _body_bytes(raw: bytes) -> bytes:
+    """The body within a transaction's canonical bytes: all but ``{"body":`` and ``,"signature":"<128 digits>"}``."""
+    return raw[BODY_BEGIN:BODY_END]
 
 
 class _TypeOfBody(msgspec.Struct):
@@ -186,5 +201,5 @@ def check_signature(transaction: Transaction, network: str) -> None:
         raise InvalidTransaction(
             Code.WRONG_NETWORK, "Made for another network", tx=transaction.id, network=body.network
         )
-    if not verify(body.sender, PURPOSE, network, encode(body), transaction.signature):
+    if not verify(body.sender, PURPOSE, network, _body_bytes(transaction.raw), transaction.signature):
         raise InvalidTransaction(Code.BAD_SIGNATURE, "Not signed by its sender", tx=transaction.id, sender=body.sender)
