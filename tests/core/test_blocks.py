@@ -101,7 +101,7 @@ def test_the_signature_is_not_part_of_the_hash(block: Block) -> None:
     assert decode_block(other).hash == block.hash
 
 
-def test_votes_are_refused_by_rule_version_1(block: Block) -> None:
+def test_a_block_with_something_else_than_a_vote_is_refused(block: Block) -> None:
     assert refusal(decode_block, block.raw.replace(b'"votes":[]', b'"votes":[1]')) == Code.WRONG_SHAPE
 
 

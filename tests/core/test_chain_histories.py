@@ -135,9 +135,13 @@ class Histories(RuleBasedStateMachine):
             members=old.roster.members(),
             recent_ids=old.recent_ids,
             market=old.market.rows(),
+            finality=old.finality.rows(),
         )
         store = self.local.store
-        self.local.chain = Chain.restore(self.genesis, restored, state, store.load_block, store.load_undo)
+        landmarks = self.local.chain.landmarks
+        self.local.chain = Chain.restore(
+            self.genesis, restored, state, store.load_block, store.load_undo, landmarks=landmarks
+        )
 
     # what must always hold
 

@@ -199,13 +199,19 @@ def restored_state(local: LocalChain) -> ChainState:
         members=state.roster.members(),
         recent_ids=state.recent_ids,
         market=state.market.rows(),
+        finality=state.finality.rows(),
     )
 
 
 def restart(local: LocalChain) -> None:
     store = local.store
     local.chain = Chain.restore(
-        local.genesis, restored_nodes(local), restored_state(local), store.load_block, store.load_undo
+        local.genesis,
+        restored_nodes(local),
+        restored_state(local),
+        store.load_block,
+        store.load_undo,
+        landmarks=local.chain.landmarks,
     )
 
 
@@ -276,7 +282,12 @@ def test_first_seen_counts_on_from_the_highest_number_stored() -> None:
     local = long_chain(3)
     nodes = damaged(restored_nodes(local), 2, order=50)
     local.chain = Chain.restore(
-        local.genesis, nodes, restored_state(local), local.store.load_block, local.store.load_undo
+        local.genesis,
+        nodes,
+        restored_state(local),
+        local.store.load_block,
+        local.store.load_undo,
+        landmarks=local.chain.landmarks,
     )
     assert local.receive(local.mine("d")).stored[0].order == 51
 
@@ -302,7 +313,14 @@ def test_a_damaged_store_is_our_own_fault(damage: str) -> None:
         case _:
             nodes = damaged(nodes, 3, has_body=False)
     with pytest.raises(LocalFault) as caught:
-        Chain.restore(local.genesis, nodes, state, local.store.load_block, local.store.load_undo)
+        Chain.restore(
+            local.genesis,
+            nodes,
+            state,
+            local.store.load_block,
+            local.store.load_undo,
+            landmarks=local.chain.landmarks,
+        )
     assert caught.value.code == Code.AUDIT_MISMATCH
 
 

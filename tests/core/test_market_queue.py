@@ -50,11 +50,11 @@ class Node:
         return caught.value.code
 
     def draft(self) -> tuple[Transaction, ...]:
-        return build_draft(self.local.chain, self.pool, "c", self.local.tip.time_ms + 1_000)[1]
+        return build_draft(self.local.chain, self.pool, (), "c", self.local.tip.time_ms + 1_000)[1]
 
     def mine(self) -> tuple[Transaction, ...]:
         """Mine what a draft says; the block must connect, and the queue learns of it."""
-        draft, transactions = build_draft(self.local.chain, self.pool, "c", self.local.tip.time_ms + 1_000)
+        draft, transactions, _ = build_draft(self.local.chain, self.pool, (), "c", self.local.tip.time_ms + 1_000)
         block = sign_block(find_nonce(draft), transactions)
         outcome = self.local.receive(block)
         assert outcome.status == "connected", outcome.error

@@ -140,6 +140,7 @@ def test_a_restored_state_equals_the_stored_one_and_prunes_like_it() -> None:
         members=state.roster.members(),
         recent_ids=shuffled,
         market=state.market.rows(),
+        finality=state.finality.rows(),
     )
     assert restored.snapshot() == state.snapshot()
     other.state, other.nodes, other.blocks = restored, list(line.nodes), list(line.blocks)

@@ -49,7 +49,13 @@ def state() -> ChainState:
         ),
     ]
     return ChainState.restore(
-        HEIGHT - 1, "7" * 64, TIME_MS, members=members, recent_ids={admit("other", expires=9).id: 6}, market=()
+        HEIGHT - 1,
+        "7" * 64,
+        TIME_MS,
+        members=members,
+        recent_ids={admit("other", expires=9).id: 6},
+        market=(),
+        finality=(),
     )
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from minervas_core.blocks import Draft
 from minervas_core.errors import Code, TransientFault
 from minervas_core.genesis import Parameters
 from minervas_core.mempool import Mempool, MempoolLimits
-from minervas_core.template import FRAME_BYTES, build_draft
+from minervas_core.template import FRAME_BYTES, BlockContent, build_draft
 from minervas_core.transactions import Transaction, block_order
 from tests.support.builders import TINY, LocalChain, admit, find_nonce, revoke, sign_block
 
@@ -29,8 +28,8 @@ class Node:
         for transaction in transactions:
             self.pool.add(transaction, self.local.chain.state, self.local.tip.time_ms)
 
-    def draft(self, miner: str, now_ms: int = 0) -> tuple[Draft, tuple[Transaction, ...]]:
-        return build_draft(self.local.chain, self.pool, miner, now_ms or self.local.tip.time_ms + 1_000)
+    def draft(self, miner: str, now_ms: int = 0) -> BlockContent:
+        return build_draft(self.local.chain, self.pool, (), miner, now_ms or self.local.tip.time_ms + 1_000)
 
     def refused(self, miner: str) -> TransientFault:
         with pytest.raises(TransientFault) as caught:
@@ -39,7 +38,7 @@ class Node:
 
     def mine(self, miner: str) -> None:
         """What comes of a draft is a block that connects."""
-        draft, transactions = self.draft(miner)
+        draft, transactions, _ = self.draft(miner)
         outcome = self.local.receive(sign_block(find_nonce(draft), transactions))
         assert outcome.status == "connected", outcome.error
 
@@ -47,7 +46,7 @@ class Node:
 def test_a_draft_follows_the_tip_and_carries_the_queue_in_order() -> None:
     node = Node("a", "b", "c")
     node.queue(admit("d"), admit("e"), revoke("b"), admit("f"))
-    draft, transactions = node.draft("c", node.local.tip.time_ms + 777)
+    draft, transactions, _ = node.draft("c", node.local.tip.time_ms + 777)
     assert (draft.height, draft.prev, draft.miner) == (2, node.local.tip.hash, "c")
     assert draft.time_ms == node.local.tip.time_ms + 777
     assert draft.difficulty == node.local.chain.next_difficulty()
@@ -142,7 +141,7 @@ def test_a_draft_keeps_to_the_size_limit_and_fills_it() -> None:
 
 def test_the_frame_of_a_block_fits_its_reserve() -> None:
     node = Node("a")
-    draft, _ = node.draft("a")
+    draft = node.draft("a").draft
     longest = msgspec.structs.replace(
         draft, version=2**53 - 1, height=2**53 - 1, time_ms=2**53 - 1, difficulty=2**53 - 1, miner="m" * 32
     )

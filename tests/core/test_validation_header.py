@@ -52,7 +52,6 @@ def test_a_header_that_follows_its_predecessor_is_accepted(local: LocalChain) ->
         ({"version": 0}, Code.BLOCK_VERSION),
         ({"version": 2}, Code.BLOCK_VERSION),
         ({"network": "f" * 32}, Code.WRONG_NETWORK),
-        ({"votes_root": "1" * 64}, Code.BLOCK_VOTES_ROOT),
     ],
 )
 def test_what_a_header_says_on_every_chain(local: LocalChain, change: dict[str, Any], code: Code) -> None:

@@ -36,7 +36,7 @@ def bare_block(state: ChainState, transactions: Iterable[Transaction], time_ms: 
         nonce="0" * 16,
     )
     named = f"{state.tip_hash} {time_ms} {[each.id for each in ordered]}"
-    return Block(hashlib.sha256(named.encode()).hexdigest(), header, "", ordered, b"")
+    return Block(hashlib.sha256(named.encode()).hexdigest(), header, "", ordered, (), b"")
 
 
 class MarketLine:

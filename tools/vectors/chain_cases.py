@@ -121,7 +121,7 @@ def _first_blocks() -> dict[str, list[Step]]:
 def _genesis_as_block() -> Block:
     """A stand-in with the genesis' hash, height 0 and time, to build upon."""
     header = msgspec.structs.replace(BLOCK_1.header, height=0, time_ms=START_MS)
-    return Block(GENESIS.hash, header, "", (), b"")
+    return Block(GENESIS.hash, header, "", (), (), b"")
 
 
 def _waiting() -> dict[str, list[Step]]:

@@ -10,10 +10,11 @@ from typing import Annotated
 import msgspec
 
 from minervas_core.encoding import Count, Hash, NetworkId, Record, Signature, TimeMs, decode, encode
+from minervas_core.finality.votes import MAX_BLOCK_VOTES, Vote, decode_vote
 from minervas_core.genesis import MAX_BLOCK_TRANSACTIONS, Positive
 from minervas_core.identifiers import MemberId
 from minervas_core.keys import SigningKey, verify
-from minervas_core.merkle import root_of_hashes
+from minervas_core.merkle import merkle_root, root_of_hashes
 from minervas_core.proof_of_work import attempt
 from minervas_core.transactions import Transaction, decode_transaction
 
@@ -27,6 +28,10 @@ MAX_BLOCK_BYTES = 1_000_000
 """Hard limit of a block on the wire; genesis may set a lower one."""
 
 PURPOSE = "block"
+
+NONCE_FIELD = b',"nonce":"'
+"""How the nonce begins in a header's canonical bytes: never first, and no other field can contain a quotation mark."""
+NONCE_DIGITS = 16
 
 Nonce = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{16}\Z")]
 
@@ -42,7 +47,7 @@ class Draft(Record, frozen=True, kw_only=True):
     tx_root: Hash
     """Merkle root over the transactions' canonical bytes, signatures included."""
     votes_root: Hash
-    """Merkle root over the carried votes' canonical bytes."""
+    """Merkle root over the carried votes' canonical bytes, signatures included."""
     time_ms: TimeMs
     difficulty: Positive
     miner: MemberId
@@ -67,7 +72,8 @@ class Header(Draft, frozen=True, kw_only=True):
 
     def seal(self) -> bytes:
         """SHA-256 over the canonical header without nonce."""
-        return self.draft().seal()
+        before, _, after = encode(self).partition(NONCE_FIELD)
+        return hashlib.sha256(before + after[NONCE_DIGITS + 1 :]).digest()
 
     def hash(self) -> Hash:
         """The block's hash."""
@@ -81,8 +87,7 @@ class BlockForm(Record, frozen=True, kw_only=True):
     signature: Signature
     """The miner's block key over the block hash."""
     transactions: Annotated[list[msgspec.Raw], msgspec.Meta(max_length=MAX_BLOCK_TRANSACTIONS)]
-    votes: Annotated[list[msgspec.Raw], msgspec.Meta(max_length=0)]
-    """Rule version 1 has no votes."""
+    votes: Annotated[list[msgspec.Raw], msgspec.Meta(max_length=MAX_BLOCK_VOTES)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +98,18 @@ class Block:
     header: Header
     signature: Signature
     transactions: tuple[Transaction, ...]
+    votes: tuple[Vote, ...]
     raw: bytes
 
 
 def transactions_root(transactions: Sequence[Transaction]) -> Hash:
     """Merkle root over the transactions' bytes."""
     return root_of_hashes([transaction.leaf for transaction in transactions])
+
+
+def votes_root(votes: Sequence[Vote]) -> Hash:
+    """Merkle root over the votes' bytes."""
+    return merkle_root([vote.raw for vote in votes])
 
 
 def block_signing_body(block_hash: Hash) -> bytes:
@@ -116,32 +127,34 @@ def block_signature_is_valid(header: Header, block_hash: Hash, signature: str, b
     return verify(block_key, PURPOSE, header.network, block_signing_body(block_hash), signature)
 
 
-def assemble_block(header: Header, signature: Signature, transactions: Sequence[Transaction]) -> Block:
+def assemble_block(
+    header: Header, signature: Signature, transactions: Sequence[Transaction], votes: Sequence[Vote] = ()
+) -> Block:
     """Put a block together from its parts."""
     form = BlockForm(
         header=header,
         signature=signature,
         transactions=[msgspec.Raw(transaction.raw) for transaction in transactions],
-        votes=[],
+        votes=[msgspec.Raw(vote.raw) for vote in votes],
     )
-    return Block(header.hash(), header, signature, tuple(transactions), encode(form))
+    return Block(header.hash(), header, signature, tuple(transactions), tuple(votes), encode(form))
 
 
 def decode_block(raw: bytes, known: Callable[[bytes], Transaction | None] = lambda _: None) -> Block:
-    """Decode canonical bytes of a block and of all its transactions.
+    """Decode canonical bytes of a block and of all its transactions and votes.
 
     Args:
         raw: the block.
         known: finds a transaction that was decoded before from exactly these bytes.
 
     Raises:
-        InvalidEncoding: if the block or one of its transactions is malformed, if it carries more transactions than
-            any genesis allows, or votes, which rule version 1 does not have.
+        InvalidEncoding: if the block or something in it is malformed, or if it carries more transactions or votes than
+            any genesis allows.
     """
     form = decode(raw, BlockForm, max_bytes=MAX_BLOCK_BYTES)
-    items = map(bytes, form.transactions)
-    transactions = tuple(known(item) or decode_transaction(item) for item in items)
-    return Block(form.header.hash(), form.header, form.signature, transactions, raw)
+    transactions = tuple(known(item) or decode_transaction(item) for item in map(bytes, form.transactions))
+    votes = tuple(decode_vote(bytes(item)) for item in form.votes)
+    return Block(form.header.hash(), form.header, form.signature, transactions, votes, raw)
 
 
 def decode_header(raw: bytes) -> Header:

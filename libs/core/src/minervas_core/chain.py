@@ -8,25 +8,23 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
 
+from minervas_core.block_outcome import Arrival, BlockOutcome, BlockStatus, Landmarks, RestoredNode, StoredBlock
 from minervas_core.blocks import Block, Header, decode_block
 from minervas_core.errors import (
     BlockFromTheFuture,
     Code,
     InvalidBlock,
     LocalFault,
-    MinervasError,
     TransientFault,
 )
+from minervas_core.finality.trial import may_justify
 from minervas_core.genesis import Genesis
 from minervas_core.holding import orphan_buffer, postponed_buffer
-from minervas_core.reorganisation import BranchRefused, ConnectedBlock, TipChange, move_state
+from minervas_core.reorganisation import BranchRefused, ConnectedBlock, TipChange, move_state, walk_state
 from minervas_core.signature_cache import SignatureCache
 from minervas_core.state import BlockUndo, ChainState
 from minervas_core.timing import check_not_from_future, earliest_time_ms, is_from_future
-from minervas_core.transactions import Transaction
 from minervas_core.tree import BlockTree, HeaderNode, fork_key, is_better
 from minervas_core.validation import (
     check_block_body,
@@ -42,6 +40,7 @@ __all__ = [
     "BlockStatus",
     "Chain",
     "ConnectedBlock",
+    "Landmarks",
     "LoadBlock",
     "LoadUndo",
     "RestoredNode",
@@ -57,68 +56,6 @@ LoadBlock = Callable[[str], bytes]
 LoadUndo = Callable[[str], BlockUndo]
 """Undo data of a stored main chain block by hash."""
 
-BlockStatus = Literal["connected", "side_branch", "known", "orphan", "postponed", "refused"]
-"""What became of a block, as `node_messages.BlockResult` tells it."""
-
-
-@dataclass(frozen=True, slots=True)
-class RestoredNode:
-    """A stored block as the tree needs it."""
-
-    header: Header
-    hash: str
-    work: int
-    has_body: bool
-    invalid: bool
-    order: int
-
-
-@dataclass(frozen=True, slots=True)
-class StoredBlock:
-    """A block whose body is new and valid by itself: to be stored, whether or not it joined the main chain."""
-
-    block: Block
-    work: int
-    order: int
-
-
-@dataclass(frozen=True, slots=True)
-class BlockOutcome:
-    """What became of a delivered block and of the orphans that had waited for it; to be stored as a whole."""
-
-    status: BlockStatus
-    hash: str
-    error: MinervasError | None = None
-    """Why it was refused, postponed or held as an orphan."""
-    stored: tuple[StoredBlock, ...] = ()
-    """New blocks to store, oldest first."""
-    change: TipChange | None = None
-    """How the main chain changed; its connected blocks are stored before or in `stored`."""
-    invalid: tuple[str, ...] = ()
-    """Blocks that turned out invalid for ever; some may be stored as side branches."""
-    discarded: tuple[str, ...] = ()
-    """Stored side branch blocks to delete: their signature is wrong, but a copy with a right one may come."""
-    refused: tuple[tuple[str, MinervasError], ...] = ()
-    """Other blocks refused on the way, with the reason."""
-
-    @property
-    def returned(self) -> tuple[Transaction, ...]:
-        """Transactions that go back into the queue."""
-        return self.change.returned() if self.change else ()
-
-
-@dataclass(slots=True)
-class _Arrival:
-    """What has happened so far while a block is taken in."""
-
-    fresh: dict[str, Block] = field(default_factory=dict)
-    nodes: list[HeaderNode] = field(default_factory=list)
-    announced: set[str] = field(default_factory=set)
-    """Those of `nodes` whose headers were known before."""
-    invalid: list[str] = field(default_factory=list)
-    discarded: list[str] = field(default_factory=list)
-    faults: dict[str, MinervasError] = field(default_factory=dict)
-
 
 class Chain:
     """The block tree, the state at its tip, and the blocks that can not be judged yet."""
@@ -131,6 +68,10 @@ class Chain:
         self.state = state
         self.signatures = SignatureCache(genesis)
         """Shared with the mempool, so that a transaction's signature is verified once."""
+        self.justified: HeaderNode = tree.root
+        """Highest checkpoint that any chain which we followed proved justified: the fork choice starts here."""
+        self.final: HeaderNode = tree.root
+        """Highest final checkpoint: neither it nor anything before it is ever undone."""
         self._load_block = load_block
         self._load_undo = load_undo
         self._orphans = orphan_buffer()
@@ -149,6 +90,8 @@ class Chain:
         state: ChainState,
         load_block: LoadBlock,
         load_undo: LoadUndo,
+        *,
+        landmarks: Landmarks,
     ) -> Chain:
         """The chain as it was stored, without checking the rules again.
 
@@ -158,6 +101,7 @@ class Chain:
             state: the stored state.
             load_block: reads a stored block.
             load_undo: reads a main chain block's undo data.
+            landmarks: `Chain.landmarks` as they were.
 
         Raises:
             LocalFault: ``audit_mismatch`` if blocks, work and state do not belong together.
@@ -181,7 +125,15 @@ class Chain:
         tree.move_tip(tip)
         for node in invalid:
             tree.mark_invalid(node)
-        return cls(genesis, tree, state, load_block, load_undo)
+        chain = cls(genesis, tree, state, load_block, load_undo)
+        chain.justified = _stored_checkpoint(tree, landmarks.justified)
+        chain.final = _stored_checkpoint(tree, landmarks.final)
+        return chain
+
+    @property
+    def landmarks(self) -> Landmarks:
+        """The checkpoints that the fork choice starts from, to be stored with the state."""
+        return Landmarks(self.justified.hash, self.final.hash)
 
     @property
     def tip(self) -> HeaderNode:
@@ -206,7 +158,7 @@ class Chain:
         node = self.tree.get(block.hash)
         if node is not None and node.state == "body":
             return BlockOutcome("known", block.hash)
-        arrival = _Arrival()
+        arrival = Arrival()
         status = self._take(block, now_ms, arrival)
         if status is not None:
             return BlockOutcome(status, block.hash, arrival.faults.get(block.hash), invalid=tuple(arrival.invalid))
@@ -221,7 +173,8 @@ class Chain:
 
         Raises:
             InvalidBlock: ``block_unknown_parent`` (also if one does not follow the other), ``block_invalid_parent``,
-                ``block_known_invalid``, or a code of `check_header`; headers before the bad one stay.
+                ``block_known_invalid``, ``block_before_final``, or a code of `check_header`; headers before the bad
+                one stay.
         """
         before, ahead = len(self.tree), -1
         previous = headers[0].prev if headers else ""
@@ -263,7 +216,7 @@ class Chain:
         """How many orphans and how many postponed blocks wait."""
         return len(self._orphans), len(self._postponed)
 
-    def _take(self, block: Block, now_ms: int, arrival: _Arrival) -> BlockStatus | None:
+    def _take(self, block: Block, now_ms: int, arrival: Arrival) -> BlockStatus | None:
         """Check a block by itself and add it to the tree; None if it is in, otherwise what became of it."""
         try:
             self._accept(block, now_ms, arrival)
@@ -280,7 +233,7 @@ class Chain:
             return "orphan"
         return None
 
-    def _accept(self, block: Block, now_ms: int, arrival: _Arrival) -> None:
+    def _accept(self, block: Block, now_ms: int, arrival: Arrival) -> None:
         header = block.header
         node = self.tree.get(block.hash)
         if node is not None and node.state == "invalid":
@@ -289,6 +242,7 @@ class Chain:
         if parent is None or parent.state == "header":
             check_orphan(block, self.genesis)
             raise TransientFault(Code.BLOCK_UNKNOWN_PARENT, "Its predecessor is not here yet", prev=header.prev)
+        self._check_above_final(parent)
         if node is None:
             check_header(header, block.hash, self._valid_parent(header), self.genesis)
         try:
@@ -304,6 +258,7 @@ class Chain:
         else:
             arrival.announced.add(block.hash)
         self.tree.set_body(node)
+        node.ballots = tuple((vote.body.target.height, vote.body.voter) for vote in block.votes)
         arrival.fresh[block.hash] = block
         arrival.nodes.append(node)
 
@@ -313,9 +268,21 @@ class Chain:
             raise InvalidBlock(Code.BLOCK_UNKNOWN_PARENT, "Its predecessor is unknown", prev=header.prev)
         if parent.state == "invalid":
             raise InvalidBlock(Code.BLOCK_INVALID_PARENT, "Built on an invalid block", prev=header.prev)
+        self._check_above_final(parent)
         return parent
 
-    def _release_orphans(self, block: Block, now_ms: int, arrival: _Arrival) -> None:
+    def _check_above_final(self, parent: HeaderNode) -> None:
+        """Refuse a block that could only join the chain if a final one left it; that says nothing about the block."""
+        if not self.tree.descends(parent, self.final):
+            raise InvalidBlock(
+                Code.BLOCK_BEFORE_FINAL,
+                "Its chain does not have the final block",
+                prev=parent.hash,
+                final=self.final.hash,
+                final_height=self.final.height,
+            )
+
+    def _release_orphans(self, block: Block, now_ms: int, arrival: Arrival) -> None:
         """Take in the orphans above a block that is in now."""
         queue = deque([block.hash])
         while queue:
@@ -323,13 +290,19 @@ class Chain:
                 if self._take(child, now_ms, arrival) is None:
                     queue.append(child.hash)
 
-    def _choose(self, arrival: _Arrival) -> TipChange | None:
-        """Move to the best of the new blocks, if it beats the tip.
+    def _choose(self, arrival: Arrival) -> TipChange | None:
+        """Move to the best chain that has the highest justified checkpoint, if that is not the one we have.
 
-        Only new blocks can: the tip was the best of all valid blocks before. If one does not connect, the next best is
+        Only new blocks can make another chain the best: either one of them heads it, or their votes prove a checkpoint
+        justified, and then the best of all that have this checkpoint leads. If one does not connect, the next best is
         tried, which may be a valid predecessor of the bad block.
         """
-        for node in sorted(arrival.nodes, key=fork_key, reverse=True):
+        heads = arrival.nodes
+        before = self.justified
+        self._look_for_justified(arrival)
+        if self.justified is not before:
+            heads = [*arrival.nodes, *self.tree.heads_with_body()]
+        for node in sorted(heads, key=fork_key, reverse=True):
             while self._is_candidate(node):
                 try:
                     change = move_state(
@@ -344,13 +317,61 @@ class Chain:
                     self._refuse(refusal, arrival)
                 else:
                     self.tree.move_tip(node)
+                    self._note_finality()
                     return change
         return None
 
     def _is_candidate(self, node: HeaderNode) -> bool:
-        return self.tree.get(node.hash) is node and node.state == "body" and is_better(node, self.tip)
+        """Whether a block should be the tip, as far as can be said before it connects."""
+        if self.tree.get(node.hash) is not node or node.state != "body" or not self.tree.descends(node, self.justified):
+            return False
+        return is_better(node, self.tip) or not self.tree.descends(self.tip, self.justified)
 
-    def _refuse(self, refusal: BranchRefused, arrival: _Arrival) -> None:
+    def _look_for_justified(self, arrival: Arrival) -> None:
+        """Find out whether the votes on a new side branch justify a higher checkpoint than any that we know.
+
+        Only the state along the branch can tell who may vote there, so the branch is connected for a trial.
+        """
+        tried: list[HeaderNode] = []
+        for node in sorted(arrival.nodes, key=lambda each: each.height, reverse=True):
+            if any(self.tree.descends(each, node) for each in tried) or not self._deserves_trial(node):
+                continue
+            tried.append(node)
+            layer = self.state.scratch()
+            try:
+                walk_state(
+                    layer,
+                    self.tree,
+                    node,
+                    self.genesis,
+                    block_of=lambda wanted: arrival.fresh.get(wanted.hash) or self._stored(wanted),
+                    undo_of=self._load_undo,
+                )
+            except BranchRefused as refusal:
+                self._refuse(refusal, arrival)
+                continue
+            self._note_justified(layer)
+
+    def _deserves_trial(self, node: HeaderNode) -> bool:
+        if node.state != "body" or self.tree.is_main(node) or not node.ballots:
+            return False
+        if self._is_candidate(node) or not self.tree.descends(node, self.final):
+            return False
+        return may_justify(node, self.tree, self.state, above=self.justified.height)
+
+    def _note_finality(self) -> None:
+        """Remember what the chain that we follow proves."""
+        self._note_justified(self.state)
+        final = self.tree.get(self.state.finality.head(self.genesis.hash).final.hash)
+        if final is not None and final.height > self.final.height:
+            self.final = final
+
+    def _note_justified(self, state: ChainState) -> None:
+        highest = self.tree.get(state.finality.head(self.genesis.hash).justified.hash)
+        if highest is not None and highest.height > self.justified.height:
+            self.justified = highest
+
+    def _refuse(self, refusal: BranchRefused, arrival: Arrival) -> None:
         """Take a block that does not connect out of the running, with everything above it.
 
         A wrong signature tells nothing about the block: it goes without a trace, or, if its header was announced
@@ -370,7 +391,7 @@ class Chain:
             parent_lost = InvalidBlock(Code.BLOCK_INVALID_PARENT, "Built on a refused block", prev=each.header.prev)
             arrival.faults.setdefault(each.hash, parent_lost)
 
-    def _outcome(self, block: Block, arrival: _Arrival, change: TipChange | None) -> BlockOutcome:
+    def _outcome(self, block: Block, arrival: Arrival, change: TipChange | None) -> BlockOutcome:
         kept = [node for node in arrival.nodes if self.tree.get(node.hash) is node and node.state == "body"]
         own = self.tree.get(block.hash)
         error = arrival.faults.get(block.hash)
@@ -390,6 +411,13 @@ class Chain:
 
     def _stored(self, node: HeaderNode) -> Block:
         return decode_block(self._load_block(node.hash))
+
+
+def _stored_checkpoint(tree: BlockTree, block_hash: str) -> HeaderNode:
+    node = tree.get(block_hash)
+    if node is None or not tree.descends(tree.tip, node):
+        raise LocalFault(Code.AUDIT_MISMATCH, "The stored chain lacks a justified checkpoint", hash=block_hash)
+    return node
 
 
 def _known_invalid(block_hash: str) -> InvalidBlock:

@@ -94,6 +94,13 @@ class Code(StrEnum):
     BLOCK_MINER_UNKNOWN = "block_miner_unknown"
     BLOCK_MINER_TOO_SOON = "block_miner_too_soon"
     BLOCK_SIGNATURE = "block_signature"
+    BLOCK_VOTE_ORDER = "block_vote_order"
+    BLOCK_BEFORE_FINAL = "block_before_final"
+    # votes
+    VOTE_TARGET = "vote_target"
+    VOTE_SOURCE = "vote_source"
+    VOTE_TWICE = "vote_twice"
+    VOTE_NOT_VOTER = "vote_not_voter"
     # work in progress
     TEMPLATE_STALE = "template_stale"
     ABANDONED_CLAIM = "abandoned_claim"
@@ -158,6 +165,10 @@ class InvalidFrame(PeerFault):
 
 class InvalidTransaction(PeerFault):
     """A transaction that no block may contain, or not at this point of the chain."""
+
+
+class InvalidVote(PeerFault):
+    """A vote that no block of this chain may carry."""
 
 
 class InvalidBlock(PeerFault):

@@ -58,6 +58,9 @@ class Parameters(Record, frozen=True, kw_only=True):
     max_expiry_blocks: Positive = 5_760
     """How far above the including block a transaction's expiry height may lie (a day of 15 s blocks)."""
 
+    vote_interval: Annotated[int, msgspec.Meta(ge=2, le=1_000)] = 4
+    """Every so many blocks is a checkpoint that members vote on."""
+
     slot_ms: Positive = 900_000
     """A market slot; gateways state each channel once per slot."""
     market_mode: Literal["continuous"] = "continuous"

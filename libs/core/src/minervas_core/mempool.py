@@ -45,6 +45,7 @@ class Mempool:
         self._signatures = signatures
         self._limits = limits or MempoolLimits()
         self._transactions: dict[str, Transaction] = {}
+        self._by_bytes: dict[bytes, Transaction] = {}
         self._claims: dict[str, str] = {}
         """Transaction id by what it claims."""
         self._bytes = 0
@@ -72,6 +73,10 @@ class Mempool:
     def get(self, tx_id: str) -> Transaction | None:
         """A queued transaction."""
         return self._transactions.get(tx_id)
+
+    def find(self, raw: bytes) -> Transaction | None:
+        """A queued transaction by its bytes, signature included: a block that carries it need not decode it again."""
+        return self._by_bytes.get(raw)
 
     def add(self, transaction: Transaction, state: ChainState, now_ms: int) -> bool:
         """Queue a transaction if the block after `state` could carry it; False if it is queued already.
@@ -216,6 +221,7 @@ class Mempool:
 
     def _put(self, transaction: Transaction) -> None:
         self._transactions[transaction.id] = transaction
+        self._by_bytes[transaction.raw] = transaction
         self._claims.update((claim, transaction.id) for claim in claims_of(transaction))
         if isinstance(transaction.body, Generation):
             self._statement_ends[_place(transaction.body, transaction.body.end)] = transaction.id
@@ -225,6 +231,7 @@ class Mempool:
         transaction = self._transactions.pop(tx_id, None)
         if transaction is None:
             return
+        del self._by_bytes[transaction.raw]
         for claim in claims_of(transaction):
             del self._claims[claim]
         if isinstance(transaction.body, Generation):

@@ -75,8 +75,23 @@ def move_state(
         BranchRefused: a block of the branch is invalid on it.
         LocalFault: ``internal`` if stored blocks are not what they should be.
     """
-    fork = tree.fork_point(node)
     layer = state.scratch()
+    change = walk_state(layer, tree, node, genesis, block_of=block_of, undo_of=undo_of)
+    layer.commit()
+    return change
+
+
+def walk_state(
+    layer: ChainState,
+    tree: BlockTree,
+    node: HeaderNode,
+    genesis: Genesis,
+    *,
+    block_of: Callable[[HeaderNode], Block],
+    undo_of: Callable[[str], BlockUndo],
+) -> TipChange:
+    """As `move_state`, on a layer over the state that is changed also if anything raises."""
+    fork = tree.fork_point(node)
     disconnected: list[Block] = []
     for leaving in tree.path(fork, tree.tip)[::-1]:
         block = _checked(block_of(leaving), leaving)
@@ -92,7 +107,6 @@ def move_state(
             raise BranchRefused(joining, error) from error
         connected.append(ConnectedBlock(block, applied.undo, joining.work, applied.trades, applied.lots))
         parent = joining
-    layer.commit()
     return TipChange(tuple(disconnected), tuple(connected))
 
 

@@ -1,4 +1,4 @@
-"""The state of the chain after a block: roster, market, and the transaction ids that may not come again.
+"""The state of the chain after a block: roster, market, finality, and the transaction ids that may not come again.
 
 `apply_block` and `undo_block` are exact inverses: after both, the state equals the one before, and a state reached by
 any mix of them equals a replay from genesis. Tests hold that over random histories.
@@ -12,10 +12,13 @@ from dataclasses import dataclass
 from minervas_core.blocks import Block
 from minervas_core.encoding import Count, Hash, Record, TimeMs
 from minervas_core.errors import Code, InvalidTransaction, LocalFault
+from minervas_core.finality.rules import apply_votes, note_checkpoint
+from minervas_core.finality.state import Finality
 from minervas_core.genesis import Genesis, Parameters
 from minervas_core.identifiers import MemberId
 from minervas_core.market.records import Lot, Trade
-from minervas_core.market.state import BlockContext, Market, MarketRow
+from minervas_core.market.state import BlockContext, Market
+from minervas_core.record_tables import StateRow
 from minervas_core.roster import MemberRecord, Roster
 from minervas_core.rules import apply_in_state, begin_block, check_in_state
 from minervas_core.tables import Table
@@ -33,8 +36,10 @@ class BlockUndo(Record, frozen=True, kw_only=True):
     """Previous records of the other members that changed, by id."""
     ids_pruned: list[Hash]
     """Transaction ids that left the window, sorted."""
-    market_before: list[MarketRow]
+    market_before: list[StateRow]
     """Previous rows of the market tables that changed."""
+    finality_before: list[StateRow]
+    """Previous rows of the tables of finality that changed."""
     time_before_ms: TimeMs
     """Time of the predecessor."""
 
@@ -58,13 +63,14 @@ class StateSnapshot(Record, frozen=True, kw_only=True):
     key_owners: dict[str, MemberId]
     recent_ids: dict[Hash, Count]
     time_ms: TimeMs
-    market: list[MarketRow]
+    market: list[StateRow]
+    finality: list[StateRow]
 
 
 class ChainState:
     """The state after one block."""
 
-    __slots__ = ("_below", "_ids", "_ids_at", "height", "market", "roster", "time_ms", "tip_hash")
+    __slots__ = ("_below", "_ids", "_ids_at", "finality", "height", "market", "roster", "time_ms", "tip_hash")
 
     def __init__(
         self, height: int, tip_hash: str, time_ms: int, roster: Roster, *, below: ChainState | None = None
@@ -77,6 +83,7 @@ class ChainState:
         """That block's time; the creation time of genesis at height 0."""
         self.roster = roster
         self.market: Market = Market(below=below.market) if below else Market()
+        self.finality: Finality = Finality(below=below.finality) if below else Finality()
         self._below = below
         self._ids: Table[str, int] = below.id_layer() if below else Table()
         self._ids_at: Table[int, tuple[str, ...]] = below.ids_at_layer() if below else Table()
@@ -95,7 +102,8 @@ class ChainState:
         *,
         members: Iterable[MemberRecord],
         recent_ids: Mapping[str, int],
-        market: Iterable[MarketRow],
+        market: Iterable[StateRow],
+        finality: Iterable[StateRow],
     ) -> ChainState:
         """The state as it was stored.
 
@@ -106,9 +114,11 @@ class ChainState:
             members: every member's record.
             recent_ids: height by id, of the transactions in the last ``max_expiry_blocks`` blocks up to the tip.
             market: every row of the market tables.
+            finality: every row of the tables of finality.
         """
         state = cls(height, tip_hash, time_ms, Roster(members))
         state.market.put_back(market)
+        state.finality.put_back(finality)
         at: dict[int, list[str]] = {}
         for tx_id, included in recent_ids.items():
             at.setdefault(included, []).append(tx_id)
@@ -135,6 +145,7 @@ class ChainState:
             raise ValueError("this state lies over nothing")
         self.roster.merge_down()
         self.market.merge_down()
+        self.finality.merge_down()
         self._ids.merge_down()
         self._ids_at.merge_down()
         below.height, below.tip_hash, below.time_ms = self.height, self.tip_hash, self.time_ms
@@ -178,6 +189,7 @@ class ChainState:
             recent_ids=self.recent_ids,
             time_ms=self.time_ms,
             market=self.market.rows(),
+            finality=self.finality.rows(),
         )
 
 
@@ -219,20 +231,23 @@ def apply_transaction(state: ChainState, transaction: Transaction, context: Bloc
 
 
 def apply_block(layer: ChainState, block: Block, genesis: Genesis) -> AppliedBlock:
-    """Check and apply a block's transactions on a fresh layer over its parent's state.
+    """Check and apply a block's votes and transactions on a fresh layer over its parent's state.
 
     The caller commits the layer, or throws it away if this (or a later check) raises.
 
     Raises:
+        InvalidVote: as `check_vote`.
         InvalidTransaction: as `check_transaction`.
     """
     height = block.header.height
+    apply_votes(layer.finality, block.votes, height, genesis)
     context = begin_block(layer, height, genesis)
     for transaction in block.transactions:
         check_transaction(layer, transaction, height, block.header.time_ms, genesis)
         apply_transaction(layer, transaction, context)
     layer.remember_ids(height, tuple(transaction.id for transaction in block.transactions))
     pruned = layer.forget_ids(_leaving_height(height, genesis.parameters))
+    note_checkpoint(layer.finality, layer.roster, height, block.hash, genesis)
     changes = layer.roster.changes()
     undo = BlockUndo(
         height=height,
@@ -241,6 +256,7 @@ def apply_block(layer: ChainState, block: Block, genesis: Genesis) -> AppliedBlo
         members_before=[before for _, before in changes if before is not None],
         ids_pruned=list(pruned),
         market_before=layer.market.changed_before(),
+        finality_before=layer.finality.changed_before(),
         time_before_ms=layer.time_ms,
     )
     layer.height, layer.tip_hash, layer.time_ms = height, block.hash, block.header.time_ms
@@ -262,6 +278,7 @@ def undo_block(state: ChainState, block: Block, undo: BlockUndo, parameters: Par
     for record in undo.members_before:
         state.roster.put(record)
     state.market.put_back(undo.market_before)
+    state.finality.put_back(undo.finality_before)
     state.forget_ids(undo.height)
     state.remember_ids(_leaving_height(undo.height, parameters), tuple(undo.ids_pruned))
     state.height, state.tip_hash, state.time_ms = undo.height - 1, block.header.prev, undo.time_before_ms

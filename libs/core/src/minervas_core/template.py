@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from minervas_core.blocks import VERSION, Draft, transactions_root
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from minervas_core.blocks import VERSION, Draft, transactions_root, votes_root
 from minervas_core.chain import Chain
 from minervas_core.errors import InvalidBlock, InvalidTransaction, TransientFault
+from minervas_core.finality.rules import choose_votes
+from minervas_core.finality.votes import MAX_BLOCK_VOTES, MAX_VOTE_BYTES, Vote
 from minervas_core.genesis import Genesis
 from minervas_core.mempool import Mempool
-from minervas_core.merkle import EMPTY_ROOT
 from minervas_core.rules import begin_block
 from minervas_core.state import ChainState, apply_transaction, check_transaction
 from minervas_core.timing import earliest_time_ms
@@ -15,11 +19,19 @@ from minervas_core.transactions import Transaction
 from minervas_core.validation import check_miner
 
 FRAME_BYTES = 1_200
-"""Room for all of a block but its transactions: header (about 450 bytes), signature and field names."""
+"""Room for all of a block but its transactions and votes: header (about 450 bytes), signature and field names."""
 
 
-def build_draft(chain: Chain, mempool: Mempool, miner: str, now_ms: int) -> tuple[Draft, tuple[Transaction, ...]]:
-    """The block that `miner` should search for on the tip, with its transactions.
+class BlockContent(NamedTuple):
+    """What a block to search for carries."""
+
+    draft: Draft
+    transactions: tuple[Transaction, ...]
+    votes: tuple[Vote, ...]
+
+
+def build_draft(chain: Chain, mempool: Mempool, votes: Iterable[Vote], miner: str, now_ms: int) -> BlockContent:
+    """The block that `miner` should search for on the tip, with its transactions and votes.
 
     Transactions that do not apply (yet) are left in the queue. A miner may be admitted by the block itself. No
     transaction is left out to make the miner eligible: a sole active miner that an admission (one more member to let
@@ -32,7 +44,11 @@ def build_draft(chain: Chain, mempool: Mempool, miner: str, now_ms: int) -> tupl
     genesis, tip = chain.genesis, chain.tip
     parameters = genesis.parameters
     time_ms = earliest_time_ms(now_ms, tip.time_ms)
-    layer, chosen = _fill(chain, mempool, time_ms)
+    room = parameters.max_block_bytes - FRAME_BYTES
+    most_votes = min(MAX_BLOCK_VOTES, room // 2 // MAX_VOTE_BYTES)
+    carried = choose_votes(chain.state.scratch().finality, votes, tip.height + 1, genesis, most_votes)
+    room -= sum(len(vote.raw) + 1 for vote in carried)
+    layer, chosen = _fill(chain, mempool, time_ms, room)
     try:
         check_miner(layer.roster, miner, time_ms, tip, parameters)
     except InvalidBlock as error:
@@ -43,15 +59,15 @@ def build_draft(chain: Chain, mempool: Mempool, miner: str, now_ms: int) -> tupl
         height=tip.height + 1,
         prev=tip.hash,
         tx_root=transactions_root(chosen),
-        votes_root=EMPTY_ROOT,
+        votes_root=votes_root(carried),
         time_ms=time_ms,
         difficulty=chain.next_difficulty(),
         miner=miner,
     )
-    return draft, tuple(chosen)
+    return BlockContent(draft, tuple(chosen), carried)
 
 
-def _fill(chain: Chain, mempool: Mempool, time_ms: int) -> tuple[ChainState, list[Transaction]]:
+def _fill(chain: Chain, mempool: Mempool, time_ms: int, room: int) -> tuple[ChainState, list[Transaction]]:
     """Choose transactions that apply; returns the state after them, too.
 
     What does not apply makes room for what waited less, so that nobody keeps blocks empty by queueing such. While
@@ -60,9 +76,7 @@ def _fill(chain: Chain, mempool: Mempool, time_ms: int) -> tuple[ChainState, lis
     parameters = chain.genesis.parameters
     refused: set[str] = set()
     while True:
-        candidates = mempool.select(
-            parameters.max_block_bytes - FRAME_BYTES, parameters.max_block_transactions, skip=refused
-        )
+        candidates = mempool.select(room, parameters.max_block_transactions, skip=refused)
         layer = chain.state.scratch()
         chosen = _apply_those_that_fit(layer, candidates, time_ms, chain.genesis)
         all_seen = len(candidates) + len(refused) == len(mempool)

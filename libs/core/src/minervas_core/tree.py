@@ -40,6 +40,8 @@ class HeaderNode:
     """Counts bodies as they came, from 1: among equal work, the one seen first wins. 0 without body."""
     children: int = 0
     """How many known headers name this one as predecessor."""
+    ballots: tuple[tuple[int, str], ...] | None = None
+    """Target height and voter of the votes that the body carries; None if it was not looked at since our start."""
 
     def __repr__(self) -> str:
         return f"HeaderNode({self.height}, {self.hash[:16]}, {self.state})"
@@ -139,6 +141,15 @@ class BlockTree:
         if node.work > self.best_header.work:
             self.best_header = node
         return node
+
+    def descends(self, node: HeaderNode, ancestor: HeaderNode) -> bool:
+        """Whether `ancestor` lies on the chain of `node`, or is the node itself."""
+        return node.height >= ancestor.height and self.ancestor_at(node, ancestor.height) is ancestor
+
+    def heads_with_body(self) -> Iterator[HeaderNode]:
+        """The last block with a body of every branch, also of the main chain."""
+        for leaf in self._leaves.values():
+            yield next(node for node in leaf.chain() if node.state == "body")
 
     def set_body(self, node: HeaderNode, order: int = 0) -> None:
         """The body is here and valid by itself; its parent's must be.

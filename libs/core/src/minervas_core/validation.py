@@ -13,12 +13,19 @@ from __future__ import annotations
 
 from itertools import islice, pairwise
 
-from minervas_core.blocks import VERSION, Block, Header, block_signature_is_valid, transactions_root
+from minervas_core.blocks import (
+    VERSION,
+    Block,
+    Header,
+    block_signature_is_valid,
+    transactions_root,
+    votes_root,
+)
 from minervas_core.difficulty import next_difficulty
 from minervas_core.diversity import check_turn, excluded_blocks
-from minervas_core.errors import Code, InvalidBlock, InvalidTransaction
+from minervas_core.errors import Code, InvalidBlock, InvalidTransaction, InvalidVote
+from minervas_core.finality.votes import vote_order
 from minervas_core.genesis import Genesis, Parameters
-from minervas_core.merkle import EMPTY_ROOT
 from minervas_core.proof_of_work import is_good
 from minervas_core.roster import Roster
 from minervas_core.signature_cache import SignatureCache
@@ -27,7 +34,7 @@ from minervas_core.timing import check_after_parent
 from minervas_core.transactions import block_order
 from minervas_core.tree import HeaderNode
 
-_NOT_IN_HASH = frozenset({Code.BLOCK_TX_ROOT, Code.BLOCK_SIGNATURE})
+_NOT_IN_HASH = frozenset({Code.BLOCK_TX_ROOT, Code.BLOCK_VOTES_ROOT, Code.BLOCK_SIGNATURE})
 """Refusals of what the block hash does not cover."""
 
 
@@ -67,14 +74,12 @@ def check_header_alone(header: Header, genesis: Genesis) -> None:
     """Check what a header must say on every chain of this network.
 
     Raises:
-        InvalidBlock: ``block_version``, ``wrong_network`` or ``block_votes_root``.
+        InvalidBlock: ``block_version`` or ``wrong_network``.
     """
     if header.version != VERSION:
         raise InvalidBlock(Code.BLOCK_VERSION, "Made under rules that we do not know", version=header.version)
     if header.network != genesis.network:
         raise InvalidBlock(Code.WRONG_NETWORK, "A block of another network", network=header.network)
-    if header.votes_root != EMPTY_ROOT:
-        raise InvalidBlock(Code.BLOCK_VOTES_ROOT, "Rule version 1 has no votes", votes_root=header.votes_root)
 
 
 def check_work(header: Header, block_hash: str) -> None:
@@ -95,7 +100,8 @@ def check_orphan(block: Block, genesis: Genesis) -> None:
     Signatures are left for later: the work is only claimed, so we spend little on it.
 
     Raises:
-        InvalidBlock: a code of `check_header_alone`, ``block_difficulty``, ``block_work`` or ``block_tx_root``.
+        InvalidBlock: a code of `check_header_alone`, ``block_difficulty``, ``block_work``, ``block_tx_root`` or
+            ``block_votes_root``.
     """
     header, parameters = block.header, genesis.parameters
     check_header_alone(header, genesis)
@@ -105,18 +111,18 @@ def check_orphan(block: Block, genesis: Genesis) -> None:
             Code.BLOCK_DIFFICULTY, "Below every possible difficulty", difficulty=header.difficulty, least=least
         )
     check_work(header, block.hash)
-    _check_root(block)
+    _check_roots(block)
 
 
 def check_block_body(block: Block, genesis: Genesis, signatures: SignatureCache) -> None:
-    """Check a block's content by itself: size, count, root, order, and every transaction alone.
+    """Check a block's content by itself: size, count, roots, order, and every transaction alone.
 
     Raises:
-        InvalidBlock: ``block_tx_root``, ``too_large``, ``block_tx_count``, ``tx_duplicate``, ``block_tx_order``, or a
-            transaction's code of `SignatureCache.check`.
+        InvalidBlock: ``block_tx_root``, ``block_votes_root``, ``too_large``, ``block_tx_count``, ``tx_duplicate``,
+            ``block_tx_order``, ``block_vote_order``, or a transaction's code of `SignatureCache.check`.
     """
     parameters = genesis.parameters
-    _check_root(block)
+    _check_roots(block)
     if len(block.raw) > parameters.max_block_bytes:
         raise InvalidBlock(
             Code.TOO_LARGE, "The block is too large", size_bytes=len(block.raw), max_bytes=parameters.max_block_bytes
@@ -144,13 +150,13 @@ def connect_block(state: ChainState, block: Block, parent: HeaderNode, genesis: 
     miner, and nobody mines the block that revokes it.
 
     Raises:
-        InvalidBlock: ``block_miner_unknown``, ``block_miner_too_soon``, ``block_signature``, or a transaction's code
-            of `check_transaction`.
+        InvalidBlock: ``block_miner_unknown``, ``block_miner_too_soon``, ``block_signature``, a vote's code of
+            `check_vote`, or a transaction's code of `check_transaction`.
     """
     layer = state.scratch()
     try:
         applied = apply_block(layer, block, genesis)
-    except InvalidTransaction as error:
+    except (InvalidTransaction, InvalidVote) as error:
         raise _in_block(block, error) from error
     header = block.header
     block_key = check_miner(layer.roster, header.miner, header.time_ms, parent, genesis.parameters)
@@ -187,9 +193,11 @@ def check_miner(roster: Roster, miner: str, time_ms: int, parent: HeaderNode, pa
     return record.keys.block
 
 
-def _check_root(block: Block) -> None:
+def _check_roots(block: Block) -> None:
     if transactions_root(block.transactions) != block.header.tx_root:
         raise InvalidBlock(Code.BLOCK_TX_ROOT, "Not the transactions that the header names", hash=block.hash)
+    if votes_root(block.votes) != block.header.votes_root:
+        raise InvalidBlock(Code.BLOCK_VOTES_ROOT, "Not the votes that the header names", hash=block.hash)
 
 
 def _check_order(block: Block) -> None:
@@ -199,8 +207,17 @@ def _check_order(block: Block) -> None:
             raise InvalidBlock(Code.TX_DUPLICATE, "A transaction stands twice in the block", tx=after[-1])
         if before > after:
             raise InvalidBlock(Code.BLOCK_TX_ORDER, "Transactions are out of order", hash=block.hash, position=position)
+    for one, other in pairwise(block.votes):
+        if vote_order(one) >= vote_order(other):
+            raise InvalidBlock(
+                Code.BLOCK_VOTE_ORDER,
+                "Votes are out of order",
+                hash=block.hash,
+                target_height=other.body.target.height,
+                voter=other.body.voter,
+            )
 
 
-def _in_block(block: Block, error: InvalidTransaction) -> InvalidBlock:
+def _in_block(block: Block, error: InvalidTransaction | InvalidVote) -> InvalidBlock:
     """A transaction's refusal as the refusal of the block that carries it."""
     return InvalidBlock(error.code, error.message, hash=block.hash, **error.values)

@@ -16,6 +16,7 @@ from minervas_core.encoding import encode
 from minervas_core.errors import PeerFault
 from minervas_core.genesis import Genesis
 from minervas_core.roster import MemberRecord
+from minervas_core.state import ChainState
 from minervas_core.tree import BlockTree
 from minervas_ledger.audit_branches import SideBranchAudit
 from minervas_ledger.audit_compare import block_name, block_row, compare, compare_transactions, mismatch
@@ -31,6 +32,7 @@ from minervas_ledger.store.audit_rows import (
 )
 from minervas_ledger.store.chain_state import read_members, read_node_state
 from minervas_ledger.store.connection import Connection
+from minervas_ledger.store.state_rows import read_state_rows, state_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,8 @@ class Audit:
         self._on_progress = on_progress
         self._tree = BlockTree(genesis)
         self._members: list[MemberRecord] = []
+        self._state = ChainState.fresh(genesis)
+        """After the last block of the best chain that was checked."""
         self.report = AuditReport(0, 0, genesis.hash)
 
     def run(self) -> AuditReport:
@@ -79,6 +83,7 @@ class Audit:
             self._check_node_state()
             self._check_roster()
             market.check_end()
+            self._check_state_rows()
             SideBranchAudit(self._connection, self._genesis, self._tree).run()
             searches = self._check_searches()
         self.report = replace(self.report, side_blocks=side_count, abandoned_searches=searches)
@@ -113,6 +118,7 @@ class Audit:
             self._tree.set_body(node, row.first_seen)
             self._tree.move_tip(node)
             self._members = replayed.state.roster.members() if block.transactions else self._members
+            self._state = replayed.state
             self.report = replace(
                 self.report,
                 height=replayed.height,
@@ -168,6 +174,18 @@ class Audit:
             if found[member] != expected[member]:
                 raise mismatch("roster", member, f"is {encode(found[member])!r}, not {encode(expected[member])!r}")
         self.report = replace(self.report, members=len(expected))
+
+    def _check_state_rows(self) -> None:
+        """Rows of the state without tables of their own, and how far finality has come."""
+        found = {(row.table, row.key): row.row for row in read_state_rows(self._connection)}
+        expected = {(row.table, row.key): row.row for row in state_rows(self._state)}
+        for name in sorted(found.keys() | expected.keys()):
+            if name not in found:
+                raise mismatch("state_rows", "/".join(name), "the row is missing")
+            if name not in expected:
+                raise mismatch("state_rows", "/".join(name), "the state at the tip has no such row")
+            if found[name] != expected[name]:
+                raise mismatch("state_rows", "/".join(name), f"is {found[name]!r}, not {expected[name]!r}")
 
     def _check_searches(self) -> int:
         count = 0

@@ -24,6 +24,7 @@ from minervas_ledger.store.chain_state import (
 from minervas_ledger.store.connection import Connection, as_transient, connect
 from minervas_ledger.store.market_state import read_market
 from minervas_ledger.store.schema import check_schema
+from minervas_ledger.store.state_rows import read_state_rows
 
 APPLICATION = "minervas-ledger"
 
@@ -97,6 +98,7 @@ def load_chain(
         members=read_members(connection),
         recent_ids=read_recent_ids(connection, above),
         market=read_market(connection),
+        finality=read_state_rows(connection),
     )
     nodes = (
         RestoredNode(
@@ -109,7 +111,7 @@ def load_chain(
         )
         for node in read_nodes(connection)
     )
-    return Chain.restore(genesis, nodes, restored, load_block, load_undo)
+    return Chain.restore(genesis, nodes, restored, load_block, load_undo, landmarks=state.landmarks)
 
 
 class _Loaders:

@@ -248,8 +248,14 @@ class NodeChain:
             batch.write(
                 self._connection,
                 _changes(self._members, members),
-                self._chain.state.market,
-                Tip(tip.hash, tip.height),
+                self._chain.state,
+                Tip(
+                    tip.hash,
+                    tip.height,
+                    self._chain.landmarks,
+                    self._chain.justified.height,
+                    self._chain.final.height,
+                ),
             )
         self._members = members
         self._reorganisations += len(batch.reorganisations)

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-import msgspec
-
-from minervas_core.encoding import Record, encode
+from minervas_core.encoding import Record
 from minervas_core.errors import Code, LocalFault
 from minervas_core.market.records import Lot, Meter, Obligation, Order, Register, Trade
+from minervas_core.record_tables import RecordTables
 from minervas_core.tables import Entry, SortedTable, Table
 
 T = TypeVar("T")
 
 
-class MarketRow(Record, frozen=True, kw_only=True):
-    """One row of a market table, or that there is none."""
-
-    table: str
-    key: str
-    row: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    """The record's canonical bytes; absent if the key is not in the table."""
-
-
-ROW_TYPES: dict[str, type[Record]] = {
+ROW_TYPES: Mapping[str, type[Record]] = {
     "lots": Lot,
     "meters": Meter,
     "obligations": Obligation,
@@ -35,16 +25,17 @@ ROW_TYPES: dict[str, type[Record]] = {
 """Type of each table's records."""
 
 
-class Market:
+class Market(RecordTables):
     """Tables of the market, which can lie over another market's as a layer."""
 
-    __slots__ = ("_below", "_tables")
+    __slots__ = ()
 
-    def __init__(self, *, below: Market | None = None) -> None:
-        self._below = below
-        self._tables: dict[str, Table[str, Record]] = {
-            name: below.table(name).over() if below else _empty(name) for name in ROW_TYPES
-        }
+    ROW_TYPES = ROW_TYPES
+
+    def _empty(self, name: str) -> Table[str, Record]:
+        """A table with the sorted lists that the rules ask it for."""
+        entries_of = {"orders": _order_entries, "meters": _meter_entries}.get(name)
+        return SortedTable(entries_of) if entries_of else Table()  # type: ignore[arg-type]  # ROW_TYPES ties them
 
     @property
     def lots(self) -> Table[str, Lot]:
@@ -70,40 +61,6 @@ class Market:
     def registers(self) -> Table[str, Register]:
         """Where each channel's last statement ended, by ``member/meter/channel``."""
         return self._tables["registers"]  # type: ignore[return-value]  # as above
-
-    def table(self, name: str) -> Table[str, Record]:
-        """A table by its name in `ROW_TYPES`."""
-        return self._tables[name]
-
-    def merge_down(self) -> None:
-        """Carry this layer's changes into the market below."""
-        for table in self._tables.values():
-            table.merge_down()
-
-    def changed_before(self) -> list[MarketRow]:
-        """What the rows that this layer changed hold below it, by table and key."""
-        return [
-            _row(name, key, table.before(key))
-            for name, table in self._tables.items()
-            for key in sorted(table.changes())
-        ]
-
-    def put_back(self, rows: Iterable[MarketRow]) -> None:
-        """Restore rows as `changed_before` told them."""
-        for row in rows:
-            table = self._tables[row.table]
-            if not isinstance(row.row, msgspec.UnsetType):
-                table.put(row.key, msgspec.json.decode(row.row, type=ROW_TYPES[row.table]))
-            elif row.key in table:
-                table.drop(row.key)
-
-    def rows(self) -> list[MarketRow]:
-        """All rows, by table and key."""
-        return [
-            _row(name, key, record)
-            for name, table in self._tables.items()
-            for key, record in sorted(table.items(), key=lambda item: item[0])
-        ]
 
     def lot(self, lot_id: str) -> Lot:
         """A lot that the rules know to exist."""
@@ -147,12 +104,6 @@ class BlockContext:
     """Lots that came into being so far, by id, as they were then: some may be used up again within the block."""
 
 
-def _empty(name: str) -> Table[str, Record]:
-    """A table with the sorted lists that the rules ask it for."""
-    entries_of = {"orders": _order_entries, "meters": _meter_entries}.get(name)
-    return SortedTable(entries_of) if entries_of else Table()  # type: ignore[arg-type]  # ROW_TYPES ties them
-
-
 def _order_entries(order_id: str, order: Order) -> dict[str, Entry]:
     """``offer`` and ``bid``: best price first, then oldest; ``waiting``: oldest first; ``end``: by end of validity."""
     price = order.price_micro if order.side == "offer" else -order.price_micro
@@ -168,10 +119,6 @@ def _order_entries(order_id: str, order: Order) -> dict[str, Entry]:
 
 def _meter_entries(key: str, meter: Meter) -> dict[str, Entry]:
     return {"gateway": (meter.gateway, key)}
-
-
-def _row(table: str, key: str, record: Record | None) -> MarketRow:
-    return MarketRow(table=table, key=key, row=msgspec.UNSET if record is None else msgspec.Raw(encode(record)))
 
 
 def _known(record: T | None, key: str) -> T:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from minervas_core.block_outcome import Landmarks
 from minervas_core.blocks import MAX_BLOCK_BYTES, Header, decode_header
 from minervas_core.encoding import decode
 from minervas_core.errors import Code, LocalFault, TransientFault
@@ -46,6 +47,9 @@ class NodeState:
     tip_hash: str
     tip_height: int
     reorganisations: int
+    landmarks: Landmarks
+    justified_height: int
+    final_height: int
 
 
 def become_writer(connection: Connection, name: str) -> None:
@@ -66,8 +70,11 @@ def open_node_state(connection: Connection, genesis_hash: str, name: str) -> Nod
         LocalFault: ``bad_genesis`` if the database holds the chain of another genesis.
     """
     connection.execute(
-        "INSERT INTO node_state (genesis_hash, tip_hash, tip_height) VALUES (%s, %s, 0) ON CONFLICT DO NOTHING",
-        (bytes.fromhex(genesis_hash), bytes.fromhex(genesis_hash)),
+        """
+        INSERT INTO node_state (genesis_hash, tip_hash, tip_height, justified_hash, final_hash)
+        VALUES (%(genesis)s, %(genesis)s, 0, %(genesis)s, %(genesis)s) ON CONFLICT DO NOTHING
+        """,
+        {"genesis": bytes.fromhex(genesis_hash)},
     )
     state = read_node_state(connection)
     if state is None or state.genesis_hash != genesis_hash:
@@ -84,16 +91,26 @@ def open_node_state(connection: Connection, genesis_hash: str, name: str) -> Nod
 def read_node_state(connection: Connection) -> NodeState | None:
     """The committed tip; None in a database that no ledger has used yet."""
     row = connection.execute(
-        "SELECT genesis_hash, tip_hash, tip_height, reorganisations FROM node_state", binary=True
+        """
+        SELECT genesis_hash, tip_hash, tip_height, reorganisations,
+            justified_hash, justified_height, final_hash, final_height
+        FROM node_state
+        """,
+        binary=True,
     ).fetchone()
     if row is None:
         return None
-    genesis_hash, tip_hash, tip_height, reorganisations = row
+    genesis_hash, tip_hash, tip_height, reorganisations, justified_hash, justified_height, final_hash, final_height = (
+        row
+    )
     return NodeState(
         genesis_hash=as_bytes(genesis_hash).hex(),
         tip_hash=as_bytes(tip_hash).hex(),
         tip_height=as_int(tip_height),
         reorganisations=as_int(reorganisations),
+        landmarks=Landmarks(as_bytes(justified_hash).hex(), as_bytes(final_hash).hex()),
+        justified_height=as_int(justified_height),
+        final_height=as_int(final_height),
     )
 
 

@@ -10,16 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from minervas_core.block_outcome import Landmarks
 from minervas_core.blocks import Block
 from minervas_core.chain import BlockOutcome
 from minervas_core.encoding import encode
-from minervas_core.market.state import Market
 from minervas_core.reorganisation import ConnectedBlock
 from minervas_core.roster import MemberRecord
-from minervas_core.state import BlockUndo
+from minervas_core.state import BlockUndo, ChainState
 from minervas_ledger.store.columns import binary
 from minervas_ledger.store.connection import Connection
 from minervas_ledger.store.market_writes import MarketBatch
+from minervas_ledger.store.state_rows import StateRowsBatch
 
 BLOCK_COLUMNS = {
     "hash": "bytea",
@@ -56,10 +57,13 @@ ON CONFLICT (member) DO UPDATE SET
 
 @dataclass(frozen=True, slots=True)
 class Tip:
-    """The block that the other tables are as of."""
+    """The block that the other tables are as of, and how far finality has come."""
 
     hash: str
     height: int
+    landmarks: Landmarks
+    justified_height: int
+    final_height: int
 
 
 @dataclass(slots=True)
@@ -83,6 +87,7 @@ class ChainBatch:
         self._invalid: set[str] = set()
         self._discarded: set[str] = set()
         self._market = MarketBatch()
+        self._state_rows = StateRowsBatch()
         self.reorganisations: list[int] = []
         """How many blocks each reorganisation took back."""
 
@@ -111,6 +116,7 @@ class ChainBatch:
     def name_rows(self, undo: BlockUndo) -> None:
         """A block is taken back, and with it these rows of the market."""
         self._market.name_rows(undo)
+        self._state_rows.name_rows(undo)
 
     def _disconnect(self, block: Block) -> None:
         self._market.disconnect(block)
@@ -121,6 +127,7 @@ class ChainBatch:
 
     def _connect(self, connected: ConnectedBlock) -> None:
         self._market.connect(connected)
+        self._state_rows.name_rows(connected.undo)
         block_hash = connected.block.hash
         if block_hash in self._new:
             self._new[block_hash].undo = connected.undo
@@ -145,14 +152,14 @@ class ChainBatch:
         return new.undo if new else self._connected.get(block_hash)
 
     def write(
-        self, connection: Connection, members: Iterable[tuple[str, MemberRecord | None]], market: Market, tip: Tip
+        self, connection: Connection, members: Iterable[tuple[str, MemberRecord | None]], state: ChainState, tip: Tip
     ) -> None:
         """Write everything in one transaction.
 
         Args:
             connection: the writer's.
             members: changed rows of the roster; None if the member is not there any more.
-            market: the market after all of it.
+            state: the state after all of it.
             tip: the best chain's head after all of it.
 
         Raises:
@@ -164,11 +171,26 @@ class ChainBatch:
             self._copy_transactions(connection)
             self._write_connected(connection)
             write_members(connection, members)
-            self._market.write(connection, market)
-            connection.execute(
-                "UPDATE node_state SET tip_hash = %s, tip_height = %s, reorganisations = reorganisations + %s",
-                (bytes.fromhex(tip.hash), tip.height, len(self.reorganisations)),
-            )
+            self._market.write(connection, state.market)
+            self._state_rows.write(connection, state)
+            self._write_tip(connection, tip)
+
+    def _write_tip(self, connection: Connection, tip: Tip) -> None:
+        connection.execute(
+            """
+            UPDATE node_state SET tip_hash = %s, tip_height = %s, reorganisations = reorganisations + %s,
+                justified_hash = %s, justified_height = %s, final_hash = %s, final_height = %s
+            """,
+            (
+                bytes.fromhex(tip.hash),
+                tip.height,
+                len(self.reorganisations),
+                bytes.fromhex(tip.landmarks.justified),
+                tip.justified_height,
+                bytes.fromhex(tip.landmarks.final),
+                tip.final_height,
+            ),
+        )
 
     def _write_leaving(self, connection: Connection) -> None:
         """Before the others: a height of the best chain belongs to one block at any moment."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import msgspec
 
 from minervas_core.encoding import Record, encode
-from minervas_core.market.state import MarketRow
+from minervas_core.record_tables import StateRow
 from minervas_ledger.store.connection import Connection
 from minervas_ledger.store.market_rows import STATE_FORMS, StateForm, lot_of
 
@@ -16,17 +16,17 @@ FETCH_ROWS = 2_000
 SELECT_UNSPENT = "SELECT id, owner, energy_wh, parent, origin, offer FROM lots WHERE spent_height IS NULL"
 
 
-def read_market(connection: Connection) -> Iterator[MarketRow]:
+def read_market(connection: Connection) -> Iterator[StateRow]:
     """All rows of the state. The connection must be in a transaction."""
     for form in STATE_FORMS:
         for key, record in read_table(connection, form):
-            yield MarketRow(table=form.state_table, key=key, row=msgspec.Raw(encode(record)))
+            yield StateRow(table=form.state_table, key=key, row=msgspec.Raw(encode(record)))
     with connection.cursor("unspent_lots", binary=True) as cursor:
         cursor.itersize = FETCH_ROWS
         cursor.execute(SELECT_UNSPENT)
         for row in cursor:
             lot_id, lot = lot_of(row)
-            yield MarketRow(table="lots", key=lot_id, row=msgspec.Raw(encode(lot)))
+            yield StateRow(table="lots", key=lot_id, row=msgspec.Raw(encode(lot)))
 
 
 def read_table(connection: Connection, form: StateForm) -> Iterator[tuple[str, Record]]:

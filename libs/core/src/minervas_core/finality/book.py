@@ -1,0 +1,103 @@
+"""A node's votes: those it has seen, those that contradict each other, and its own (design section 5, finality)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from minervas_core.errors import Code, InvalidVote
+from minervas_core.finality.pool import Equivocation, VotePool
+from minervas_core.finality.state import Voter
+from minervas_core.finality.voter import Guard, next_vote
+from minervas_core.finality.votes import Vote, VoteBody, check_vote_signature
+from minervas_core.genesis import Genesis
+from minervas_core.state import ChainState
+
+
+@dataclass(frozen=True, slots=True)
+class TakenVote:
+    """What became of a vote whose signature is right."""
+
+    vote: Vote
+    is_new: bool
+    equivocation: Equivocation | None = None
+    """What it proves against its voter; only told when the vote is new."""
+
+
+class VoteBook:
+    """Takes votes from gossip, from blocks and from the node's own past, and says what to vote next.
+
+    Args:
+        genesis: the consortium's genesis.
+        own: the member and public vote key of this node; None for one that only watches.
+        votes: what the node has stored, its own votes among it. Their signatures were checked.
+    """
+
+    def __init__(self, genesis: Genesis, own: Voter | None, votes: Iterable[Vote] = ()) -> None:
+        self.pool = VotePool()
+        self.guard = Guard()
+        self._genesis = genesis
+        self._own = own
+        for vote in votes:
+            self._remember(vote)
+
+    def take(self, vote: Vote, state: ChainState) -> TakenVote:
+        """Take in a vote from anybody.
+
+        Raises:
+            InvalidVote: ``vote_not_voter``, ``wrong_network`` or ``bad_signature``.
+        """
+        if vote in self.pool:
+            return TakenVote(vote, is_new=False)
+        check_vote_signature(vote, self._genesis.network, _vote_key(vote, state))
+        equivocation = self.pool.contradiction(vote)
+        is_new = self._remember(vote)
+        return TakenVote(vote, is_new, equivocation if is_new else None)
+
+    def take_carried(self, votes: Iterable[Vote], state: ChainState) -> list[TakenVote]:
+        """Take in the votes of a block; those that cannot be judged on our chain are left out."""
+        taken: list[TakenVote] = []
+        for vote in votes:
+            try:
+                taken.append(self.take(vote, state))
+            except InvalidVote:
+                continue
+        return taken
+
+    def candidates(self, state: ChainState) -> list[Vote]:
+        """What the next block might carry, in block order."""
+        final_height = state.finality.head(self._genesis.hash).final.height
+        return [vote for vote in self.pool if vote.body.target.height > final_height]
+
+    def next_vote(self, state: ChainState) -> VoteBody | None:
+        """What to vote now, if anything. Store the signed vote, and only then `take` it and tell others."""
+        if self._own is None:
+            return None
+        return next_vote(state.finality, state.height, self._own, self.guard, self._genesis)
+
+    def forget_final(self, final_height: int) -> None:
+        """Forget votes that no block above a final one can carry."""
+        self.pool.forget_up_to(final_height)
+
+    def _remember(self, vote: Vote) -> bool:
+        if self._own is not None and vote.body.voter == self._own.member:
+            self.guard = self.guard.after([vote])
+        return self.pool.add(vote)
+
+
+def _vote_key(vote: Vote, state: ChainState) -> str:
+    """The key that must have signed: as of the checkpoint if our chain has it, else the voter's newest.
+
+    Raises:
+        InvalidVote: ``vote_not_voter``.
+    """
+    body = vote.body
+    checkpoint = state.finality.checkpoint(body.target.height)
+    if checkpoint is not None and checkpoint.hash == body.target.hash:
+        keys = [voter.vote_key for voter in checkpoint.voters if voter.member == body.voter]
+    else:
+        record = state.roster.active(body.voter)
+        keys = [record.keys.vote] if record else []
+    if not keys:
+        raise InvalidVote(Code.VOTE_NOT_VOTER, "Not by a voter", voter=body.voter, target_height=body.target.height)
+    return keys[0]
