@@ -106,6 +106,8 @@ class Mempool:
 
     def remove_included(self, block: Block) -> None:
         """Remove what a connected block carries, and what can no longer apply because of it."""
+        if not self._transactions:
+            return
         for transaction in block.transactions:
             self._remove(transaction.id)
             for claim in claims_of(transaction):

@@ -24,6 +24,7 @@ from minervas_ledger.store.chain_state import (
 from minervas_ledger.store.connection import Connection, as_transient, connect
 from minervas_ledger.store.market_state import read_market
 from minervas_ledger.store.schema import check_schema
+from minervas_ledger.verifying import VerifyingThreads
 from minervas_ledger.store.state_rows import read_state_rows
 
 APPLICATION = "minervas-ledger"
@@ -40,7 +41,7 @@ class ChainOpener:
     def __init__(self, database: DatabaseSettings, genesis: Genesis) -> None:
         self._database = database
         self._genesis = genesis
-        self._signatures = SignatureCache(genesis)
+        self._signatures = SignatureCache(genesis, spread=VerifyingThreads())
         self._mempool = Mempool(genesis, self._signatures)
 
     def open(self) -> NodeChain:

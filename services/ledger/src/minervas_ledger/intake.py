@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from minervas_core.blocks import decode_block
 from minervas_core.errors import PeerFault
 from minervas_core.node_messages import BlockResult, DeliverBlock, Submit, SubmitResult, SubmitResults
 from minervas_core.transactions import decode_transaction
@@ -48,7 +47,7 @@ class Intake:
         raw = bytes(delivered.block)
         try:
             [outcome] = await self._worker.run(
-                lambda chain: chain.take_blocks([decode_block(raw)], now_ms, origin=origin)
+                lambda chain: chain.take_blocks([chain.decode(raw)], now_ms, origin=origin)
             )
         except PeerFault as error:
             refusals.record("block", error, origin=origin)

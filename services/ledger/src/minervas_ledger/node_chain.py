@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from minervas_core.blocks import Block, Draft, decode_block, decode_header
+from minervas_core.blocks import Block, Draft, decode_block, decode_header, transactions_root
 from minervas_core.chain import BlockOutcome, Chain, ConnectedBlock, TipChange
 from minervas_core.errors import Code, MinervasError, PeerFault
 from minervas_core.mempool import Mempool
@@ -80,6 +80,14 @@ class NodeChain:
             self._gateways = tip, registered_gateways(self._chain.state)
         return self._gateways[1]
 
+    def decode(self, raw: bytes) -> Block:
+        """Decode a block; transactions that wait in the queue are not decoded again.
+
+        Raises:
+            InvalidEncoding: if it is malformed.
+        """
+        return decode_block(raw, self._mempool.find)
+
     def take_blocks(
         self, blocks: Sequence[Block], now_ms: int, *, origin: str, until_refusal: bool = False
     ) -> list[BlockOutcome]:
@@ -132,10 +140,16 @@ class NodeChain:
         Raises:
             PeerFault: if they are not the first of those expected, or if one is refused.
         """
-        blocks = [decode_block(item) for item in raw]
+        blocks = [self.decode(item) for item in raw]
         hashes = [block.hash for block in blocks]
         if hashes != list(expected[: len(hashes)]):
             raise PeerFault(Code.NOT_FOUND, "Not the blocks that were asked for", asked=expected[0], got=hashes[0])
+        self._chain.signatures.check_together(
+            transaction
+            for block in blocks
+            if transactions_root(block.transactions) == block.header.tx_root
+            for transaction in block.transactions
+        )
         taken = 0
         for outcome in self.take_blocks(blocks, now_ms, origin=origin, until_refusal=True):
             if outcome.status in ("connected", "side_branch", "known"):
@@ -272,8 +286,8 @@ class NodeChain:
             metrics.BLOCKS_CONNECTED.inc(len(change.connected))
             for connected in change.connected:
                 self._mempool.remove_included(connected.block)
-        for change in changes:
-            for transaction, error in self._mempool.give_back(change.returned(), self._chain.state):
+        for returned in filter(None, (change.returned() for change in changes)):
+            for transaction, error in self._mempool.give_back(returned, self._chain.state):
                 fields = {"tx": transaction.id, "code": error.code}
                 log.info("transaction_lost_by_reorganisation", extra={"fields": fields})
         self._mempool.expire(self._chain.tip.height + 1)
