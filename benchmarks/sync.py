@@ -92,7 +92,7 @@ async def _project(made: Databases, world: World) -> float:
     database, remote = made.fresh(), Remote(world)
     worker = ChainWorker(ChainOpener(database, world.genesis).open, lambda: as_transient(database))
     await worker.start()
-    sync = Sync(WorkerSyncChain(worker, ManualClock(FAR_FUTURE_MS)), remote, monotonic_ms)
+    sync = Sync(WorkerSyncChain(worker, ManualClock(FAR_FUTURE_MS), world.genesis), remote, monotonic_ms)
     arrived = asyncio.Event()
     worker.on_change(lambda _, view: arrived.set() if view.tip == remote.tip else None)
     began = time.perf_counter()

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import msgspec
-
 from minervas_core.blocks import Block
 from minervas_core.chain import Chain
 from minervas_core.genesis import Genesis, Parameters
 from minervas_core.market.records import Channel, MeterDeclaration
 from minervas_core.transactions import Transaction
-from tests.support.builders import FAR_FUTURE_MS, GENESIS_TIME_MS, LocalChain, admit, bid, offer, register_meter
+from tests.support.builders import GENESIS_TIME_MS, LocalChain, admit, bid, offer, register_meter
 from tests.support.builders import statement as make_statement
 
 PARAMETERS = Parameters(initial_difficulty=2, min_difficulty=1, diversity_per_mille=0)
@@ -27,7 +25,7 @@ PRICE_MICRO = 120
 EXPIRES_AFTER = 100
 """Blocks until a transaction expires."""
 SHARES = (3, 1, 1)
-"""Statements, offers and bids among the transactions of a block."""
+"""Statements, offers and bids among the transactions of a block. Lots are offered in the block after they were made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +57,16 @@ class WorldMaker:
         self._channel_ms = dict.fromkeys(self._registers, 0)
         self._salts = 0
         self._blocks: list[Block] = []
+        self._minted: list[tuple[int, Transaction]] = []
+        """Statements whose lots were not offered yet, with who has them."""
         names = [f"m{member}" for member in range(MEMBERS)]
         self._extend([admit(name, expires=EXPIRES_AFTER) for name in names])
         self._extend([register_meter(name, _meter(), expires=EXPIRES_AFTER) for name in names])
-        self._founding = tuple(self._blocks)
         registered_ms = self._local.tip.time_ms - GENESIS_TIME_MS
         self._channel_ms = dict.fromkeys(self._registers, registered_ms)
+        self._minted = self._statements(len(self._turn))
+        self._extend([made for _, made in self._minted])
+        self._founding = tuple(self._blocks)
         self._blocks.clear()
 
     @property
@@ -73,15 +75,17 @@ class WorldMaker:
         return self._local.chain
 
     def add_block(self, transactions: int) -> None:
-        """Append a block with so many transactions: three statements to an offer of one of their lots and a bid."""
+        """Append a block with so many transactions: three statements to an offer of a lot from before and a bid."""
         statements = -(-transactions * SHARES[0] // sum(SHARES))
         offers = (transactions - statements) // 2
         bids = transactions - statements - offers
-        minted = self._statements(statements)
-        offered = [self._offer(seller, lot) for seller, lot in minted[:offers]]
-        sellers = [seller for seller, _ in minted[:offers]] or [0]
+        sold, self._minted = self._minted[:offers], self._minted[offers:]
+        offered = [self._offer(seller, lot) for seller, lot in sold]
+        sellers = [seller for seller, _ in sold] or [0]
         wanted = [self._bid(sellers[number % len(sellers)]) for number in range(bids)]
+        minted = self._statements(statements)
         self._extend([*(made for _, made in minted), *offered, *wanted])
+        self._minted += minted
 
     def world(self) -> World:
         """Everything so far."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated
 
 import msgspec
@@ -123,8 +124,13 @@ def sign_block_hash(block_hash: Hash, network: str, key: SigningKey) -> Signatur
 
 
 def block_signature_is_valid(header: Header, block_hash: Hash, signature: str, block_key: str) -> bool:
-    """Whether the holder of `block_key` signed the block."""
-    return verify(block_key, PURPOSE, header.network, block_signing_body(block_hash), signature)
+    """Whether the holder of `block_key` signed the block. The answers for the last blocks are remembered."""
+    return _is_signed(header.network, block_hash, signature, block_key)
+
+
+@lru_cache(maxsize=1_024)
+def _is_signed(network: str, block_hash: Hash, signature: str, block_key: str) -> bool:
+    return verify(block_key, PURPOSE, network, block_signing_body(block_hash), signature)
 
 
 def assemble_block(

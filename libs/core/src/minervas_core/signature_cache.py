@@ -7,6 +7,7 @@ its complete bytes, signature included, so a changed signature is never taken fo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol, TypeVar
 
 from minervas_core.errors import InvalidTransaction
 from minervas_core.genesis import Genesis
@@ -19,8 +20,20 @@ DEFAULT_LIMIT = 65_536
 TOGETHER_FROM = 50
 """Of fewer unknown transactions, handing them to other threads takes longer than it saves."""
 
-Spread = Callable[[Callable[[Transaction], bool], Sequence[Transaction]], Iterable[bool]]
-"""Like `map`, for calls that may run side by side: results in the order of the transactions."""
+T = TypeVar("T")
+
+
+class Spread(Protocol):
+    """Like `map`, for calls that may run side by side."""
+
+    def __call__(self, check: Callable[[T], bool], items: Sequence[T]) -> Iterable[bool]:
+        """Results in the order of the items."""
+        ...
+
+
+def one_by_one(check: Callable[[T], bool], items: Sequence[T]) -> Iterable[bool]:
+    """A `Spread` on the thread that asks."""
+    return map(check, items)
 
 
 class SignatureCache:
@@ -33,7 +46,7 @@ class SignatureCache:
             nothing, and verifying lets other threads run.
     """
 
-    def __init__(self, genesis: Genesis, *, limit: int = DEFAULT_LIMIT, spread: Spread = map) -> None:
+    def __init__(self, genesis: Genesis, *, limit: int = DEFAULT_LIMIT, spread: Spread = one_by_one) -> None:
         self._genesis = genesis
         self._limit = limit
         self._spread = spread
@@ -57,31 +70,37 @@ class SignatureCache:
             self._valid[transaction.leaf] = None
         else:
             self.misses += 1
-            self._check_afresh(transaction)
-            self._remember(transaction)
+            _check_afresh(transaction, self._genesis)
+            self.remember([transaction])
 
     def check_together(self, transactions: Iterable[Transaction]) -> None:
         """Find out which of many are valid, side by side, so that `check` knows them; never raises for a bad one."""
         unknown = [transaction for transaction in transactions if transaction.leaf not in self._valid]
-        if len(unknown) < TOGETHER_FROM:
-            return
-        for transaction, is_valid in zip(unknown, self._spread(self._is_valid, unknown), strict=True):
-            if is_valid:
-                self._remember(transaction)
+        self.remember(find_valid(unknown, self._genesis, self._spread))
 
-    def _is_valid(self, transaction: Transaction) -> bool:
-        """Reads nothing that changes: may run on any thread."""
+    def remember(self, transactions: Iterable[Transaction]) -> None:
+        """Remember transactions that `find_valid` found."""
+        for transaction in transactions:
+            if len(self._valid) >= self._limit:
+                del self._valid[next(iter(self._valid))]
+            self._valid[transaction.leaf] = None
+
+
+def find_valid(transactions: Sequence[Transaction], genesis: Genesis, spread: Spread = one_by_one) -> list[Transaction]:
+    """Those that `SignatureCache.check` would find valid. Needs and changes nothing else, so any thread may ask."""
+
+    def is_valid(transaction: Transaction) -> bool:
         try:
-            self._check_afresh(transaction)
+            _check_afresh(transaction, genesis)
         except InvalidTransaction:
             return False
         return True
 
-    def _check_afresh(self, transaction: Transaction) -> None:
-        check_alone(transaction, self._genesis)
-        check_signature(transaction, self._genesis.network)
+    run = spread if len(transactions) >= TOGETHER_FROM else one_by_one
+    verdicts = zip(transactions, run(is_valid, transactions), strict=True)
+    return [transaction for transaction, valid in verdicts if valid]
 
-    def _remember(self, transaction: Transaction) -> None:
-        if len(self._valid) >= self._limit:
-            del self._valid[next(iter(self._valid))]
-        self._valid[transaction.leaf] = None
+
+def _check_afresh(transaction: Transaction, genesis: Genesis) -> None:
+    check_alone(transaction, genesis)
+    check_signature(transaction, genesis.network)

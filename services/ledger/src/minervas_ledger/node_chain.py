@@ -11,9 +11,9 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from minervas_core.blocks import Block, Draft, decode_block, decode_header, transactions_root
+from minervas_core.blocks import Block, Draft, decode_block, decode_header
 from minervas_core.chain import BlockOutcome, Chain, ConnectedBlock, TipChange
-from minervas_core.errors import Code, MinervasError, PeerFault
+from minervas_core.errors import MinervasError
 from minervas_core.mempool import Mempool
 from minervas_core.node_market_messages import ChannelRegisters
 from minervas_core.node_messages import AbandonedSearch
@@ -24,6 +24,7 @@ from minervas_core.transactions import Transaction
 from minervas_ledger import metrics, refusals
 from minervas_ledger.chain_view import ChainView, count_side_branches, look
 from minervas_ledger.gateways import Gateways, channel_registers, registered_gateways
+from minervas_ledger.prepared_bodies import PreparedBodies
 from minervas_ledger.store.abandoned_searches import store_search
 from minervas_ledger.store.chain_state import read_raw, read_undo
 from minervas_ledger.store.chain_writes import ChainBatch, Tip
@@ -134,24 +135,15 @@ class NodeChain:
         known = [block_hash for block_hash in (header.hash() for header in headers) if self._chain.tree.get(block_hash)]
         return HeadersTaken(added, known[-1] if known else "", is_full=len(known) < len(headers))
 
-    def take_bodies(self, expected: Sequence[str], raw: Sequence[bytes], now_ms: int, *, origin: str) -> int:
+    def take_bodies(self, bodies: PreparedBodies, now_ms: int, *, origin: str) -> int:
         """Take in blocks that were asked for, until one does not fit; returns how many were taken.
 
         Raises:
-            PeerFault: if they are not the first of those expected, or if one is refused.
+            PeerFault: if one is refused.
         """
-        blocks = [self.decode(item) for item in raw]
-        hashes = [block.hash for block in blocks]
-        if hashes != list(expected[: len(hashes)]):
-            raise PeerFault(Code.NOT_FOUND, "Not the blocks that were asked for", asked=expected[0], got=hashes[0])
-        self._chain.signatures.check_together(
-            transaction
-            for block in blocks
-            if transactions_root(block.transactions) == block.header.tx_root
-            for transaction in block.transactions
-        )
+        self._chain.signatures.remember(bodies.valid)
         taken = 0
-        for outcome in self.take_blocks(blocks, now_ms, origin=origin, until_refusal=True):
+        for outcome in self.take_blocks(bodies.blocks, now_ms, origin=origin, until_refusal=True):
             if outcome.status in ("connected", "side_branch", "known"):
                 taken += 1
             elif outcome.error is not None:
@@ -172,6 +164,7 @@ class NodeChain:
             target_height=max(self._chain.tip.height, tree.best_header.height),
             locator=tuple(tree.locator()),
             missing=tuple(missing),
+            block_keys={record.member: record.keys.block for record in self._chain.state.roster.active_members()},
         )
 
     def forget_headers(self) -> None:

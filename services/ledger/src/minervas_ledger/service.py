@@ -161,7 +161,7 @@ def assemble(
     """Make all parts and tie kinds of messages to them."""
     member, clock, genesis = context.member, context.clock, issued.genesis
     link = NodeLink(bus, issued.node_key, member, SERVICE, issued.network, clock=clock)
-    sync = Sync(WorkerSyncChain(worker, clock), PeerFetcher(link), monotonic_ms)
+    sync = Sync(WorkerSyncChain(worker, clock, issued.genesis), PeerFetcher(link), monotonic_ms)
     templates = TemplateMaker(member=member, parameters=genesis.parameters, worker=worker, link=link, clock=clock)
     finds = Finds(member=member, genesis=genesis, worker=worker, templates=templates, link=link, clock=clock)
     status = NodeStatus(member=member, worker=worker, clock=clock, certificate_expires_ms=issued.certificate_expires_ms)
