@@ -136,9 +136,7 @@ class WorldMaker:
 
     def _bid(self, seller: int) -> Transaction:
         buyer, until_ms = (seller + 1) % MEMBERS, self._local.tip.time_ms + 10**7
-        return bid(
-            f"m{buyer}", LOT_WH, PRICE_MICRO, until_ms=until_ms, expires=self._expires, salt=self._salt()
-        )
+        return bid(f"m{buyer}", LOT_WH, PRICE_MICRO, until_ms=until_ms, expires=self._expires, salt=self._salt())
 
 
 def make_world(blocks: int, transactions: int) -> World:

@@ -187,9 +187,7 @@ class Market:
         amount_micro, owed_wh = self.debts.get(debt, (0, 0))
         self.debts[debt] = (amount_micro + energy_wh * price_micro, owed_wh + energy_wh)
         changes.debts.append(debt)
-        changes.trades.append(
-            Trade(offer.id, bid.id, offer.member, bid.member, energy_wh, price_micro, delivered)
-        )
+        changes.trades.append(Trade(offer.id, bid.id, offer.member, bid.member, energy_wh, price_micro, delivered))
 
     def _deliver(self, offer: Order, bid: Order, missing_wh: int, changes: Changes) -> list[str]:
         delivered = []

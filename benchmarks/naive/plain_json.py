@@ -14,8 +14,15 @@ POINT = {"time_ms": 0, "register_wh": 0}
 FORMS: dict[str, dict[str, Any]] = {
     "generation": {
         **SHARED,
-        **{"member": NAME, "meter": NAME, "channel": NAME, "start": POINT, "end": POINT},
-        **{"measured": 0, "missing": 0, "reset": bool, "readings_root": 64},
+        "member": NAME,
+        "meter": NAME,
+        "channel": NAME,
+        "start": POINT,
+        "end": POINT,
+        "measured": 0,
+        "missing": 0,
+        "reset": bool,
+        "readings_root": 64,
     },
     "offer": {**SHARED, "lots": [64], "price_micro": 0, "smallest_wh": 1, "valid_until_ms": 0, "buyer": ""},
     "bid": {**SHARED, "energy_wh": 1, "price_micro": 0, "valid_until_ms": 0},

@@ -92,6 +92,7 @@ class Site:
             transactions=1,
             size_bytes=len(self.block.raw),
             best_chain=True,
+            final=False,
         )
         return BlockSummaries(blocks=[summary])
 
@@ -99,7 +100,12 @@ class Site:
         if body.block not in ("1", self.block.hash):
             raise LocalFault(Code.NOT_FOUND, "No such block", block=body.block)
         return BlockDetail(
-            block=msgspec.Raw(self.block.raw), hash=self.block.hash, best_chain=True, depth=3, work="ff00ff00ff00ff00ff"
+            block=msgspec.Raw(self.block.raw),
+            hash=self.block.hash,
+            best_chain=True,
+            depth=3,
+            final=True,
+            work="ff00ff00ff00ff00ff",
         )
 
     def _transaction(self, body: GetTransaction) -> TransactionDetail:
@@ -225,7 +231,7 @@ async def test_metrics_count_refusals_by_code(site: Site) -> None:
 async def test_the_description_lists_every_path_and_loads_nothing_from_elsewhere(site: Site) -> None:
     description = (await site.get("/openapi.json")).json()
     assert {"/v1/status", "/v1/members", "/v1/blocks", "/v1/blocks/{block}", "/v1/transactions/{transaction}",
-            "/v1/abandoned", "/healthz", "/metrics"} == set(description["paths"])  # fmt: skip
+            "/v1/abandoned", "/v1/finality", "/healthz", "/metrics"} == set(description["paths"])  # fmt: skip
     assert (await site.get("/docs")).status_code == 404
 
 

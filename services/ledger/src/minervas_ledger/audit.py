@@ -1,8 +1,8 @@
 """The audit: replay the chain from genesis out of the database, and find the first row that does not follow from it.
 
 Everything is read in one read-only snapshot, so the ledger may go on working meanwhile. Best chain first, with the
-transactions, metering statements, lots and trades in it; then what the state tables say of the tip; then the blocks
-beside the best chain; then the abandoned searches, which are checked by recomputation.
+transactions, metering statements, lots, trades and retirements in it; then what the state tables say of the tip; then
+the blocks beside the best chain; then the abandoned searches, which are checked by recomputation.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from minervas_ledger.store.audit_rows import (
     count_blocks,
     search_rows,
 )
-from minervas_ledger.store.chain_state import read_members, read_node_state
+from minervas_ledger.store.chain_state import NodeState, read_members, read_node_state
 from minervas_ledger.store.connection import Connection
 from minervas_ledger.store.state_rows import read_state_rows, state_rows
 
@@ -46,6 +46,7 @@ class AuditReport:
     members: int = 0
     lots: int = 0
     trades: int = 0
+    retirements: int = 0
     side_blocks: int = 0
     abandoned_searches: int = 0
 
@@ -126,6 +127,7 @@ class Audit:
                 transactions=self.report.transactions + len(block.transactions),
                 lots=market.lots,
                 trades=market.trades,
+                retirements=market.retirements,
             )
             self._on_progress(self.report)
         return market
@@ -162,6 +164,20 @@ class Audit:
         ):
             if found != expected:
                 raise mismatch("node_state", "the only row", f"{column} is {found}, not {expected}")
+        self._check_landmarks(state)
+
+    def _check_landmarks(self, state: NodeState) -> None:
+        """They may be ahead of what this chain proves, but must lie on it."""
+        proved = self._state.finality.head(self._genesis.hash)
+        for column, block_hash, height, least in (
+            ("justified", state.landmarks.justified, state.justified_height, proved.justified.height),
+            ("final", state.landmarks.final, state.final_height, proved.final.height),
+        ):
+            node = self._tree.main_at(height)
+            if node is None or node.hash != block_hash:
+                raise mismatch("node_state", "the only row", f"{column}_hash is not the best chain's at its height")
+            if height < least:
+                raise mismatch("node_state", "the only row", f"{column}_height is {height}, less than {least}")
 
     def _check_roster(self) -> None:
         found = {record.member: record for record in read_members(self._connection)}
