@@ -9,6 +9,7 @@ import psycopg
 
 from benchmarks.naive.node import NaiveNode
 from benchmarks.naive.store import NaiveStore, make_tables
+from minervas_core.finality.state import Voter
 from minervas_core.genesis import Genesis
 from minervas_devnet.postgres import PostgresServer
 from minervas_devnet.workdir import WorkDir
@@ -32,7 +33,11 @@ class Databases:
 
     def open_ledger(self, genesis: Genesis) -> NodeChain:
         """The project's chain over an empty database."""
-        return ChainOpener(self.fresh(), genesis).open()
+        return opener(self.fresh(), genesis).open()
+
+    def superuser_conninfo(self, database: str) -> str:
+        """How to reach a database without the ledger's limits; with the password."""
+        return self._server.superuser_conninfo(database)
 
     @contextmanager
     def naive_store(self) -> Iterator[NaiveStore]:
@@ -40,6 +45,11 @@ class Databases:
         with psycopg.connect(self._server.superuser_conninfo(), autocommit=True) as connection:
             make_tables(connection)
             yield NaiveStore(connection)
+
+
+def opener(database: DatabaseSettings, genesis: Genesis) -> ChainOpener:
+    """Opens the project's chain, as the ledger of a member that is not admitted: it does not vote."""
+    return ChainOpener(database, genesis, Voter(member="bench", vote_key="0" * 64))
 
 
 @contextmanager

@@ -23,7 +23,7 @@ def measure(*, transactions: int = 1_000, rounds: int = 5) -> list[Result]:
     the Merkle root, the order and every transaction by itself. What it does to the state is measured in `connecting`.
     """
     world = make_world(1, transactions)
-    node, chain, mempool = naive_node(world), ours(world), _gossip(world)
+    node, chain, mempool = naive_node(world), ours(world), _Gossip(world)
     threads, raw = VerifyingThreads(), world.blocks[0].raw
 
     def cold() -> None:
@@ -54,7 +54,7 @@ def ours(world: World) -> Chain:
     return chain
 
 
-class _gossip:
+class _Gossip:
     """A queue that has heard of every transaction of the first block to measure with."""
 
     def __init__(self, world: World) -> None:

@@ -48,9 +48,13 @@ class World:
 
 
 class WorldMaker:
-    """Extends a chain in memory, block by block."""
+    """Extends a chain in memory, block by block.
 
-    def __init__(self) -> None:
+    Args:
+        lots: how many there are to offer in the first block.
+    """
+
+    def __init__(self, lots: int) -> None:
         self._local = LocalChain(PARAMETERS)
         self._registers = {(member, channel): 0 for channel in range(CHANNELS) for member in range(MEMBERS)}
         self._turn = list(self._registers)
@@ -64,7 +68,7 @@ class WorldMaker:
         self._extend([register_meter(name, _meter(), expires=EXPIRES_AFTER) for name in names])
         registered_ms = self._local.tip.time_ms - GENESIS_TIME_MS
         self._channel_ms = dict.fromkeys(self._registers, registered_ms)
-        self._minted = self._statements(len(self._turn))
+        self._minted = self._statements(lots)
         self._extend([made for _, made in self._minted])
         self._founding = tuple(self._blocks)
         self._blocks.clear()
@@ -141,7 +145,7 @@ class WorldMaker:
 
 def make_world(blocks: int, transactions: int) -> World:
     """A chain with blocks of so many transactions each."""
-    maker = WorldMaker()
+    maker = WorldMaker(-(-transactions // 4))
     for _ in range(blocks):
         maker.add_block(transactions)
     return maker.world()

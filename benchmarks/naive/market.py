@@ -132,10 +132,11 @@ class Market:
         order_id: str,
         body: Offer | Bid,
         member: str,
+        changes: Changes,
+        *,
         place: tuple[int, int],
         parent_time_ms: int,
         parameters: Parameters,
-        changes: Changes,
     ) -> None:
         """Check an order and match it."""
         lots = body.lots if isinstance(body, Offer) else []

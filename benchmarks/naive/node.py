@@ -67,7 +67,7 @@ class NaiveNode:
         if any(before >= after for before, after in pairwise(places)):
             raise Refused("block_tx_order")
         for transaction in block.transactions:
-            self._check_signature(transaction)
+            self.check_signature(transaction)
         return block
 
     def connect(self, block: Block) -> Changes:
@@ -94,7 +94,10 @@ class NaiveNode:
                 member = self.wallets.get(body.sender)
                 if member is None:
                     raise Refused("member_unknown")
-                self.market.place(tx_id, body, member, (height, orders), self.time_ms, parameters, changes)
+                place = (height, orders)
+                self.market.place(
+                    *(tx_id, body, member, changes), place=place, parent_time_ms=self.time_ms, parameters=parameters
+                )
                 orders += 1
             self._heights[tx_id] = height
         self._check_miner(block)
@@ -128,7 +131,12 @@ class NaiveNode:
         raised = total * (count + 1) * parameters.block_interval_ms // (2 * weighted_ms)
         return min(max(raised, parameters.min_difficulty), 2**53 - 1)
 
-    def _check_signature(self, transaction: Transaction) -> None:
+    def check_signature(self, transaction: Transaction) -> None:
+        """Check that the named sender signed a transaction for this network.
+
+        Raises:
+            Refused: if not.
+        """
         body = transaction.body
         if body.network != self._genesis.network:
             raise Refused("wrong_network")

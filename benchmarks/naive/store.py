@@ -14,7 +14,8 @@ CREATE TABLE naive.blocks (
     hash text PRIMARY KEY, height bigint UNIQUE, prev text, miner text, time_ms bigint, difficulty bigint, raw bytea
 );
 CREATE TABLE naive.transactions (
-    id text PRIMARY KEY, block text REFERENCES naive.blocks, position int, kind text, raw bytea, UNIQUE (block, position)
+    id text PRIMARY KEY, block text REFERENCES naive.blocks, position int, kind text, raw bytea,
+    UNIQUE (block, position)
 );
 CREATE TABLE naive.members (
     member text PRIMARY KEY, wallet text UNIQUE, box text, block_key text UNIQUE, vote text UNIQUE

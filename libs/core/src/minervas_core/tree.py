@@ -43,7 +43,7 @@ class HeaderNode:
     ballots: tuple[tuple[int, str], ...] | None = None
     """Target height and voter of the votes that the body carries; None if it was not looked at since our start."""
     far: HeaderNode | None = None
-    """The ancestor whose height lacks the lowest set bit of this one's: from any height, few leaps lead to any other."""
+    """The ancestor whose height lacks the lowest set bit of this one's: few leaps lead to any ancestor."""
 
     def __repr__(self) -> str:
         return f"HeaderNode({self.height}, {self.hash[:16]}, {self.state})"
