@@ -45,7 +45,13 @@ def measure(*, lots: int = 100_000) -> list[Result]:
     with databases() as made:
         settings, genesis_hex = _fill(made, lots)
         child = subprocess.Popen(  # noqa: S603 - fixed command
-            [sys.executable, "-m", "benchmarks.memory", msgspec.json.encode(settings).decode(), genesis_hex],
+            [
+                sys.executable,
+                "-m",
+                "benchmarks.memory",
+                msgspec.json.encode(settings, enc_hook=str).decode(),
+                genesis_hex,
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,
@@ -75,7 +81,7 @@ def _fill(made: Databases, lots: int) -> tuple[DatabaseSettings, str]:
 
 def main() -> None:
     """Be the process that is measured."""
-    settings = msgspec.json.decode(sys.argv[1], type=DatabaseSettings)
+    settings = msgspec.json.decode(sys.argv[1], type=DatabaseSettings, dec_hook=lambda kind, value: kind(value))
     ledger = opener(settings, load_genesis(bytes.fromhex(sys.argv[2]))).open()
     ledger.view()
     sys.stdout.write(f"{READY} {service.SERVICE}\n")

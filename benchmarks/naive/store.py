@@ -6,7 +6,7 @@ import psycopg
 
 from benchmarks.naive.market import Changes
 from benchmarks.naive.node import NaiveNode
-from benchmarks.naive.records import Block, Generation
+from benchmarks.naive.records import Admit, Block, Generation, Membership, RegisterMeter
 
 SCHEMA = """
 CREATE SCHEMA naive;
@@ -121,13 +121,13 @@ class NaiveStore:
                     *(body.start.register_wh, body.end.time_ms, body.end.register_wh, body.measured, body.missing),
                     *(body.reset, body.readings_root),
                 )
-            elif body.type == "membership" and body.change.action == "admit":
+            elif isinstance(body, Membership) and isinstance(body.change, Admit):
                 keys = body.change.keys
                 self._run(
                     "INSERT INTO naive.members VALUES (%s, %s, %s, %s, %s)",
                     *(body.change.member, keys.wallet, keys.box, keys.block, keys.vote),
                 )
-            elif body.type == "membership":
+            elif isinstance(body, Membership) and isinstance(body.change, RegisterMeter):
                 self._run(
                     "INSERT INTO naive.meters VALUES (%s, %s, %s, %s)",
                     *(body.change.member, body.change.meter.meter, body.change.gateway),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -43,7 +44,7 @@ def test_baseline_ends_with_the_same_market_as_the_project(world: World) -> None
 
 
 @pytest.mark.parametrize("fields", [{"time_ms": 1}, {"difficulty": 3}, {"prev": "ab" * 32}, {"tx_root": "ab" * 32}])
-def test_baseline_refuses_a_wrong_header(world: World, fields: dict[str, object]) -> None:
+def test_baseline_refuses_a_wrong_header(world: World, fields: dict[str, Any]) -> None:
     with pytest.raises(Refused):
         naive_node(world).validate(altered(world.blocks[0], **fields).raw)
 

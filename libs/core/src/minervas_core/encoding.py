@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Annotated, Any, TypeVar
 
@@ -55,6 +55,8 @@ WorkSum = Annotated[str, msgspec.Meta(pattern=r"^(0|[1-9a-f][0-9a-f]{0,63})\Z")]
 T = TypeVar("T")
 
 _encoder = msgspec.json.Encoder(order="sorted")
+_decoder: Callable[[Any], msgspec.json.Decoder[Any]] = lru_cache(maxsize=256)(msgspec.json.Decoder)
+"""The decoder of a type: making one takes longer than decoding a small message."""
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -85,7 +87,7 @@ def decode(data: bytes, kind: type[T], *, max_bytes: int) -> T:
     """
     _check_size(data, max_bytes)
     try:
-        value = _decoder(kind).decode(data)
+        value: T = _decoder(kind).decode(data)
     except msgspec.ValidationError as error:
         raise InvalidEncoding(
             Code.WRONG_SHAPE,
@@ -116,12 +118,6 @@ def decode_untyped(data: bytes, *, max_bytes: int) -> Any:
 def sha256_hex(data: bytes) -> str:
     """SHA-256 in lower-case hex."""
     return hashlib.sha256(data).hexdigest()
-
-
-@lru_cache(maxsize=256)
-def _decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
-    """The decoder of a type: making one takes longer than decoding a small message."""
-    return msgspec.json.Decoder(kind)
 
 
 def _check_size(data: bytes, max_bytes: int) -> None:

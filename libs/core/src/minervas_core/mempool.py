@@ -24,6 +24,9 @@ from minervas_core.state import ChainState, apply_transaction, check_transaction
 from minervas_core.timing import latest_acceptable_ms
 from minervas_core.transactions import Transaction, block_order
 
+RawTransaction = bytes
+"""Canonical bytes of a transaction."""
+
 
 @dataclass(frozen=True, slots=True)
 class MempoolLimits:
@@ -74,7 +77,7 @@ class Mempool:
         """A queued transaction."""
         return self._transactions.get(tx_id)
 
-    def find(self, raw: bytes) -> Transaction | None:
+    def find(self, raw: RawTransaction) -> Transaction | None:
         """A queued transaction by its bytes, signature included: a block that carries it need not decode it again."""
         return self._by_bytes.get(raw)
 
