@@ -65,8 +65,8 @@ def _naive(node: NaiveNode, store: NaiveStore, block: Block, taken: _Seconds) ->
 
 
 def _project(ledger: NodeChain, block: Block, taken: _Seconds) -> None:
-    for transaction in block.transactions:
-        ledger.submit(transaction, FAR_FUTURE_MS)
+    if not all(result is True for result in ledger.submit(block.transactions, FAR_FUTURE_MS)):
+        raise RuntimeError("the queue refuses what the block carries")
     decoding_s = seconds(lambda: ledger.decode(block.raw))
     taken.connect.append(seconds(lambda: ledger.take_blocks([block], FAR_FUTURE_MS, origin="")))
     taken.arrival.append(decoding_s + taken.connect[-1])

@@ -11,7 +11,7 @@ from minervas_core.blocks import decode_block
 from minervas_core.encoding import encode
 from minervas_core.errors import Code, InvalidTransaction
 from minervas_core.mempool import Mempool
-from minervas_core.signature_cache import TOGETHER_FROM, SignatureCache, find_valid
+from minervas_core.signature_cache import TOGETHER_FROM, SignatureCache, find_valid, one_by_one
 from minervas_core.transactions import BODY_BEGIN, BODY_END, Transaction, TransactionForm, decode_transaction
 from tests.support.builders import FAR_FUTURE_MS, MARKET, LocalChain, admit, bid, make_genesis
 
@@ -45,7 +45,7 @@ def test_what_was_signed_is_cut_out_of_the_received_bytes(transaction: Transacti
 def test_checked_together_or_one_by_one_the_same_are_valid() -> None:
     mixed = [forged(each) if number % 7 == 3 else each for number, each in enumerate(MANY)]
     good = [each for number, each in enumerate(mixed) if number % 7 != 3]
-    for spread in (Backwards(), map):
+    for spread in (Backwards(), one_by_one):
         assert find_valid(mixed, GENESIS, spread) == good
     cache = SignatureCache(GENESIS, spread=Backwards())
     cache.check_together(mixed)

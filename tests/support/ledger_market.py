@@ -8,7 +8,7 @@ from minervas_core.blocks import Block
 from minervas_core.encoding import Record, encode
 from minervas_core.identifiers import Principal
 from minervas_core.keys import SigningKey
-from minervas_core.metering import Reading, ReadingBatch, ReadingBatchBody, sign_batch
+from minervas_core.metering import Generation, Reading, ReadingBatch, ReadingBatchBody, sign_batch
 from minervas_core.node_market_messages import NODE_MARKET_REQUEST_TYPES, ReadingsStored
 from minervas_core.rights import rights_for
 from minervas_core.topics import mesh
@@ -61,6 +61,13 @@ class TradingChain:
         at_ms, register_wh = (last.time_ms, last.register_wh) if last else (meter.registered_ms, 0)
         start = (at_ms - GENESIS_TIME_MS, register_wh)
         return statement(member, start, (start[0] + 1_000, register_wh + amount_wh), salt=salt)
+
+    def statement_after(self, queued: Transaction, amount_wh: int) -> Transaction:
+        """The statement that goes on where one ends that no block carries yet."""
+        assert isinstance(queued.body, Generation)
+        end = queued.body.end
+        start = (end.time_ms - GENESIS_TIME_MS, end.register_wh)
+        return statement(queued.body.member, start, (start[0] + 1_000, end.register_wh + amount_wh))
 
     def mint(self, member: str, amount_wh: int) -> str:
         """A lot of up to 1,000 Wh."""

@@ -131,6 +131,7 @@ CONVERSATIONS = [
             "block_detail": ("GetBlock", "BlockDetail", "One block."),
             "transaction": ("GetTransaction", "TransactionDetail", "One transaction."),
             "abandoned_list": ("GetAbandoned", "AbandonedSearches", "The newest abandoned searches."),
+            "side_branches": ("GetSideBranches", "SideBranches", "The branches beside the best chain."),
             "lots": ("GetLots", "Lots", "Unspent lots on the best chain."),
             "lot_detail": ("GetLot", "LotDetail", "One lot, and where its energy comes from."),
             "retirements": ("GetRetirements", "Retirements", "Lots on the best chain that were claimed as used."),

@@ -52,6 +52,12 @@ class Code(StrEnum):
     MEMBER_EXISTS = "member_exists"
     MEMBER_UNKNOWN = "member_unknown"
     MEMBER_REVOKED = "member_revoked"
+    MEMBER_LEFT = "member_left"
+    MEMBER_SUSPENDED = "member_suspended"
+    MEMBER_NOT_SUSPENDED = "member_not_suspended"
+    BAD_CONSENT = "bad_consent"
+    RECOVERY_PENDING = "recovery_pending"
+    RECOVERY_UNKNOWN = "recovery_unknown"
     KEY_REUSED = "key_reused"
     # metering and market
     METER_EXISTS = "meter_exists"
@@ -102,6 +108,10 @@ class Code(StrEnum):
     VOTE_SOURCE = "vote_source"
     VOTE_TWICE = "vote_twice"
     VOTE_NOT_VOTER = "vote_not_voter"
+    # proofs for outsiders
+    PROOF_INCOMPLETE = "proof_incomplete"
+    PROOF_PATH = "proof_path"
+    PROOF_NOT_FINAL = "proof_not_final"
     # work in progress
     TEMPLATE_STALE = "template_stale"
     ABANDONED_CLAIM = "abandoned_claim"
@@ -115,6 +125,7 @@ class Code(StrEnum):
     PAYLOAD_TOO_LARGE = "payload_too_large"
     SCHEMA_VERSION = "schema_version"
     AUDIT_MISMATCH = "audit_mismatch"
+    BAD_CHAIN_FILE = "bad_chain_file"
     INTERNAL = "internal"
     # passing trouble
     BUS_OFFLINE = "bus_offline"
@@ -166,6 +177,10 @@ class InvalidFrame(PeerFault):
 
 class InvalidTransaction(PeerFault):
     """A transaction that no block may contain, or not at this point of the chain."""
+
+
+class InvalidProof(PeerFault):
+    """A proof that does not show what it claims."""
 
 
 class InvalidVote(PeerFault):

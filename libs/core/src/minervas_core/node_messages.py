@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from minervas_core.blocks import Draft, Header
-from minervas_core.encoding import Count, FieldName, Hash, Record, Salt, Signature, TimeMs, WorkSum
+from minervas_core.encoding import Count, FieldName, Hash, PublicKey, Record, Salt, Signature, TimeMs, WorkSum
 from minervas_core.errors import Value
 from minervas_core.finality.votes import Checkpoint
 from minervas_core.identifiers import MemberId
@@ -92,15 +92,32 @@ class GetRoster(Record, frozen=True, kw_only=True):
     """Ask for the roster on the ledger's tip."""
 
 
+class WaitingRecovery(Record, frozen=True, kw_only=True):
+    """A new wallet that takes the place of a member's, unless the old one objects."""
+
+    wallet: PublicKey
+    """The new wallet."""
+    transaction: Hash
+    """Id of the transaction that asked for it; a veto names it."""
+    height: Count
+    """Block that carries it."""
+    effective_ms: TimeMs
+    """The first block whose predecessor has this time or a later one exchanges the wallet."""
+
+
 class RosterEntry(Record, frozen=True, kw_only=True):
     """One member as the chain knows it."""
 
     member: MemberId
     keys: ServiceKeys
-    status: Literal["active", "revoked"]
+    status: Literal["active", "revoked", "left"]
     admitted_height: Count
-    revoked_height: Count = 0
-    """0 while active."""
+    ended_height: Count = 0
+    """Block that revoked it or with which it left; 0 while active."""
+    suspended_height: Count = 0
+    """Block that took its vote away; 0 while it has it."""
+    recovery: WaitingRecovery | msgspec.UnsetType = msgspec.UNSET
+    """There while a recovery waits: everybody should know."""
 
 
 class Roster(Record, frozen=True, kw_only=True):
@@ -235,6 +252,36 @@ class AbandonedSearches(Record, frozen=True, kw_only=True):
     searches: list[AbandonedSearch]
 
 
+class GetSideBranches(Record, frozen=True, kw_only=True):
+    """Ask for the branches beside the best chain."""
+
+    limit: PageSize = 20
+
+
+class SideBranchEntry(Record, frozen=True, kw_only=True):
+    """A branch that this node knows and does not follow, as Bitcoin's ``getchaintips`` lists it."""
+
+    hash: Hash
+    """Of its head."""
+    height: Count
+    length: Count
+    """Blocks from the fork to the head."""
+    fork_height: Count
+    """Of the last block that it shares with the best chain; 0 for genesis."""
+    work: WorkSum
+    """Of the chain up to its head."""
+    status: Literal["valid-fork", "invalid", "headers-only"]
+    """All its blocks are here and valid by themselves; one breaks a rule; or blocks are missing."""
+
+
+class SideBranches(Record, frozen=True, kw_only=True):
+    """Answer to `GetSideBranches`: most work first; the best chain is not among them."""
+
+    branches: list[SideBranchEntry]
+    total: Count
+    """How many there are, also beyond the limit."""
+
+
 # ledger -> peer
 
 
@@ -322,6 +369,7 @@ NODE_REQUEST_TYPES: dict[str, tuple[type[Record], type[Record]]] = {
     "block_detail": (GetBlock, BlockDetail),
     "transaction": (GetTransaction, TransactionDetail),
     "abandoned_list": (GetAbandoned, AbandonedSearches),
+    "side_branches": (GetSideBranches, SideBranches),
     "fetch_headers": (FetchHeaders, Headers),
     "fetch_bodies": (FetchBodies, Bodies),
     "found": (Found, BlockResult),

@@ -29,6 +29,7 @@ from minervas_core.node_messages import (
     GetBlock,
     GetBlocks,
     GetRoster,
+    GetSideBranches,
     GetStatus,
     GetTemplate,
     GetTransaction,
@@ -99,6 +100,7 @@ def answer_about_chain(link: NodeLink, questions: Questions, voting: Voting) -> 
     link.on("block_detail", GetBlock, only_from(questions.block, PEER))
     link.on("transaction", GetTransaction, only_from(questions.transaction, PEER))
     link.on("abandoned_list", GetAbandoned, only_from(questions.abandoned, PEER))
+    link.on("side_branches", GetSideBranches, only_from(questions.side_branches, PEER))
 
 
 def answer_about_market(

@@ -27,9 +27,10 @@ from minervas_core.node_messages import (
     GetBlock,
     GetBlocks,
     GetRoster,
+    GetSideBranches,
     GetTransaction,
     Roster,
-    RosterEntry,
+    SideBranches,
     TransactionDetail,
 )
 from minervas_core.transactions import Transaction
@@ -132,23 +133,16 @@ class Questions:
 
     async def roster(self, _: GetRoster) -> Roster:
         """All members on the tip."""
-        members, height, roster_hash = await self._worker.run(lambda chain: chain.members())
-        entries = [
-            RosterEntry(
-                member=record.member,
-                keys=record.keys,
-                status=record.status,
-                admitted_height=record.admitted_height,
-                revoked_height=record.revoked_height,
-            )
-            for record in members
-        ]
-        return Roster(members=entries, height=height, roster_hash=roster_hash)
+        return await self._worker.run(lambda chain: chain.roster())
 
     async def abandoned(self, question: GetAbandoned) -> AbandonedSearches:
         """The newest abandoned searches of this node."""
         found = await self._reader.ask(lambda database: newest_searches(database, question.limit))
         return AbandonedSearches(searches=found)
+
+    async def side_branches(self, question: GetSideBranches) -> SideBranches:
+        """Branches that this node knows and does not follow."""
+        return await self._worker.run(lambda chain: chain.side_branches(question.limit))
 
     async def _find(self, ids: list[str]) -> tuple[dict[str, Transaction], dict[str, TransactionPlace]]:
         """The queue is asked first: a transaction that a block takes meanwhile is then found in the block."""

@@ -73,5 +73,7 @@ class Statements:
 
 
 def _queue(chain: NodeChain, transaction: Transaction, now_ms: int) -> _Queued:
-    is_new = chain.submit(transaction, now_ms)
-    return _Queued(is_new=is_new, waits=chain.queued(transaction.id) is not None)
+    [result] = chain.submit([transaction], now_ms)
+    if isinstance(result, InvalidTransaction):
+        raise result
+    return _Queued(is_new=result, waits=chain.queued(transaction.id) is not None)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from minervas_core.block_outcome import Landmarks
 from minervas_core.blocks import MAX_BLOCK_BYTES, Header, decode_header
@@ -132,7 +133,8 @@ def read_members(connection: Connection) -> list[MemberRecord]:
     """The roster, by member id."""
     rows = connection.execute(
         """
-        SELECT member, status, admitted_height, revoked_height, admitted_by, wallet_key, box_key, block_key, vote_key
+        SELECT member, status, admitted_height, ended_height, suspended_height, admitted_by,
+            wallet_key, box_key, block_key, vote_key
         FROM roster ORDER BY member COLLATE "C"
         """,
         binary=True,
@@ -188,7 +190,7 @@ def _column(connection: Connection, query: str, block_hash: str) -> bytes:
 
 
 def _member(row: tuple[object, ...]) -> MemberRecord:
-    member, status, admitted_height, revoked_height, admitted_by, wallet, box, block, vote = row
+    member, status, admitted_height, ended_height, suspended_height, admitted_by, wallet, box, block, vote = row
     return MemberRecord(
         member=str(member),
         keys=ServiceKeys(
@@ -197,8 +199,31 @@ def _member(row: tuple[object, ...]) -> MemberRecord:
             block=as_bytes(block).hex(),
             vote=as_bytes(vote).hex(),
         ),
-        status="revoked" if status == "revoked" else "active",
+        status=_status(str(member), str(status)),
         admitted_height=as_int(admitted_height),
-        revoked_height=as_int(revoked_height),
+        ended_height=as_int(ended_height),
+        suspended_height=as_int(suspended_height),
         admitted_by=as_bytes(admitted_by).hex(),
+    )
+
+
+def _status(member: str, status: str) -> Literal["active", "revoked", "left"]:
+    """The constraint of the table lets no other one in, but somebody may have taken it away.
+
+    Raises:
+        LocalFault: ``audit_mismatch``.
+    """
+    match status:
+        case "active":
+            return "active"
+        case "revoked":
+            return "revoked"
+        case "left":
+            return "left"
+    raise LocalFault(
+        Code.AUDIT_MISMATCH,
+        "This row does not follow from genesis",
+        table="roster",
+        row=member,
+        reason=f"no member is {status!r}",
     )

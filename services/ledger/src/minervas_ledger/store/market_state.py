@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import msgspec
 
 from minervas_core.encoding import Record, encode
+from minervas_core.errors import Code, LocalFault
 from minervas_core.record_tables import StateRow
 from minervas_ledger.store.connection import Connection
 from minervas_ledger.store.lot_rows import LOT_COLUMNS, lot_of
@@ -31,9 +32,23 @@ def read_market(connection: Connection) -> Iterator[StateRow]:
 
 
 def read_table(connection: Connection, form: StateForm) -> Iterator[tuple[str, Record]]:
-    """All rows of one table. The connection must be in a transaction."""
+    """All rows of one table. The connection must be in a transaction.
+
+    Raises:
+        LocalFault: ``audit_mismatch`` if a row cannot even be read.
+    """
     with connection.cursor(f"read_{form.form.name}", binary=True) as cursor:
         cursor.itersize = FETCH_ROWS
         cursor.execute(form.form.select_statement.encode())
         for row in cursor:
-            yield form.from_row(row)
+            try:
+                yield form.from_row(row)
+            except (TypeError, ValueError) as error:
+                key = "/".join(str(value) for value in row[: form.form.key_columns])
+                raise LocalFault(
+                    Code.AUDIT_MISMATCH,
+                    "This row does not follow from genesis",
+                    table=form.form.name,
+                    row=key,
+                    reason=str(error),
+                ) from error

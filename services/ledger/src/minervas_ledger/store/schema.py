@@ -37,6 +37,7 @@ WRITER_RIGHTS = {
     "roster": "SELECT, INSERT, UPDATE, DELETE",
     "abandoned_searches": "SELECT, INSERT",
     "node_state": "SELECT, INSERT, UPDATE",
+    "mempool": "SELECT, INSERT, DELETE",
     "state_rows": "SELECT, INSERT, DELETE",
     "votes": "SELECT, INSERT, DELETE",
     "equivocations": "SELECT, INSERT",

@@ -19,10 +19,13 @@ from minervas_core.node_messages import (
     GetBlock,
     GetBlocks,
     GetRoster,
+    GetSideBranches,
     GetStatus,
     GetTransaction,
     LedgerStatus,
     Roster,
+    RosterEntry,
+    SideBranches,
     TransactionDetail,
 )
 from minervas_core.node_vote_messages import FinalityReport, GetFinality
@@ -73,7 +76,9 @@ class NodeView:
                 node_id=node_id(entry.keys.wallet),
                 status=entry.status,
                 admitted_height=entry.admitted_height,
-                revoked_height=entry.revoked_height,
+                ended_height=entry.ended_height,
+                suspended_height=entry.suspended_height,
+                recovery=_recovery(entry),
                 keys=msgspec.structs.asdict(entry.keys),
             )
             for entry in roster.members
@@ -133,6 +138,13 @@ class NodeView:
         answer = await self._ledger.ask("abandoned_list", GetAbandoned(limit=limit), AbandonedSearches)
         return models.AbandonedSearches(searches=[models.Abandoned(**plain(search)) for search in answer.searches])
 
+    async def side_branches(self, limit: int) -> models.SideBranches:
+        """Branches beside the best chain, most work first."""
+        answer = await self._ledger.ask("side_branches", GetSideBranches(limit=limit), SideBranches)
+        return models.SideBranches(
+            branches=[models.SideBranch(**plain(branch)) for branch in answer.branches], total=answer.total
+        )
+
     def health(self) -> models.Health:
         """Whether the peer works: it does while the broker lets it in."""
         refusal = self._bus.refusal
@@ -150,6 +162,11 @@ def plain(value: msgspec.Struct) -> dict[str, Any]:
     """A record as plain values, by field."""
     values: dict[str, Any] = msgspec.to_builtins(value)
     return values
+
+
+def _recovery(entry: RosterEntry) -> models.Recovery | None:
+    recovery = entry.recovery
+    return None if isinstance(recovery, msgspec.UnsetType) else models.Recovery(**plain(recovery))
 
 
 def _ledger_state(status: LedgerStatus) -> models.LedgerState:
