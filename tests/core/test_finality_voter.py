@@ -214,6 +214,17 @@ def test_a_vote_far_above_our_tip_is_left_alone_until_we_are_there(local: Voting
     assert len(watched.pool) == 1
 
 
+def test_votes_under_a_key_of_before_bind_us_too(local: VotingChain) -> None:
+    """Our key was rotated; on a branch where it was rotated earlier, a vote for the same height would be a lie."""
+    local.grow_to(4)
+    (old,) = local.votes(0, 3, "a")
+    renewed = Voter(member="a", vote_key=vote_key("a2").public)
+    assert VoteBook(local.genesis, renewed, [old]).guard == Guard(0, 3)
+    told = VoteBook(local.genesis, renewed)
+    told.take(old, local.chain.state)
+    assert told.guard == Guard(0, 3)
+
+
 def test_vote_in_our_name_that_we_did_not_sign_does_not_bind_us(local: VotingChain) -> None:
     local.grow_to(4)
     forged = make_vote("a", local.checkpoint(0), local.checkpoint(3), key=vote_key("b"))

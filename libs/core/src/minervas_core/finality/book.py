@@ -99,7 +99,9 @@ class VoteBook:
         self.guard = self.guard.after([vote])
 
     def _remember(self, vote: Vote) -> bool:
-        self._recall(vote)
+        """Keep a vote whose signature is right; one of ours binds us also if it was signed with a key of before."""
+        if self._own is not None and vote.body.voter == self._own.member:
+            self.guard = self.guard.after([vote])
         return self.pool.add(vote)
 
 
