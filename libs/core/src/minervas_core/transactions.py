@@ -225,7 +225,7 @@ def block_order(transaction: Transaction) -> tuple[int, str, int, str]:
     return ORDER_GROUPS.get(transaction.kind, 5), "", 0, transaction.id
 
 
-MEMBER_KINDS = frozenset({"membership"})
+MEMBER_KINDS = frozenset({"membership", "veto"})
 """Kinds that decide who the members are and what they may do: all that is needed to judge votes and miners."""
 
 
