@@ -49,6 +49,7 @@ from tools.vectors.files import vector_files
 from tools.vectors.fixtures import MEMBERS, MOKPO, NETWORK
 from tools.vectors.frame_cases import judge
 from tools.vectors.message_cases import judge_application, judge_hello
+from tools.vectors.proof_cases import judge_proof
 
 LARGE = 2_000_000
 GENERATED = vector_files()
@@ -349,6 +350,17 @@ def history(case: Case) -> None:
         assert chain.state.roster.hash() == step["roster_hash"]
 
 
+def proof(case: Case) -> None:
+    proven = judge_proof(case["lines_hex"])
+    assert (proven.transaction.id, proven.height, proven.block) == (case["id"], case["height"], case["block"])
+    assert (proven.final_height, proven.final_block) == (case["final"]["height"], case["final"]["hash"])
+    assert (proven.work, list(proven.members)) == (case["work"], case["members"])
+
+
+def refused_proof(case: Case) -> None:
+    assert code_of(lambda: judge_proof(case["lines_hex"])) == case["code"]
+
+
 CHECKS: dict[str, dict[str, Callable[[Case], None]]] = {
     "encoding": {"accepted": accepted_value, "refused": refused_value},
     "keys": {"seeds": seed, "public_keys": public_key, "signatures": signature},
@@ -379,6 +391,7 @@ CHECKS: dict[str, dict[str, Callable[[Case], None]]] = {
     "membership": {"consents": consent, "histories": membership_history},
     "market": {"histories": market_history, "derived_lots": derived_lot},
     "finality": finality_vectors.CHECKS,
+    "proofs": {"accepted": proof, "refused": refused_proof},
     "metering": {"samples": sample, **METERING_CHECKS},
 }
 

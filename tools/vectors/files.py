@@ -17,6 +17,7 @@ from tools.vectors import (
     merkle_cases,
     message_cases,
     metering_cases,
+    proof_cases,
     schemas,
     signature_cases,
     work_cases,
@@ -72,6 +73,14 @@ def _contents() -> dict[str, Mapping[str, Plain]]:
         "market": _market(),
         "membership": _membership(),
         "finality": _finality(),
+        "finality": _finality(),
+        "proofs": {
+            "about": "Proofs for outsiders, line by line, and what they show (spec/proofs.md).",
+            "genesis_hex": GENESIS.raw.hex(),
+            "accepted": proof_cases.proof_cases(),
+            "refused": proof_cases.refused_proof_cases(),
+        },
+        "membership": _membership(),
     }
 
 

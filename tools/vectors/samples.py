@@ -36,6 +36,7 @@ from tools.vectors.fixtures import (
 from tools.vectors.market_fixtures import PANELS, gateway_key
 from tools.vectors.market_samples import metering_samples, node_market_samples
 from tools.vectors.membership_samples import membership_samples, roster_entries
+from tools.vectors.proof_cases import proof_samples
 from tools.vectors.vote_samples import FIRST, GENESIS_CHECKPOINT, node_vote_samples, vote_samples
 
 SEALED_FILE = Path(__file__).with_name("sealed_samples.json")
@@ -359,22 +360,26 @@ def _frame_samples() -> dict[str, Record]:
 def document_samples() -> dict[str, Record]:
     """Documents of the chain and of frames, by name of the sample."""
     admission, block = ADMISSIONS[0], BLOCK_1
-    return _frame_samples() | {
-        "GenesisFile": genesis.GenesisFile(
-            body=GENESIS_BODY, signature=AUTHORITY.sign(genesis.PURPOSE, NETWORK, encode(GENESIS_BODY))
-        ),
-        "Parameters": PARAMETERS,
-        "TransactionForm, admit": TransactionForm(body=admission.body, signature=admission.signature),
-        "TransactionForm, revoke": TransactionForm(body=REVOCATION.body, signature=REVOCATION.signature),
-        "Draft": block.header.draft(),
-        "Header": block.header,
-        "BlockForm": BlockForm(
-            header=block.header,
-            signature=block.signature,
-            transactions=[Raw(transaction.raw) for transaction in block.transactions],
-            votes=[],
-        ),
-    }
+    return (
+        _frame_samples()
+        | proof_samples()
+        | {
+            "GenesisFile": genesis.GenesisFile(
+                body=GENESIS_BODY, signature=AUTHORITY.sign(genesis.PURPOSE, NETWORK, encode(GENESIS_BODY))
+            ),
+            "Parameters": PARAMETERS,
+            "TransactionForm, admit": TransactionForm(body=admission.body, signature=admission.signature),
+            "TransactionForm, revoke": TransactionForm(body=REVOCATION.body, signature=REVOCATION.signature),
+            "Draft": block.header.draft(),
+            "Header": block.header,
+            "BlockForm": BlockForm(
+                header=block.header,
+                signature=block.signature,
+                transactions=[Raw(transaction.raw) for transaction in block.transactions],
+                votes=[],
+            ),
+        }
+    )
 
 
 def all_node_samples() -> dict[str, Record]:
