@@ -71,8 +71,6 @@ def _contents() -> dict[str, Mapping[str, Plain]]:
         **_bus(),
         "chain": _chain(),
         "market": _market(),
-        "membership": _membership(),
-        "finality": _finality(),
         "finality": _finality(),
         "proofs": {
             "about": "Proofs for outsiders, line by line, and what they show (spec/proofs.md).",
