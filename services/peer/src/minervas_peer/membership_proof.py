@@ -75,6 +75,8 @@ def prove_keys(member: str, shown: Sequence[bytes], genesis: Genesis) -> ProvenK
                 given = change.keys.given()
                 earlier += [keys.wallet] if "wallet" in given else []
                 keys = msgspec.structs.replace(keys, **given)
+            case Rotate():
+                raise PeerFault(Code.MEMBER_UNKNOWN, "A rotation before the admission", member=member)
             case Revoke():
                 raise PeerFault(Code.MEMBER_REVOKED, "The member shows its own revocation", member=member)
             case Leave():
