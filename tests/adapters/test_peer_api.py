@@ -260,7 +260,8 @@ async def test_metrics_count_refusals_by_code(site: Site) -> None:
 async def test_the_description_lists_every_path_and_loads_nothing_from_elsewhere(site: Site) -> None:
     description = (await site.get("/openapi.json")).json()
     assert {"/v1/status", "/v1/members", "/v1/blocks", "/v1/blocks/{block}", "/v1/transactions/{transaction}",
-            "/v1/abandoned", "/v1/side-branches", "/healthz", "/metrics"} == set(description["paths"])  # fmt: skip
+            "/v1/abandoned", "/v1/side-branches", "/v1/finality", "/healthz",
+            "/metrics"} == set(description["paths"])  # fmt: skip
     assert (await site.get("/docs")).status_code == 404
 
 

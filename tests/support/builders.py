@@ -45,6 +45,7 @@ TINY = Parameters(
     max_expiry_blocks=6,
     max_block_bytes=200_000,
     max_block_transactions=20,
+    founding_voters=1,
 )
 """A chain on which a block takes a try or two, and windows are short enough to pass through."""
 
@@ -201,7 +202,7 @@ FOR_EVER_MS = GENESIS_TIME_MS + 10**9
 """Validity of orders that no test outlives."""
 
 
-def _wallet_fields(member: str, expires: int, salt: str) -> dict[str, Any]:
+def wallet_fields(member: str, expires: int, salt: str) -> dict[str, Any]:
     sender = signing_key(f"{member}.peer").public
     return {
         "network": NETWORK,
@@ -224,7 +225,7 @@ def offer(
 ) -> Transaction:
     """Offer lots."""
     body = Offer(
-        **_wallet_fields(member, expires, salt),
+        **wallet_fields(member, expires, salt),
         lots=list(lots),
         price_micro=price_micro,
         smallest_wh=smallest_wh,
@@ -244,14 +245,14 @@ def bid(
     salt: str = "",
 ) -> Transaction:
     """Bid for energy."""
-    fields = _wallet_fields(member, expires, salt)
+    fields = wallet_fields(member, expires, salt)
     body = Bid(**fields, energy_wh=energy_wh, price_micro=price_micro, valid_until_ms=until_ms)
     return sign_transaction(body, signing_key(f"{member}.peer"))
 
 
 def cancel(member: str, order: str, *, expires: int = EXPIRES, salt: str = "") -> Transaction:
     """Take an order back."""
-    body = Cancel(**_wallet_fields(member, expires, salt), order=order)
+    body = Cancel(**wallet_fields(member, expires, salt), order=order)
     return sign_transaction(body, signing_key(f"{member}.peer"))
 
 

@@ -30,6 +30,7 @@ from tests.support.builders import (
     statement,
 )
 from tests.support.ledger import MEMBER, NODE_KEY, Answer, StoredChain, audit
+from tests.support.lot_builders import merge, retire
 
 MEMBERS = ("m0", "m1", "m2")
 SPOOL = "ab" * 16
@@ -84,7 +85,7 @@ class TradingChain:
         market = self.local.chain.state.market
         made: list[Transaction] = []
         for member in MEMBERS:
-            kind = choose.choice(["mint", "offer", "bid", "bid", "cancel", "nothing"])
+            kind = choose.choice(["mint"] * 3 + ["offer"] * 2 + ["bid"] * 4 + ["cancel", "merge", "retire"])
             price_micro = choose.randrange(1, 5)
             until_ms = self.local.tip.time_ms + choose.choice([1_500, 4_500, 10**8])
             own_lots, orders = self.lots_of(member), sorted(key for key, _ in market.orders_of(member))
@@ -94,6 +95,10 @@ class TradingChain:
                 made.append(offer(member, own_lots, price_micro, until_ms=until_ms, salt=salt))
             elif kind == "bid":
                 made.append(bid(member, choose.randrange(10, 1_500), price_micro, until_ms=until_ms, salt=salt))
+            elif kind == "merge" and len(own_lots) > 1:
+                made.append(merge(member, own_lots, salt=salt))
+            elif kind == "retire" and own_lots:
+                made.append(retire(member, own_lots[:1], salt=salt))
             elif kind == "cancel" and orders:
                 lasting = [each for each in orders if market.order(each).valid_until_ms > self.local.tip.time_ms]
                 made += [cancel(member, each, salt=salt) for each in lasting[:1]]

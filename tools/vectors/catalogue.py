@@ -133,6 +133,8 @@ CONVERSATIONS = [
             "abandoned_list": ("GetAbandoned", "AbandonedSearches", "The newest abandoned searches."),
             "side_branches": ("GetSideBranches", "SideBranches", "The branches beside the best chain."),
             "lots": ("GetLots", "Lots", "Unspent lots on the best chain."),
+            "lot_detail": ("GetLot", "LotDetail", "One lot, and where its energy comes from."),
+            "retirements": ("GetRetirements", "Retirements", "Lots on the best chain that were claimed as used."),
             "orders": ("GetOrders", "Orders", "Open orders on the best chain."),
             "trades": ("GetTrades", "Trades", "The newest trades on the best chain."),
             "obligations": ("GetObligations", "Obligations", "Who owes whom on the best chain."),

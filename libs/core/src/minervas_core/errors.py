@@ -67,6 +67,7 @@ class Code(StrEnum):
     LOT_NOT_OWNED = "lot_not_owned"
     LOT_OFFERED = "lot_offered"
     LOT_TWICE = "lot_twice"
+    LOT_TOO_LARGE = "lot_too_large"
     ORDER_UNKNOWN = "order_unknown"
     ORDER_NOT_OWNED = "order_not_owned"
     ORDER_EXPIRED = "order_expired"

@@ -13,6 +13,7 @@ import msgspec
 
 from minervas_core.blocks import Draft, Header
 from minervas_core.encoding import Count, FieldName, Hash, Record, Salt, Signature, TimeMs, WorkSum
+from minervas_core.errors import Value
 from minervas_core.finality.votes import Checkpoint
 from minervas_core.identifiers import MemberId
 from minervas_core.messages import (
@@ -52,6 +53,8 @@ class SubmitResult(Record, frozen=True, kw_only=True):
     code: str = ""
     """Refusal code."""
     message: str = ""
+    values: dict[FieldName, Value] = msgspec.field(default_factory=dict)
+    """The offending values of a refusal, by name."""
 
 
 class SubmitResults(Record, frozen=True, kw_only=True):

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from minervas_core import membership
 from minervas_core.errors import Code, InvalidTransaction
 from minervas_core.genesis import Genesis
-from minervas_core.market import generation, meters, orders
+from minervas_core.market import generation, lots, meters, orders
 from minervas_core.market.matching import resume_matching
-from minervas_core.market.records import Bid, Cancel, MarketBody, Offer
+from minervas_core.market.records import Bid, Cancel, MarketBody, Merge, Offer, Retire
 from minervas_core.market.state import BlockContext
 from minervas_core.metering import Generation
 from minervas_core.transactions import Membership, RegisterMeter, Revoke, Transaction
@@ -79,12 +79,8 @@ def apply_in_state(state: ChainState, transaction: Transaction, context: BlockCo
             minted = generation.apply_statement(market, transaction.id, body)
             if minted is not None:
                 context.lots[transaction.id] = minted
-        case Offer():
-            orders.place_offer(market, transaction.id, body, sender_of(state, body), context)
-        case Bid():
-            orders.place_bid(market, transaction.id, body, sender_of(state, body), context)
-        case Cancel():
-            orders.close_order(market, body.order)
+        case _:
+            _apply_of_wallet(state, transaction.id, body, context)
 
 
 def claims_of(transaction: Transaction) -> tuple[str, ...]:
@@ -95,7 +91,7 @@ def claims_of(transaction: Transaction) -> tuple[str, ...]:
             return membership.claims_of(transaction)
         case Generation():
             return (f"statement {generation.channel_key(body)} {body.start.time_ms}",)
-        case Offer():
+        case Offer() | Merge() | Retire():
             return tuple(f"lot {lot}" for lot in body.lots)
         case Cancel():
             return (f"cancel {body.order}",)
@@ -113,6 +109,23 @@ def sender_of(state: ChainState, body: MarketBody) -> str:
     if record is None:
         raise InvalidTransaction(Code.MEMBER_UNKNOWN, "Not the wallet of an active member", sender=body.sender)
     return record.member
+
+
+def _apply_of_wallet(
+    state: ChainState, tx_id: str, body: Offer | Bid | Cancel | Merge | Retire, context: BlockContext
+) -> None:
+    market = state.market
+    match body:
+        case Offer():
+            orders.place_offer(market, tx_id, body, sender_of(state, body), context)
+        case Bid():
+            orders.place_bid(market, tx_id, body, sender_of(state, body), context)
+        case Cancel():
+            orders.close_order(market, body.order)
+        case Merge():
+            lots.merge_lots(market, tx_id, body, context)
+        case Retire():
+            lots.retire_lots(market, tx_id, body, context)
 
 
 def _check(state: ChainState, transaction: Transaction, latest_ms: int, genesis: Genesis) -> None:
@@ -133,3 +146,7 @@ def _check(state: ChainState, transaction: Transaction, latest_ms: int, genesis:
             orders.check_bid(market, body, sender_of(state, body), state.time_ms, genesis.parameters)
         case Cancel():
             orders.check_cancel(market, body, sender_of(state, body))
+        case Merge():
+            lots.check_merge(market, body, sender_of(state, body))
+        case Retire():
+            lots.check_retire(market, body, sender_of(state, body))

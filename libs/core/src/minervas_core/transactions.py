@@ -26,7 +26,7 @@ from minervas_core.encoding import (
 from minervas_core.errors import Code, InvalidEncoding, InvalidTransaction
 from minervas_core.identifiers import MemberId
 from minervas_core.keys import SigningKey, signing_bytes, verify
-from minervas_core.market.records import Bid, Cancel, MeterDeclaration, Offer
+from minervas_core.market.records import Bid, Cancel, Merge, MeterDeclaration, Offer, Retire
 from minervas_core.metering import Generation
 
 MAX_TRANSACTION_BYTES = 32_768
@@ -83,11 +83,11 @@ class Membership(Record, frozen=True, kw_only=True, tag_field="type", tag="membe
     change: Admit | Revoke | RegisterMeter
 
 
-TransactionBody = Membership | Generation | Offer | Bid | Cancel
+TransactionBody = Membership | Generation | Offer | Bid | Cancel | Merge | Retire
 """Every kind of body, told apart by ``type``."""
 
 
-KNOWN_TYPES = frozenset({"membership", "generation", "offer", "bid", "cancel"})
+KNOWN_TYPES = frozenset({"membership", "generation", "offer", "bid", "cancel", "merge", "retire"})
 """Types that `TransactionBody` can decode."""
 
 

@@ -1,9 +1,9 @@
 """The audit: replay the chain from genesis out of the database, and find the first row that does not follow from it.
 
 Everything is read in one read-only snapshot, so the ledger may go on working meanwhile. Best chain first, with the
-transactions, metering statements, lots and trades in it; then what the state tables say of the tip; then the blocks
-beside the best chain; then the abandoned searches, which are checked by recomputation. What it leaves alone is named in
-`audit_scope`.
+transactions, metering statements, lots, trades and retirements in it; then what the state tables say of the tip; then
+the blocks beside the best chain; then the abandoned searches, which are checked by recomputation. What it leaves alone
+is named in `audit_scope`.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ class AuditReport:
     members: int = 0
     lots: int = 0
     trades: int = 0
+    retirements: int = 0
     side_blocks: int = 0
     abandoned_searches: int = 0
 
@@ -121,6 +122,7 @@ class Audit:
                 transactions=self.report.transactions + len(block.transactions),
                 lots=market.lots,
                 trades=market.trades,
+                retirements=market.retirements,
             )
             self._on_progress(self.report)
         return market

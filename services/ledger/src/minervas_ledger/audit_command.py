@@ -37,7 +37,7 @@ def run_audit(settings: LedgerSettings, say: Callable[[str], None], tell: Callab
         report = Audit(connection, genesis, lambda done: progress(done.height, done.target_height)).run()
     say(
         f"audit passed: {report.height} blocks with {report.transactions} transactions, tip {report.tip_hash}, "
-        f"{report.members} members, {report.lots} lots, {report.trades} trades, "
+        f"{report.members} members, {report.lots} lots, {report.trades} trades, {report.retirements} retirements, "
         f"{report.side_blocks} blocks beside the best chain, "
         f"{report.abandoned_searches} abandoned searches, {progress.elapsed_ms / 1_000:.1f} s"
     )

@@ -11,11 +11,13 @@ from minervas_core.identifiers import Principal
 from minervas_core.messages import GetBodies, GetHeaders, GetTransactionStatus, GetVotes
 from minervas_core.node_market_messages import (
     GetChannelRegisters,
+    GetLot,
     GetLots,
     GetMeters,
     GetObligations,
     GetOrders,
     GetReadings,
+    GetRetirements,
     GetTrades,
     Statement,
 )
@@ -108,6 +110,8 @@ def answer_about_market(
     link.on("statement", Statement, only_from(statements.take, GATEWAY))
     link.on("channel_registers", GetChannelRegisters, only_from(questions.channel_registers, GATEWAY))
     link.on("lots", GetLots, only_from(questions.lots, PEER))
+    link.on("lot_detail", GetLot, only_from(questions.lot, PEER))
+    link.on("retirements", GetRetirements, only_from(questions.retirements, PEER))
     link.on("orders", GetOrders, only_from(questions.orders, PEER))
     link.on("trades", GetTrades, only_from(questions.trades, PEER))
     link.on("obligations", GetObligations, only_from(questions.obligations, PEER))

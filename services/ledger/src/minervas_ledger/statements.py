@@ -57,7 +57,9 @@ class Statements:
             queued = await self._worker.run(lambda chain: _queue(chain, transaction, now_ms))
         except PeerFault as error:
             refusals.record(KIND, error, origin=self._member)
-            return SubmitResult(status="refused", id=tx_id, code=error.code.value, message=error.message)
+            return SubmitResult(
+                status="refused", id=tx_id, code=error.code.value, message=error.message, values=error.values
+            )
         if queued.waits:
             await self._link.send("peer", "relay", Relay(transactions=[msgspec.Raw(raw)]))
         return SubmitResult(status="accepted" if queued.is_new else "known", id=tx_id)

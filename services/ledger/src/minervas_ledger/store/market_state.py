@@ -10,11 +10,12 @@ from minervas_core.encoding import Record, encode
 from minervas_core.errors import Code, LocalFault
 from minervas_core.record_tables import StateRow
 from minervas_ledger.store.connection import Connection
-from minervas_ledger.store.market_rows import STATE_FORMS, StateForm, lot_of
+from minervas_ledger.store.lot_rows import LOT_COLUMNS, lot_of
+from minervas_ledger.store.market_rows import STATE_FORMS, StateForm
 
 FETCH_ROWS = 2_000
 
-SELECT_UNSPENT = "SELECT id, owner, energy_wh, parent, origin, offer FROM lots WHERE spent_height IS NULL"
+SELECT_UNSPENT = f"SELECT {', '.join(LOT_COLUMNS)} FROM lots WHERE spent_height IS NULL"  # noqa: S608 - names are constants
 
 
 def read_market(connection: Connection) -> Iterator[StateRow]:
@@ -24,7 +25,7 @@ def read_market(connection: Connection) -> Iterator[StateRow]:
             yield StateRow(table=form.state_table, key=key, row=msgspec.Raw(encode(record)))
     with connection.cursor("unspent_lots", binary=True) as cursor:
         cursor.itersize = FETCH_ROWS
-        cursor.execute(SELECT_UNSPENT)
+        cursor.execute(SELECT_UNSPENT.encode())
         for row in cursor:
             lot_id, lot = lot_of(row)
             yield StateRow(table="lots", key=lot_id, row=msgspec.Raw(encode(lot)))

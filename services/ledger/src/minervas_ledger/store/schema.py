@@ -48,6 +48,7 @@ WRITER_RIGHTS = {
     "orders": "SELECT, INSERT, DELETE",
     "trades": "SELECT, INSERT, DELETE",
     "obligations": "SELECT, INSERT, DELETE",
+    "retirements": "SELECT, INSERT, DELETE",
     "readings": "SELECT, INSERT",
     "reading_conflicts": "SELECT, INSERT",
     "readings_minute": "SELECT, INSERT, UPDATE",
