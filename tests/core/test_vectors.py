@@ -40,7 +40,8 @@ from minervas_core.rights import rights_for
 from minervas_core.state import BlockUndo
 from minervas_core.topics import InboxTopic, MeshTopic, matches, parse_topic
 from minervas_core.transactions import check_signature, decode_transaction
-from tests.support.market_vectors import batch, derived_lot, market_history, refused_batch, root_of_readings
+from tests.support import finality_vectors
+from tests.support.market_vectors import METERING_CHECKS, derived_lot, market_history
 from tests.support.vector_files import FILES, SPEC, Case, bytes_of, code_of
 from tools.vectors.bus_cases import may
 from tools.vectors.files import vector_files
@@ -375,12 +376,8 @@ CHECKS: dict[str, dict[str, Callable[[Case], None]]] = {
     "rights": {"tries": right},
     "chain": {"histories": history},
     "market": {"histories": market_history, "derived_lots": derived_lot},
-    "metering": {
-        "samples": sample,
-        "batches": batch,
-        "refused_batches": refused_batch,
-        "roots": root_of_readings,
-    },
+    "finality": finality_vectors.CHECKS,
+    "metering": {"samples": sample, **METERING_CHECKS},
 }
 
 

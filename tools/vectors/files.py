@@ -10,6 +10,7 @@ from tools.vectors import (
     chain_cases,
     document_cases,
     encoding_cases,
+    finality_cases,
     frame_cases,
     market_cases,
     merkle_cases,
@@ -68,6 +69,7 @@ def _contents() -> dict[str, Mapping[str, Plain]]:
         **_bus(),
         "chain": _chain(),
         "market": _market(),
+        "finality": _finality(),
     }
 
 
@@ -88,6 +90,18 @@ def _market() -> Mapping[str, Plain]:
         "genesis_hex": GENESIS.raw.hex(),
         "blocks": blocks,
         "derived_lots": market_cases.derived_lot_cases(),
+        "histories": histories,
+    }
+
+
+def _finality() -> Mapping[str, Plain]:
+    blocks, histories = finality_cases.history_cases()
+    return {
+        "about": "Votes; blocks that carry votes, handed to a node in turn, and what is final then (spec/finality.md).",
+        "genesis_hex": GENESIS.raw.hex(),
+        "accepted": finality_cases.vote_cases(),
+        "refused": finality_cases.refused_vote_cases(),
+        "blocks": blocks,
         "histories": histories,
     }
 

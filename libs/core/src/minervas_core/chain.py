@@ -297,29 +297,31 @@ class Chain:
         justified, and then the best of all that have this checkpoint leads. If one does not connect, the next best is
         tried, which may be a valid predecessor of the bad block.
         """
-        heads = arrival.nodes
         before = self.justified
         self._look_for_justified(arrival)
-        if self.justified is not before:
-            heads = [*arrival.nodes, *self.tree.heads_with_body()]
-        for node in sorted(heads, key=fork_key, reverse=True):
-            while self._is_candidate(node):
-                try:
-                    change = move_state(
-                        self.state,
-                        self.tree,
-                        node,
-                        self.genesis,
-                        block_of=lambda wanted: arrival.fresh.get(wanted.hash) or self._stored(wanted),
-                        undo_of=self._load_undo,
-                    )
-                except BranchRefused as refusal:
-                    self._refuse(refusal, arrival)
-                else:
-                    self.tree.move_tip(node)
-                    self._note_finality()
-                    return change
+        anywhere = self.justified is not before
+        while (node := self._best_candidate(arrival, anywhere=anywhere)) is not None:
+            try:
+                change = move_state(
+                    self.state,
+                    self.tree,
+                    node,
+                    self.genesis,
+                    block_of=lambda wanted: arrival.fresh.get(wanted.hash) or self._stored(wanted),
+                    undo_of=self._load_undo,
+                )
+            except BranchRefused as refusal:
+                self._refuse(refusal, arrival)
+            else:
+                self.tree.move_tip(node)
+                self._note_finality()
+                return change
         return None
+
+    def _best_candidate(self, arrival: Arrival, *, anywhere: bool) -> HeaderNode | None:
+        """The best block to move to, of the new ones or of all heads; also heads change when a block is refused."""
+        heads = [*arrival.nodes, *self.tree.heads_with_body()] if anywhere else arrival.nodes
+        return max(filter(self._is_candidate, heads), key=fork_key, default=None)
 
     def _is_candidate(self, node: HeaderNode) -> bool:
         """Whether a block should be the tip, as far as can be said before it connects."""
@@ -336,7 +338,6 @@ class Chain:
         for node in sorted(arrival.nodes, key=lambda each: each.height, reverse=True):
             if any(self.tree.descends(each, node) for each in tried) or not self._deserves_trial(node):
                 continue
-            tried.append(node)
             layer = self.state.scratch()
             try:
                 walk_state(
@@ -350,6 +351,7 @@ class Chain:
             except BranchRefused as refusal:
                 self._refuse(refusal, arrival)
                 continue
+            tried.append(node)
             self._note_justified(layer)
 
     def _deserves_trial(self, node: HeaderNode) -> bool:

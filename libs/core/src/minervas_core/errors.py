@@ -102,6 +102,10 @@ class Code(StrEnum):
     VOTE_SOURCE = "vote_source"
     VOTE_TWICE = "vote_twice"
     VOTE_NOT_VOTER = "vote_not_voter"
+    # proofs for outsiders
+    PROOF_INCOMPLETE = "proof_incomplete"
+    PROOF_PATH = "proof_path"
+    PROOF_NOT_FINAL = "proof_not_final"
     # work in progress
     TEMPLATE_STALE = "template_stale"
     ABANDONED_CLAIM = "abandoned_claim"
@@ -167,6 +171,10 @@ class InvalidFrame(PeerFault):
 
 class InvalidTransaction(PeerFault):
     """A transaction that no block may contain, or not at this point of the chain."""
+
+
+class InvalidProof(PeerFault):
+    """A proof that does not show what it claims."""
 
 
 class InvalidVote(PeerFault):

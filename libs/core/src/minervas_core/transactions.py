@@ -131,6 +131,15 @@ def block_order(transaction: Transaction) -> tuple[int, str, int, str]:
     return ORDER_GROUPS.get(transaction.kind, 5), "", 0, transaction.id
 
 
+MEMBER_KINDS = frozenset({"membership"})
+"""Kinds that decide who the members are and what they may do: all that is needed to judge votes and miners."""
+
+
+def is_about_members(transaction: Transaction) -> bool:
+    """Whether a transaction is of one of the `MEMBER_KINDS`."""
+    return transaction.kind in MEMBER_KINDS
+
+
 def sign_transaction(body: TransactionBody, key: SigningKey) -> Transaction:
     """Sign a body. The caller sets ``sender`` to the key's public half."""
     signature = key.sign(PURPOSE, body.network, encode(body))

@@ -130,6 +130,7 @@ def _result(item: Transaction | PeerFault, verdict: bool | PeerFault, origin: st
     tx_id = item.id if isinstance(item, Transaction) else ""
     if isinstance(verdict, PeerFault):
         refusals.record("transaction", verdict, origin=origin)
-        code, message = verdict.code.value, verdict.message
-        return SubmitResult(status="refused", id=tx_id, code=code, message=message, values=verdict.values)
+        return SubmitResult(
+            status="refused", id=tx_id, code=verdict.code.value, message=verdict.message, values=verdict.values
+        )
     return SubmitResult(status="accepted" if verdict else "known", id=tx_id)
