@@ -15,9 +15,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from minervas_core.audit import ReplayedBlock, replay
 from minervas_core.blocks import Block, assemble_block, decode_block
 from minervas_core.chain import BlockOutcome, Chain, RestoredNode
+from minervas_core.encoding import decode
 from minervas_core.errors import Code, InvalidBlock
 from minervas_core.finality.state import Finality
 from minervas_core.finality.votes import Checkpoint, Vote
+from minervas_core.governance.state import PendingRecovery, used_key_of
 from minervas_core.signature_cache import SignatureCache
 from minervas_core.state import ChainState
 from minervas_core.transactions import Transaction
@@ -29,16 +31,24 @@ from tests.support.builders import (
     admit,
     revoke,
     service_keys,
+    vote_key,
 )
 from tests.support.examples import examples
-from tests.support.voting import make_vote, mine_voting_block, sign_voting_block, vote_key
+from tests.support.membership import leave, recover, resume, rotate, suspend, veto, wallet
+from tests.support.voting import make_vote, mine_voting_block, sign_voting_block
 
 MEMBERS = ("m0", "m1", "m2", "m3", "m4", "m5")
 FOUNDERS = MEMBERS[:4]
 
 members = st.sampled_from(MEMBERS)
+CHANGES = ("admit", "revoke", "leave", "suspend", "resume", "rotate", "recover", "veto")
+RECOVERY_WAIT_MS = 6_000
+PLAIN_CHANGES = {"revoke": revoke, "leave": leave, "suspend": suspend, "resume": resume}
+WALLETS = {wallet(member + later).public: member + later for member in MEMBERS for later in ("", "-a", "-b", "-r")}
+"""Names by the wallets that members can come to have."""
+
 wild_changes = st.tuples(
-    st.sampled_from(["admit", "revoke", "steal keys"]),
+    st.sampled_from([*CHANGES, "steal keys"]),
     members,
     st.integers(-1, 7),  # expiry above the including height; -1 and 7 are invalid
     st.sampled_from("ab"),  # two of each kind, so that a block can carry a transaction that another has
@@ -51,8 +61,13 @@ pauses_ms = st.sampled_from([700, 1_000, 1_500, 10_000])  # the last frees every
 
 
 def as_transaction(kind: str, member: str, expires: int, salt: str) -> Transaction:
-    if kind == "revoke":
-        return revoke(member, expires=expires, salt=salt)
+    if kind in PLAIN_CHANGES:
+        return PLAIN_CHANGES[kind](member, expires=expires, salt=salt)
+    if kind == "rotate":
+        return rotate(member, f"{member}-{salt}", "wallet", "box", expires=expires)
+    asked = recover(member, f"{member}-r", expires=expires, salt=salt)
+    if kind in {"recover", "veto"}:
+        return asked if kind == "recover" else veto(member, asked, expires=expires)
     keys = service_keys("m0") if kind == "steal keys" else None
     return admit(member, expires=expires, salt=salt, keys=keys)
 
@@ -62,7 +77,7 @@ class Histories(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.local = LocalChain(msgspec.structs.replace(TINY, vote_interval=2))
+        self.local = LocalChain(msgspec.structs.replace(TINY, vote_interval=2, recovery_wait_ms=RECOVERY_WAIT_MS))
         self.genesis = self.local.genesis
         self.nodes: dict[str, HeaderNode] = {self.genesis.hash: self.local.chain.tree.root}
         """Every block ever made, as a tree of its own."""
@@ -84,15 +99,19 @@ class Histories(RuleBasedStateMachine):
 
     @rule(
         data=st.data(),
-        steps=st.lists(st.tuples(pauses_ms, members, st.integers(0, 3), electorates), min_size=1, max_size=5),
+        steps=st.lists(
+            st.tuples(pauses_ms, members, st.sampled_from(CHANGES), st.integers(0, 3), electorates),
+            min_size=1,
+            max_size=5,
+        ),
     )
-    def grow_a_branch(self, data: st.DataObject, steps: list[tuple[int, str, int, tuple[str, ...]]]) -> None:
+    def grow_a_branch(self, data: st.DataObject, steps: list[tuple[int, str, str, int, tuple[str, ...]]]) -> None:
         """Mostly valid blocks upon one of the newest valid ones, so that branches grow and overtake each other."""
         parent = data.draw(st.sampled_from(self.newest(8, valid=True)))
-        for pause_ms, member, changed, voting in steps:
-            transactions = [self.fitting_change(parent, member)] if changed == 0 else []
+        for pause_ms, member, kind, changed, voting in steps:
+            transactions = [self.fitting_change(parent, member, kind)] if changed < 2 else []
             votes = self.fitting_votes(parent, voting)
-            parent = self.mine(parent, self.fitting_miner(parent), transactions, votes, pause_ms, held=changed == 1)
+            parent = self.mine(parent, self.fitting_miner(parent), transactions, votes, pause_ms, held=changed == 2)
 
     @rule(
         data=st.data(),
@@ -166,6 +185,7 @@ class Histories(RuleBasedStateMachine):
             recent_ids=old.recent_ids,
             market=old.market.rows(),
             finality=old.finality.rows(),
+            governance=old.governance.rows(),
         )
         store = self.local.store
         landmarks = self.local.chain.landmarks
@@ -246,11 +266,29 @@ class Histories(RuleBasedStateMachine):
         nodes = [each for each in self.nodes.values() if not valid or self.replay_of(each) is not None]
         return sorted(nodes, key=lambda each: (-each.height, each.hash))[:count]
 
-    def fitting_change(self, parent: HeaderNode, member: str) -> Transaction:
+    def fitting_change(self, parent: HeaderNode, member: str, kind: str) -> Transaction:
         """A change that mostly applies: the same for one member and height range, so that branches share some."""
-        known = {record.member for record in self.snapshots[parent.hash].members} if self.replay_of(parent) else set()
         expires = (parent.height // 4 + 1) * 4 + 2
-        return as_transaction("revoke" if member in known else "admit", member, expires, "fit")
+        snapshot = self.snapshots[parent.hash] if self.replay_of(parent) else None
+        record = next((each for each in snapshot.members if each.member == member), None) if snapshot else None
+        if snapshot is None or record is None:
+            return as_transaction("admit", member, expires, "fit")
+        wallets = {each.member: WALLETS[each.keys.wallet] for each in snapshot.members}
+        pending = {
+            row.key: decode(bytes(row.row), PendingRecovery, max_bytes=1_000).transaction
+            for row in snapshot.governance
+            if row.table == "recoveries" and not isinstance(row.row, msgspec.UnsetType)
+        }
+        if kind in {"admit", "resume", "veto"} and pending:
+            asked = min(pending)
+            return veto(wallets[asked], pending[asked], expires=expires)
+        keys_used = {row.key for row in snapshot.governance if row.table == "used_keys"}
+        if kind == "rotate" or (kind == "recover" and used_key_of(wallet(f"{member}-r").public) in keys_used):
+            free = "b" if wallets[member] == f"{member}-a" else "a"
+            return rotate(member, f"{member}-{free}", "wallet", "box", signer=wallets[member], expires=expires)
+        if kind in {"admit", "resume", "suspend", "veto"}:
+            kind = "resume" if record.suspended_height else "suspend"
+        return as_transaction(kind, member, expires, "fit")
 
     def fitting_votes(self, parent: HeaderNode, members: Iterable[str]) -> list[Vote]:
         """Votes that the block after `parent` can carry, for the newest checkpoint up to there."""

@@ -200,6 +200,7 @@ def restored_state(local: LocalChain) -> ChainState:
         recent_ids=state.recent_ids,
         market=state.market.rows(),
         finality=state.finality.rows(),
+        governance=state.governance.rows(),
     )
 
 

@@ -89,6 +89,7 @@ def test_every_record_type_of_core_has_a_sample() -> None:
         "minervas_core.roster",  # what a ledger keeps and never sends: these have tests of their own
         "minervas_core.state",
         "minervas_core.market.state",
+        "minervas_core.governance.state",
         "minervas_core.finality.state",
         "minervas_core.record_tables",
     }

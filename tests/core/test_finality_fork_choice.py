@@ -321,6 +321,7 @@ def restored(local: VotingChain, *, landmarks: Landmarks | None = None) -> Chain
         recent_ids=state.recent_ids,
         market=state.market.rows(),
         finality=state.finality.rows(),
+        governance=state.governance.rows(),
     )
     return Chain.restore(
         local.genesis,

@@ -14,8 +14,8 @@ from minervas_core.errors import Code, InvalidEncoding, MinervasError
 from minervas_core.finality.rules import missing_voters
 from minervas_core.finality.votes import Checkpoint, Vote, VoteForm, decode_vote
 from minervas_core.state import undo_block
-from tests.support.builders import admit
-from tests.support.voting import INTERVAL, VotingChain, make_vote, mine_voting_block, vote_key
+from tests.support.builders import admit, vote_key
+from tests.support.voting import INTERVAL, VotingChain, make_vote, mine_voting_block
 
 FOUR = ("a", "b", "c", "d")
 OTHER_NETWORK = "ff" * 16

@@ -16,8 +16,8 @@ from minervas_core.finality.pool import MAX_VOTES_PER_VOTER, contradiction
 from minervas_core.finality.state import Voter
 from minervas_core.finality.voter import DEPTH, Guard, next_vote
 from minervas_core.finality.votes import Checkpoint, Vote, VoteBody, sign_vote
-from tests.support.builders import revoke
-from tests.support.voting import INTERVAL, VOTING, VotingChain, make_vote, vote_key, voter
+from tests.support.builders import revoke, vote_key
+from tests.support.voting import INTERVAL, VOTING, VotingChain, make_vote, voter
 
 FOUR = ("a", "b", "c", "d")
 

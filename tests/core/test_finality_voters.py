@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from minervas_core.errors import Code
-from tests.support.builders import admit, revoke, service_keys
-from tests.support.voting import VOTING, VotingChain, make_vote, vote_key
+from tests.support.builders import admit, revoke, service_keys, vote_key
+from tests.support.voting import VOTING, VotingChain, make_vote
 
 FOUR = ("a", "b", "c", "d")
 

@@ -22,6 +22,7 @@ from minervas_core.proof_of_work import attempt, is_good
 from minervas_core.state import BlockUndo
 from minervas_core.transactions import (
     Admit,
+    Change,
     Membership,
     RegisterMeter,
     Revoke,
@@ -109,7 +110,7 @@ def make_genesis(
 
 
 def membership(
-    change: Admit | Revoke | RegisterMeter,
+    change: Change,
     *,
     expires: int,
     salt: str = "",

@@ -13,9 +13,11 @@ from tools.vectors import (
     finality_cases,
     frame_cases,
     market_cases,
+    membership_cases,
     merkle_cases,
     message_cases,
     metering_cases,
+    proof_cases,
     schemas,
     signature_cases,
     work_cases,
@@ -70,6 +72,13 @@ def _contents() -> dict[str, Mapping[str, Plain]]:
         "chain": _chain(),
         "market": _market(),
         "finality": _finality(),
+        "proofs": {
+            "about": "Proofs for outsiders, line by line, and what they show (spec/proofs.md).",
+            "genesis_hex": GENESIS.raw.hex(),
+            "accepted": proof_cases.proof_cases(),
+            "refused": proof_cases.refused_proof_cases(),
+        },
+        "membership": _membership(),
     }
 
 
@@ -79,6 +88,17 @@ def _chain() -> Mapping[str, Plain]:
         "about": "Blocks handed to a node in turn, what becomes of each, and its tip then (spec/blocks.md).",
         "genesis_hex": GENESIS.raw.hex(),
         "blocks": blocks,
+        "histories": histories,
+    }
+
+
+def _membership() -> Mapping[str, Plain]:
+    blocks, histories = membership_cases.membership_history_cases()
+    return {
+        "about": "Blocks that change memberships, and the roster then; its keys are cut short (spec/membership.md).",
+        "genesis_hex": GENESIS.raw.hex(),
+        "blocks": blocks,
+        "consents": membership_cases.consent_cases(),
         "histories": histories,
     }
 

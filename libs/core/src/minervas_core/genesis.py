@@ -63,6 +63,9 @@ class Parameters(Record, frozen=True, kw_only=True):
     founding_voters: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 3
     """The first final checkpoint needs at least so many voters, or a newcomer could make a chain of its own final."""
 
+    recovery_wait_ms: Positive = 86_400_000
+    """How long a recovery of a wallet waits for a veto, in chain time."""
+
     slot_ms: Positive = 900_000
     """A market slot; gateways state each channel once per slot."""
     market_mode: Literal["continuous"] = "continuous"

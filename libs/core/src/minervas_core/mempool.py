@@ -21,6 +21,7 @@ from minervas_core.blocks import Block
 from minervas_core.encoding import MAX_INTEGER
 from minervas_core.errors import Code, InvalidTransaction
 from minervas_core.genesis import Genesis
+from minervas_core.governance.key_owners import owner_of_key
 from minervas_core.market.generation import channel_key
 from minervas_core.market.records import Bid, Offer
 from minervas_core.market.state import BlockContext
@@ -122,6 +123,19 @@ class Mempool:
         for tx_id in [each.id for each in self if _is_outrun(each, ends, block.header.time_ms)]:
             self._remove(tx_id)
 
+    def forget_disused(self, state: ChainState) -> tuple[Transaction, ...]:
+        """Remove and return what was signed by keys that no longer sign.
+
+        Their member was revoked or left, or has another wallet or gateway key now. A key that nobody has (yet, on this
+        branch) is no such key.
+        """
+        senders = {each.body.sender for each in self._transactions.values()}
+        disused = {sender for sender in senders if self._is_disused(sender, state)}
+        gone = tuple(each for each in self._transactions.values() if each.body.sender in disused) if disused else ()
+        for transaction in gone:
+            self._remove(transaction.id)
+        return gone
+
     def give_back(
         self, transactions: Iterable[Transaction], state: ChainState
     ) -> tuple[tuple[Transaction, InvalidTransaction], ...]:
@@ -192,6 +206,13 @@ class Mempool:
                 chosen.append(transaction)
                 room -= len(transaction.raw) + 1
         return sorted(chosen, key=block_order)
+
+    def _is_disused(self, sender: str, state: ChainState) -> bool:
+        owner = owner_of_key(state, sender)
+        if owner is None:
+            return False
+        record = state.roster.active(owner)
+        return record is None or (sender != record.keys.wallet and state.market.owner_of_gateway(sender) is None)
 
     def _applies(self, transaction: Transaction, state: ChainState, height: int) -> bool:
         try:

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 from minervas_core import membership
 from minervas_core.errors import Code, InvalidTransaction
 from minervas_core.genesis import Genesis
-from minervas_core.market import generation, lots, meters, orders
+from minervas_core.governance import recovery
+from minervas_core.market import generation, lots, orders
 from minervas_core.market.matching import resume_matching
 from minervas_core.market.records import Bid, Cancel, MarketBody, Merge, Offer, Retire
 from minervas_core.market.state import BlockContext
 from minervas_core.metering import Generation
-from minervas_core.transactions import Membership, RegisterMeter, Revoke, Transaction
+from minervas_core.transactions import Membership, Transaction, Veto
 
 if TYPE_CHECKING:
     from minervas_core.state import ChainState
@@ -38,8 +39,9 @@ def check_alone(transaction: Transaction, genesis: Genesis) -> None:
 
 
 def begin_block(state: ChainState, height: int, genesis: Genesis) -> BlockContext:
-    """What happens before a block's own transactions: orders expire, cut-short matching goes on."""
+    """What happens before a block's own transactions: wallets are recovered, orders expire, matching goes on."""
     context = BlockContext(height=height, fills_left=genesis.parameters.max_fills_per_block)
+    recovery.recover_wallets(state, genesis.parameters.recovery_wait_ms)
     orders.expire_orders(state.market, state.time_ms)
     resume_matching(state.market, context)
     return context
@@ -69,12 +71,8 @@ def apply_in_state(state: ChainState, transaction: Transaction, context: BlockCo
     """Carry out a checked transaction."""
     body, market = transaction.body, state.market
     match body:
-        case Membership(change=RegisterMeter() as change):
-            meters.register_meter(market, change, state.time_ms)
-        case Membership(change=change):
-            membership.apply_membership(transaction, state.roster, context.height)
-            if isinstance(change, Revoke):
-                orders.close_orders_of(market, change.member)
+        case Membership():
+            membership.apply_membership(state, transaction, context.height)
         case Generation():
             minted = generation.apply_statement(market, transaction.id, body)
             if minted is not None:
@@ -95,6 +93,8 @@ def claims_of(transaction: Transaction) -> tuple[str, ...]:
             return tuple(f"lot {lot}" for lot in body.lots)
         case Cancel():
             return (f"cancel {body.order}",)
+        case Veto():
+            return (f"veto {body.recovery}",)
         case Bid():
             return ()
 
@@ -112,7 +112,7 @@ def sender_of(state: ChainState, body: MarketBody) -> str:
 
 
 def _apply_of_wallet(
-    state: ChainState, tx_id: str, body: Offer | Bid | Cancel | Merge | Retire, context: BlockContext
+    state: ChainState, tx_id: str, body: Offer | Bid | Cancel | Merge | Retire | Veto, context: BlockContext
 ) -> None:
     market = state.market
     match body:
@@ -126,15 +126,15 @@ def _apply_of_wallet(
             lots.merge_lots(market, tx_id, body, context)
         case Retire():
             lots.retire_lots(market, tx_id, body, context)
+        case Veto():
+            state.governance.end_recovery(sender_of(state, body))
 
 
 def _check(state: ChainState, transaction: Transaction, latest_ms: int, genesis: Genesis) -> None:
     body, market = transaction.body, state.market
     match body:
-        case Membership(change=RegisterMeter() as change):
-            meters.check_registration(market, state.roster, transaction.id, change)
         case Membership():
-            membership.check_membership(transaction, state.roster, market)
+            membership.check_membership(state, transaction)
         case Generation():
             if state.roster.active(body.member) is None:
                 raise InvalidTransaction(Code.MEMBER_UNKNOWN, "Not an active member", member=body.member)
@@ -146,6 +146,8 @@ def _check(state: ChainState, transaction: Transaction, latest_ms: int, genesis:
             orders.check_bid(market, body, sender_of(state, body), state.time_ms, genesis.parameters)
         case Cancel():
             orders.check_cancel(market, body, sender_of(state, body))
+        case Veto():
+            recovery.check_veto(state, body, sender_of(state, body))
         case Merge():
             lots.check_merge(market, body, sender_of(state, body))
         case Retire():

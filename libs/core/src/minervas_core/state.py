@@ -1,4 +1,4 @@
-"""The state of the chain after a block: roster, market, finality, and the transaction ids that may not come again.
+"""The state of the chain after a block: roster, governance, market, finality, and the ids that may not come again.
 
 `apply_block` and `undo_block` are exact inverses: after both, the state equals the one before, and a state reached by
 any mix of them equals a replay from genesis. Tests hold that over random histories.
@@ -15,6 +15,8 @@ from minervas_core.errors import Code, InvalidTransaction, LocalFault
 from minervas_core.finality.rules import apply_votes, note_checkpoint
 from minervas_core.finality.state import Finality
 from minervas_core.genesis import Genesis, Parameters
+from minervas_core.governance.recovery import start_waiting
+from minervas_core.governance.state import Governance
 from minervas_core.identifiers import MemberId
 from minervas_core.market.records import Lot, Retirement, Trade
 from minervas_core.market.state import BlockContext, Market
@@ -40,6 +42,8 @@ class BlockUndo(Record, frozen=True, kw_only=True):
     """Previous rows of the market tables that changed."""
     finality_before: list[StateRow]
     """Previous rows of the tables of finality that changed."""
+    governance_before: list[StateRow]
+    """Previous rows of the tables of governance that changed."""
     time_before_ms: TimeMs
     """Time of the predecessor."""
 
@@ -67,12 +71,24 @@ class StateSnapshot(Record, frozen=True, kw_only=True):
     time_ms: TimeMs
     market: list[StateRow]
     finality: list[StateRow]
+    governance: list[StateRow]
 
 
 class ChainState:
     """The state after one block."""
 
-    __slots__ = ("_below", "_ids", "_ids_at", "finality", "height", "market", "roster", "time_ms", "tip_hash")
+    __slots__ = (
+        "_below",
+        "_ids",
+        "_ids_at",
+        "finality",
+        "governance",
+        "height",
+        "market",
+        "roster",
+        "time_ms",
+        "tip_hash",
+    )
 
     def __init__(
         self, height: int, tip_hash: str, time_ms: int, roster: Roster, *, below: ChainState | None = None
@@ -86,6 +102,7 @@ class ChainState:
         self.roster = roster
         self.market: Market = Market(below=below.market) if below else Market()
         self.finality: Finality = Finality(below=below.finality) if below else Finality()
+        self.governance: Governance = Governance(below=below.governance) if below else Governance()
         self._below = below
         self._ids: Table[str, int] = below.id_layer() if below else Table()
         self._ids_at: Table[int, tuple[str, ...]] = below.ids_at_layer() if below else Table()
@@ -106,6 +123,7 @@ class ChainState:
         recent_ids: Mapping[str, int],
         market: Iterable[StateRow],
         finality: Iterable[StateRow],
+        governance: Iterable[StateRow],
     ) -> ChainState:
         """The state as it was stored.
 
@@ -117,10 +135,12 @@ class ChainState:
             recent_ids: height by id, of the transactions in the last ``max_expiry_blocks`` blocks up to the tip.
             market: every row of the market tables.
             finality: every row of the tables of finality.
+            governance: every row of the tables of governance.
         """
         state = cls(height, tip_hash, time_ms, Roster(members))
         state.market.put_back(market)
         state.finality.put_back(finality)
+        state.governance.put_back(governance)
         at: dict[int, list[str]] = {}
         for tx_id, included in recent_ids.items():
             at.setdefault(included, []).append(tx_id)
@@ -148,6 +168,7 @@ class ChainState:
         self.roster.merge_down()
         self.market.merge_down()
         self.finality.merge_down()
+        self.governance.merge_down()
         self._ids.merge_down()
         self._ids_at.merge_down()
         below.height, below.tip_hash, below.time_ms = self.height, self.tip_hash, self.time_ms
@@ -192,6 +213,7 @@ class ChainState:
             time_ms=self.time_ms,
             market=self.market.rows(),
             finality=self.finality.rows(),
+            governance=self.governance.rows(),
         )
 
 
@@ -249,6 +271,7 @@ def apply_block(layer: ChainState, block: Block, genesis: Genesis) -> AppliedBlo
         apply_transaction(layer, transaction, context)
     layer.remember_ids(height, tuple(transaction.id for transaction in block.transactions))
     pruned = layer.forget_ids(_leaving_height(height, genesis.parameters))
+    start_waiting(layer.governance, height, block.header.time_ms)
     note_checkpoint(layer.finality, layer.roster, height, block.hash, genesis)
     changes = layer.roster.changes()
     undo = BlockUndo(
@@ -259,6 +282,7 @@ def apply_block(layer: ChainState, block: Block, genesis: Genesis) -> AppliedBlo
         ids_pruned=list(pruned),
         market_before=layer.market.changed_before(),
         finality_before=layer.finality.changed_before(),
+        governance_before=layer.governance.changed_before(),
         time_before_ms=layer.time_ms,
     )
     layer.height, layer.tip_hash, layer.time_ms = height, block.hash, block.header.time_ms
@@ -281,6 +305,7 @@ def undo_block(state: ChainState, block: Block, undo: BlockUndo, parameters: Par
         state.roster.put(record)
     state.market.put_back(undo.market_before)
     state.finality.put_back(undo.finality_before)
+    state.governance.put_back(undo.governance_before)
     state.forget_ids(undo.height)
     state.remember_ids(_leaving_height(undo.height, parameters), tuple(undo.ids_pruned))
     state.height, state.tip_hash, state.time_ms = undo.height - 1, block.header.prev, undo.time_before_ms

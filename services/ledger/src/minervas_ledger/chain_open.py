@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 from minervas_core.chain import Chain, RestoredNode
 from minervas_core.finality.book import VoteBook
-from minervas_core.finality.state import Voter
+from minervas_core.finality.state import Finality, Voter
 from minervas_core.genesis import Genesis
+from minervas_core.governance.state import Governance
 from minervas_core.mempool import Mempool
 from minervas_core.signature_cache import SignatureCache
 from minervas_core.state import BlockUndo, ChainState
@@ -27,7 +28,7 @@ from minervas_ledger.store.connection import Connection, as_transient, connect
 from minervas_ledger.store.market_state import read_market
 from minervas_ledger.store.queue_rows import QueueRows, read_queue
 from minervas_ledger.store.schema import check_schema
-from minervas_ledger.store.state_rows import read_state_rows
+from minervas_ledger.store.state_rows import read_state_rows, rows_of
 from minervas_ledger.store.votes import read_votes
 
 APPLICATION = "minervas-ledger"
@@ -102,6 +103,7 @@ def load_chain(
     """
     above = state.tip_height - genesis.parameters.max_expiry_blocks
     tip_time_ms = read_time_ms(connection, state.tip_hash)
+    rows = list(read_state_rows(connection))
     restored = ChainState.restore(
         state.tip_height,
         state.tip_hash,
@@ -109,7 +111,8 @@ def load_chain(
         members=read_members(connection),
         recent_ids=read_recent_ids(connection, above),
         market=read_market(connection),
-        finality=read_state_rows(connection),
+        finality=rows_of(Finality, rows),
+        governance=rows_of(Governance, rows),
     )
     nodes = (
         RestoredNode(

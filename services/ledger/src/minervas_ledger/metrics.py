@@ -38,7 +38,7 @@ MEMPOOL_TRANSACTIONS = Gauge("minervas_mempool_transactions", "Transactions wait
 MEMPOOL_BYTES = Gauge("minervas_mempool_bytes", "Bytes of the transactions waiting for a block.")
 MEMPOOL_DROPPED = Counter(
     "minervas_mempool_dropped",
-    "Queued transactions that no longer applied, by occasion (expiry, reorganisation, restart) and stable code.",
+    "Queued transactions that no longer applied, by occasion (expiry, membership, reorganisation, restart) and code.",
     ["occasion", "code"],
 )
 SYNCING = Gauge("minervas_sync_active", "1 while the node is behind headers that it has verified.")

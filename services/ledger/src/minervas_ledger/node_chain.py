@@ -17,7 +17,7 @@ from minervas_core.errors import Code, InvalidTransaction, MinervasError, PeerFa
 from minervas_core.finality.book import VoteBook
 from minervas_core.mempool import Mempool
 from minervas_core.node_market_messages import ChannelRegisters
-from minervas_core.node_messages import AbandonedSearch, SideBranches
+from minervas_core.node_messages import AbandonedSearch, Roster, SideBranches
 from minervas_core.roster import MemberRecord
 from minervas_core.state import BlockUndo
 from minervas_core.template import BlockContent, build_draft
@@ -27,6 +27,7 @@ from minervas_ledger.branches import list_side_branches
 from minervas_ledger.chain_view import ChainView, count_side_branches, look
 from minervas_ledger.gateways import Gateways, channel_registers, registered_gateways
 from minervas_ledger.node_votes import NodeVotes
+from minervas_ledger.roster_view import roster_of
 from minervas_ledger.store.abandoned_searches import store_search
 from minervas_ledger.store.chain_state import read_raw, read_undo
 from minervas_ledger.store.chain_writes import ChainBatch, Tip
@@ -225,9 +226,9 @@ class NodeChain:
         """A transaction that waits in the queue."""
         return self._mempool.get(tx_id)
 
-    def members(self) -> tuple[list[MemberRecord], int, str]:
-        """All members, with the height and the hash of the roster."""
-        return self._chain.state.roster.members(), self._chain.tip.height, self._chain.state.roster.hash()
+    def roster(self) -> Roster:
+        """All members on the tip."""
+        return roster_of(self._chain.state, self._chain.genesis.parameters)
 
     def side_branches(self, limit: int) -> SideBranches:
         """The branches beside the best chain, most work first."""
@@ -320,6 +321,8 @@ class NodeChain:
             note_dropped("reorganisation", ((transaction.id, error) for transaction, error in dropped))
         expired = self._mempool.expire(self._chain.tip.height + 1)
         metrics.MEMPOOL_DROPPED.labels("expiry", Code.TX_EXPIRED).inc(len(expired))
+        disused = self._mempool.forget_disused(self._chain.state)
+        metrics.MEMPOOL_DROPPED.labels("membership", Code.MEMBER_UNKNOWN).inc(len(disused))
 
     def _count_connected(self, outcomes: Sequence[BlockOutcome]) -> None:
         for outcome in outcomes:
@@ -331,12 +334,7 @@ class NodeChain:
 
 
 def note_dropped(occasion: str, dropped: Iterable[tuple[str, MinervasError]]) -> None:
-    """Count and log queued transactions that no longer apply.
-
-    Args:
-        occasion: when that was noticed: ``reorganisation`` or ``restart``.
-        dropped: ids with the reasons.
-    """
+    """Count and log queued transactions that no longer apply: ids with reasons, by the occasion on which it showed."""
     for tx_id, error in dropped:
         metrics.MEMPOOL_DROPPED.labels(occasion, error.code).inc()
         fields = {"occasion": occasion, "tx": tx_id, "code": error.code}

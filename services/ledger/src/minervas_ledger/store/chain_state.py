@@ -133,7 +133,8 @@ def read_members(connection: Connection) -> list[MemberRecord]:
     """The roster, by member id."""
     rows = connection.execute(
         """
-        SELECT member, status, admitted_height, revoked_height, admitted_by, wallet_key, box_key, block_key, vote_key
+        SELECT member, status, admitted_height, ended_height, suspended_height, admitted_by,
+            wallet_key, box_key, block_key, vote_key
         FROM roster ORDER BY member COLLATE "C"
         """,
         binary=True,
@@ -189,7 +190,7 @@ def _column(connection: Connection, query: str, block_hash: str) -> bytes:
 
 
 def _member(row: tuple[object, ...]) -> MemberRecord:
-    member, status, admitted_height, revoked_height, admitted_by, wallet, box, block, vote = row
+    member, status, admitted_height, ended_height, suspended_height, admitted_by, wallet, box, block, vote = row
     return MemberRecord(
         member=str(member),
         keys=ServiceKeys(
@@ -200,12 +201,13 @@ def _member(row: tuple[object, ...]) -> MemberRecord:
         ),
         status=_status(str(member), str(status)),
         admitted_height=as_int(admitted_height),
-        revoked_height=as_int(revoked_height),
+        ended_height=as_int(ended_height),
+        suspended_height=as_int(suspended_height),
         admitted_by=as_bytes(admitted_by).hex(),
     )
 
 
-def _status(member: str, status: str) -> Literal["active", "revoked"]:
+def _status(member: str, status: str) -> Literal["active", "revoked", "left"]:
     """The constraint of the table lets no other one in, but somebody may have taken it away.
 
     Raises:
@@ -216,6 +218,8 @@ def _status(member: str, status: str) -> Literal["active", "revoked"]:
             return "active"
         case "revoked":
             return "revoked"
+        case "left":
+            return "left"
     raise LocalFault(
         Code.AUDIT_MISMATCH,
         "This row does not follow from genesis",

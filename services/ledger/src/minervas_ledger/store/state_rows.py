@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -49,17 +49,23 @@ class StateRowsBatch:
 
 def state_tables(state: ChainState) -> Mapping[str, RecordTables]:
     """The parts of a state whose rows are kept here, by the names of their tables."""
-    return dict.fromkeys(state.finality.ROW_TYPES, state.finality)
+    parts: tuple[RecordTables, ...] = (state.finality, state.governance)
+    return {name: part for part in parts for name in part.ROW_TYPES}
 
 
 def state_rows(state: ChainState) -> list[StateRow]:
     """All rows of a state that are kept here."""
-    return state.finality.rows()
+    return [*state.finality.rows(), *state.governance.rows()]
+
+
+def rows_of(part: type[RecordTables], rows: Iterable[StateRow]) -> Iterator[StateRow]:
+    """Those of the rows that are in the tables of a part of the state."""
+    return (row for row in rows if row.table in part.ROW_TYPES)
 
 
 def changed_rows(undo: BlockUndo) -> list[StateRow]:
     """Rows of these tables that a block changed, as they were before it."""
-    return undo.finality_before
+    return [*undo.finality_before, *undo.governance_before]
 
 
 def read_state_rows(connection: Connection) -> Iterator[StateRow]:
