@@ -135,6 +135,7 @@ def check_block_body(block: Block, genesis: Genesis, signatures: SignatureCache)
             max_count=parameters.max_block_transactions,
         )
     _check_order(block)
+    signatures.check_together(block.transactions)
     for transaction in block.transactions:
         try:
             signatures.check(transaction)
