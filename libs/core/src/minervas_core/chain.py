@@ -6,6 +6,7 @@ transaction; if that fails it throws the `Chain` away and restores one from what
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
@@ -19,9 +20,17 @@ from minervas_core.errors import (
     TransientFault,
 )
 from minervas_core.finality.trial import may_justify
-from minervas_core.genesis import Genesis
+from minervas_core.genesis import Genesis, Parameters
+from minervas_core.governance.parameters import active_parameters, check_rules_known
 from minervas_core.holding import orphan_buffer, postponed_buffer
-from minervas_core.reorganisation import BranchRefused, ConnectedBlock, TipChange, move_state, walk_state
+from minervas_core.reorganisation import (
+    BranchRefused,
+    ConnectedBlock,
+    RulesUnknown,
+    TipChange,
+    move_state,
+    walk_state,
+)
 from minervas_core.signature_cache import SignatureCache
 from minervas_core.state import BlockUndo, ChainState
 from minervas_core.timing import check_not_from_future, earliest_time_ms, is_from_future
@@ -140,6 +149,11 @@ class Chain:
         """Head of the best valid chain: the block after which `state` is."""
         return self.tree.tip
 
+    @property
+    def parameters(self) -> Parameters:
+        """The parameters by which the block after the tip is judged."""
+        return active_parameters(self.state.governance, self.genesis)
+
     def next_difficulty(self) -> int:
         """Difficulty of the block that follows the tip."""
         return expected_difficulty(self.tip, self.genesis.parameters)
@@ -148,8 +162,9 @@ class Chain:
         """Whether a block that `member` made now on the tip would be accepted, by the roster at the tip."""
         time_ms = earliest_time_ms(now_ms, self.tip.time_ms)
         try:
-            check_miner(self.state.roster, member, time_ms, self.tip, self.genesis.parameters)
-        except InvalidBlock:
+            check_rules_known(self.state.governance)
+            check_miner(self.state.roster, member, time_ms, self.tip, self.parameters)
+        except (InvalidBlock, LocalFault):
             return False
         return True
 
@@ -246,7 +261,7 @@ class Chain:
         if node is None:
             check_header(header, block.hash, self._valid_parent(header), self.genesis)
         try:
-            check_block_body(block, self.genesis, self.signatures)
+            check_block_body(block, self.signatures)
         except InvalidBlock as error:
             if follows_from_hash(error):
                 node = node or self.tree.add(header, block.hash, parent)
@@ -295,30 +310,36 @@ class Chain:
 
         Only new blocks can make another chain the best: either one of them heads it, or their votes prove a checkpoint
         justified, and then the best of all that have this checkpoint leads. If one does not connect, the next best is
-        tried, which may be a valid predecessor of the bad block.
+        tried, which may be a valid predecessor of the bad block. A branch under rules that we do not have is followed
+        as far as we can judge it.
         """
         heads = arrival.nodes
         before = self.justified
         self._look_for_justified(arrival)
         if self.justified is not before:
             heads = [*arrival.nodes, *self.tree.heads_with_body()]
-        for node in sorted(heads, key=fork_key, reverse=True):
-            while self._is_candidate(node):
-                try:
-                    change = move_state(
-                        self.state,
-                        self.tree,
-                        node,
-                        self.genesis,
-                        block_of=lambda wanted: arrival.fresh.get(wanted.hash) or self._stored(wanted),
-                        undo_of=self._load_undo,
-                    )
-                except BranchRefused as refusal:
-                    self._refuse(refusal, arrival)
-                else:
-                    self.tree.move_tip(node)
-                    self._note_finality()
-                    return change
+        waiting = sorted(heads, key=fork_key)
+        while waiting:
+            node = waiting.pop()
+            if not self._is_candidate(node):
+                continue
+            try:
+                change = move_state(
+                    self.state,
+                    self.tree,
+                    node,
+                    self.genesis,
+                    block_of=lambda wanted: arrival.fresh.get(wanted.hash) or self._stored(wanted),
+                    undo_of=self._load_undo,
+                )
+            except BranchRefused as refusal:
+                self._refuse(refusal, arrival)
+            except RulesUnknown as stop:
+                insort(waiting, stop.last_known, key=fork_key)
+            else:
+                self.tree.move_tip(node)
+                self._note_finality()
+                return change
         return None
 
     def _is_candidate(self, node: HeaderNode) -> bool:
@@ -350,6 +371,8 @@ class Chain:
             except BranchRefused as refusal:
                 self._refuse(refusal, arrival)
                 continue
+            except RulesUnknown:
+                pass  # what the branch proves up to there counts
             self._note_justified(layer)
 
     def _deserves_trial(self, node: HeaderNode) -> bool:

@@ -53,6 +53,16 @@ class Code(StrEnum):
     MEMBER_UNKNOWN = "member_unknown"
     MEMBER_REVOKED = "member_revoked"
     KEY_REUSED = "key_reused"
+    # parameters and authority
+    PARAMETER_UNKNOWN = "parameter_unknown"
+    PARAMETER_FIXED = "parameter_fixed"
+    PARAMETER_VALUE = "parameter_value"
+    PARAMETERS_NOTICE = "parameters_notice"
+    PARAMETERS_EMPTY = "parameters_empty"
+    PARAMETERS_LIMIT = "parameters_limit"
+    RULE_VERSION_ORDER = "rule_version_order"
+    AUTHORITY_NOT_CURRENT = "authority_not_current"
+    AUTHORITY_APPROVALS = "authority_approvals"
     # metering and market
     METER_EXISTS = "meter_exists"
     METER_UNKNOWN = "meter_unknown"
@@ -113,6 +123,7 @@ class Code(StrEnum):
     BUS_DENIED = "bus_denied"
     PAYLOAD_TOO_LARGE = "payload_too_large"
     SCHEMA_VERSION = "schema_version"
+    SOFTWARE_TOO_OLD = "software_too_old"
     AUDIT_MISMATCH = "audit_mismatch"
     INTERNAL = "internal"
     # passing trouble

@@ -19,16 +19,12 @@ from minervas_core.transactions import Admit, Membership, RegisterMeter, Revoke,
 
 
 def check_membership_alone(transaction: Transaction, genesis: Genesis) -> None:
-    """Check what can be judged without the state: who signed, and whether the keys can be used at all.
+    """Check what can be judged without the state: whether the keys can be used at all. Who may sign, the state tells.
 
     Raises:
-        InvalidTransaction: ``tx_wrong_sender``, ``bad_member_id``, ``bad_key`` or ``key_reused``.
+        InvalidTransaction: ``bad_member_id``, ``bad_key`` or ``key_reused``.
     """
     body = membership_of(transaction)
-    if body.sender != genesis.body.authority:
-        raise InvalidTransaction(
-            Code.TX_WRONG_SENDER, "Only the authority changes the roster", tx=transaction.id, sender=body.sender
-        )
     try:
         check_member_id(body.change.member)
         if isinstance(body.change, Admit):

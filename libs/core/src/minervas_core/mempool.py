@@ -14,6 +14,8 @@ from minervas_core.blocks import Block
 from minervas_core.encoding import MAX_INTEGER
 from minervas_core.errors import Code, InvalidTransaction
 from minervas_core.genesis import Genesis
+from minervas_core.governance.parameters import active_parameters
+from minervas_core.governance.records import ChangeAuthority, ChangeParameters
 from minervas_core.market.generation import channel_key
 from minervas_core.market.records import Bid, Offer
 from minervas_core.market.state import BlockContext
@@ -22,7 +24,7 @@ from minervas_core.rules import begin_block, claims_of, sender_of
 from minervas_core.signature_cache import SignatureCache
 from minervas_core.state import ChainState, apply_transaction, check_transaction
 from minervas_core.timing import latest_acceptable_ms
-from minervas_core.transactions import Transaction, block_order
+from minervas_core.transactions import Membership, Transaction, block_order
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,9 @@ class Mempool:
             for claim in claims_of(transaction):
                 self._remove(self._claims.get(claim, ""))
         bodies = [transaction.body for transaction in block.transactions]
+        for body in bodies:
+            if isinstance(body, ChangeAuthority):
+                self._remove_signed_by_former(body.previous)
         ends = {channel_key(body): body.end.time_ms for body in bodies if isinstance(body, Generation)}
         for tx_id in [each.id for each in self if _is_outrun(each, ends, block.header.time_ms)]:
             self._remove(tx_id)
@@ -159,6 +164,12 @@ class Mempool:
                 room -= len(transaction.raw) + 1
         return sorted(chosen, key=block_order)
 
+    def _remove_signed_by_former(self, authority: str) -> None:
+        """What a replaced key signed never applies again, and must not exclude what the new one signs."""
+        for each in self:
+            if isinstance(each.body, Membership | ChangeParameters) and each.body.sender == authority:
+                self._remove(each.id)
+
     def _check_with_queued(
         self, transaction: Transaction, state: ChainState, latest_ms: int, gap: InvalidTransaction
     ) -> None:
@@ -183,7 +194,7 @@ class Mempool:
         """Refuse more orders than the member could ever have open: they would only wait in the others' way."""
         body = transaction.body
         if isinstance(body, Offer | Bid):
-            member, limit = sender_of(state, body), self._genesis.parameters.max_open_orders
+            member, limit = sender_of(state, body), active_parameters(state.governance, self._genesis).max_open_orders
             if state.market.count_of_orders(member) + self._sender_orders[body.sender] >= limit:
                 raise InvalidTransaction(
                     Code.ORDER_LIMIT, "Too many orders, open and queued", tx=transaction.id, member=member, limit=limit

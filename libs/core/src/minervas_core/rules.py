@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING
 from minervas_core import membership
 from minervas_core.errors import Code, InvalidTransaction
 from minervas_core.genesis import Genesis
+from minervas_core.governance import rules as governance
+from minervas_core.governance.parameters import active_parameters
+from minervas_core.governance.records import ChangeAuthority, ChangeParameters
 from minervas_core.market import generation, meters, orders
 from minervas_core.market.matching import resume_matching
 from minervas_core.market.records import Bid, Cancel, MarketBody, Offer
@@ -28,18 +31,22 @@ def check_alone(transaction: Transaction, genesis: Genesis) -> None:
     """Check what can be judged without the state; the signature is checked elsewhere.
 
     Raises:
-        InvalidTransaction: a code of `check_membership_alone` or `check_statement_alone`.
+        InvalidTransaction: a code of `check_membership_alone`, `check_statement_alone` or `governance.rules`.
     """
     body = transaction.body
-    if isinstance(body, Membership):
-        membership.check_membership_alone(transaction, genesis)
-    elif isinstance(body, Generation):
-        generation.check_statement_alone(transaction.id, body)
+    match body:
+        case Membership():
+            membership.check_membership_alone(transaction, genesis)
+        case ChangeAuthority() | ChangeParameters():
+            governance.check_alone(transaction.id, body, genesis)
+        case Generation():
+            generation.check_statement_alone(transaction.id, body)
 
 
 def begin_block(state: ChainState, height: int, genesis: Genesis) -> BlockContext:
     """What happens before a block's own transactions: orders expire, cut-short matching goes on."""
-    context = BlockContext(height=height, fills_left=genesis.parameters.max_fills_per_block)
+    fills = active_parameters(state.governance, genesis).max_fills_per_block
+    context = BlockContext(height=height, fills_left=fills)
     orders.expire_orders(state.market, state.time_ms)
     resume_matching(state.market, context)
     return context
@@ -75,6 +82,8 @@ def apply_in_state(state: ChainState, transaction: Transaction, context: BlockCo
             membership.apply_membership(transaction, state.roster, context.height)
             if isinstance(change, Revoke):
                 orders.close_orders_of(market, change.member)
+        case ChangeAuthority() | ChangeParameters():
+            governance.apply_in_state(state.governance, transaction.id, body, context.height)
         case Generation():
             minted = generation.apply_statement(market, transaction.id, body)
             if minted is not None:
@@ -93,14 +102,12 @@ def claims_of(transaction: Transaction) -> tuple[str, ...]:
     match body:
         case Membership():
             return membership.claims_of(transaction)
+        case ChangeAuthority() | ChangeParameters():
+            return governance.claims_of(body)
         case Generation():
             return (f"statement {generation.channel_key(body)} {body.start.time_ms}",)
-        case Offer():
-            return tuple(f"lot {lot}" for lot in body.lots)
-        case Cancel():
-            return (f"cancel {body.order}",)
-        case Bid():
-            return ()
+        case Offer() | Cancel() | Bid():
+            return orders.claims_of(body)
 
 
 def sender_of(state: ChainState, body: MarketBody) -> str:
@@ -117,19 +124,35 @@ def sender_of(state: ChainState, body: MarketBody) -> str:
 
 def _check(state: ChainState, transaction: Transaction, latest_ms: int, genesis: Genesis) -> None:
     body, market = transaction.body, state.market
+    if isinstance(body, Membership | ChangeParameters):
+        _check_sent_by_authority(state, body.sender, genesis)
     match body:
         case Membership(change=RegisterMeter() as change):
             meters.check_registration(market, state.roster, transaction.id, change)
         case Membership():
             membership.check_membership(transaction, state.roster, market)
+        case ChangeAuthority() | ChangeParameters():
+            governance.check_in_state(state, body, genesis)
         case Generation():
             if state.roster.active(body.member) is None:
                 raise InvalidTransaction(Code.MEMBER_UNKNOWN, "Not an active member", member=body.member)
             generation.check_statement_alone(transaction.id, body)
             generation.check_statement(market, body, latest_ms)
         case Offer():
-            orders.check_offer(market, body, sender_of(state, body), state.time_ms, genesis.parameters)
+            orders.check_offer(
+                market, body, sender_of(state, body), state.time_ms, active_parameters(state.governance, genesis)
+            )
         case Bid():
-            orders.check_bid(market, body, sender_of(state, body), state.time_ms, genesis.parameters)
+            orders.check_bid(
+                market, body, sender_of(state, body), state.time_ms, active_parameters(state.governance, genesis)
+            )
         case Cancel():
             orders.check_cancel(market, body, sender_of(state, body))
+
+
+def _check_sent_by_authority(state: ChainState, sender: str, genesis: Genesis) -> None:
+    current = state.governance.authority_key(genesis)
+    if sender != current:
+        raise InvalidTransaction(
+            Code.TX_WRONG_SENDER, "Not signed by the authority's key of today", sender=sender, current=current
+        )

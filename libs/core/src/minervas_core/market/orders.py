@@ -123,6 +123,17 @@ def close_orders_of(market: Market, member: str) -> None:
         close_order(market, order_id)
 
 
+def claims_of(body: Offer | Bid | Cancel) -> tuple[str, ...]:
+    """What only one transaction can have at a time."""
+    match body:
+        case Offer():
+            return tuple(f"lot {lot}" for lot in body.lots)
+        case Cancel():
+            return (f"cancel {body.order}",)
+        case Bid():
+            return ()
+
+
 def _sellable(market: Market, lot_id: str, seller: str) -> Lot:
     lot = market.lots.get(lot_id)
     if lot is None:
