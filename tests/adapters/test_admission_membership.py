@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Literal
 
 import msgspec
 import pytest
@@ -58,16 +59,21 @@ async def rows(bench: SagaBench) -> list[TransactionRow]:
         return await open_transactions(connection)
 
 
-async def report(bench: SagaBench, tip: int, **places: tuple[int, int]) -> None:
+async def report(bench: SagaBench, tip: int, final: int = 0, **places: tuple[int, int]) -> None:
     """Let the operator's peer report: transactions by action, with height and depth; unnamed ones are unknown."""
     open_rows = await rows(bench)
     statuses = [
-        TransactionStatus(id=row.id, state="in_block", height=places[row.action][0], depth=places[row.action][1])
+        TransactionStatus(
+            id=row.id,
+            state="final" if places[row.action][0] <= final else "in_block",
+            height=places[row.action][0],
+            depth=places[row.action][1],
+        )
         if row.action in places
         else TransactionStatus(id=row.id, state="unknown")
         for row in open_rows
     ]
-    await bench.follower.apply(open_rows, TransactionStatuses(statuses=statuses, tip_height=tip))
+    await bench.follower.apply(open_rows, TransactionStatuses(statuses=statuses, tip_height=tip, final_height=final))
 
 
 def states(home: AdmissionHome) -> list[tuple[int, str, str]]:
@@ -108,12 +114,12 @@ async def test_admission_and_revocation_are_valid_by_the_rules_of_the_chain(
     assert record.status == "revoked"
 
 
-async def test_a_transaction_is_settled_when_it_is_deep_enough(bench: SagaBench, home: AdmissionHome) -> None:
+async def test_a_transaction_is_settled_when_it_is_final(bench: SagaBench, home: AdmissionHome) -> None:
     assert decision_states(home) == ["carried_out"]
     await report(bench, 9, admit=(5, DEPTH - 1))
     assert states(home) == [(0, "admit", "open")]
     assert home.as_owner("SELECT height, depth FROM membership_transactions") == [(5, DEPTH - 1)]
-    await report(bench, 10, admit=(5, DEPTH))
+    await report(bench, 10, 8, admit=(5, DEPTH))
     assert states(home) == [(0, "admit", "settled")]
     assert decision_states(home) == ["done"]
     assert home.as_owner("SELECT step, state FROM saga_steps ORDER BY entry")[-1] == ("chain", "done")
@@ -143,12 +149,12 @@ async def test_a_transaction_that_no_block_can_carry_any_more_is_signed_anew(
     assert body.change == old.change
     assert body.salt != old.salt
     assert "number 0 expired" in home.as_owner("SELECT detail FROM saga_steps WHERE step = 'transaction'")[0][0]
-    await report(bench, 70, admit=(65, DEPTH))
+    await report(bench, 70, 68, admit=(65, DEPTH))
     assert decision_states(home) == ["done"]
 
 
 async def test_new_transactions_expire_above_the_reported_tip(bench: SagaBench, home: AdmissionHome) -> None:
-    await report(bench, 40, admit=(3, 38))
+    await report(bench, 40, 36, admit=(3, 38))
     await revoke_alpha(bench, home)
     [revocation] = await rows(bench)
     assert revocation.expires_height == 40 + SPAN
@@ -164,11 +170,11 @@ async def test_revoking_somebody_whose_admission_expired_is_moot(bench: SagaBenc
 async def test_a_revocation_that_expires_is_signed_anew_as_long_as_the_admission_stands(
     bench: SagaBench, home: AdmissionHome
 ) -> None:
-    await report(bench, 10, admit=(3, DEPTH))
+    await report(bench, 10, 8, admit=(3, DEPTH))
     await revoke_alpha(bench, home)
     await report(bench, 10 + SPAN + DEPTH)
     assert states(home) == [(0, "admit", "settled"), (1, "revoke", "expired"), (2, "revoke", "open")]
-    await report(bench, 70, revoke=(64, DEPTH))
+    await report(bench, 70, 68, revoke=(64, DEPTH))
     assert decision_states(home) == ["done", "done"]
 
 
@@ -215,15 +221,15 @@ class OperatorPeer:
     """Answers as the operator member's peer does: everything is in block 3."""
 
     def __init__(self, requester: Requester) -> None:
-        self.depth = 1
+        self.state: Literal["in_block", "final"] = "in_block"
         self.asked: list[str] = []
         requester.serve("tx_status", self._answer)
 
     async def _answer(self, request: Request) -> bytes:
         question = decode(request.payload, GetTransactionStatus, max_bytes=10**6)
         self.asked += question.ids
-        statuses = [TransactionStatus(id=item, state="in_block", height=3, depth=self.depth) for item in question.ids]
-        answer = TransactionStatuses(statuses=statuses, tip_height=2 + self.depth)
+        statuses = [TransactionStatus(id=item, state=self.state, height=3, depth=2) for item in question.ids]
+        answer = TransactionStatuses(statuses=statuses, tip_height=4, final_height=3 if self.state == "final" else 0)
         return encode(Reply(body=msgspec.Raw(encode(answer))))
 
 
@@ -243,13 +249,13 @@ async def test_the_operators_peer_is_asked_until_the_chain_has_confirmed(
         approving = asyncio.create_task(home.decisions(on_chain=True).approve("alpha", confirmed=True))
         await wait_until_async(lambda: len(set(peer.asked)) == 2)
         assert not approving.done()
-        peer.depth = DEPTH
+        peer.state = "final"
         await approving
         assert (await home.state(receipt)).state == "approved"
         await wait_until_async(lambda: states(home) == [(0, "admit", "settled"), (1, "admit", "settled")])
         await requester.stop()
         await bus.stop()
-    assert home.as_owner("SELECT height FROM operator_tip") == [(2 + DEPTH,)]
+    assert home.as_owner("SELECT height FROM operator_tip") == [(4,)]
 
 
 async def test_reports_that_are_none_are_refused() -> None:

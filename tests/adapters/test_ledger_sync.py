@@ -17,7 +17,7 @@ from minervas_core.messages import ChainTip
 from minervas_core.node_messages import Pause, PeerTip
 from minervas_ledger import metrics, peer_fetcher, sync_peers, templates
 from minervas_ledger import sync as sync_module
-from minervas_ledger.sync_peers import SyncPeers
+from minervas_ledger.sync_peers import Standing, SyncPeers
 from tests.support.builders import LocalChain, admit
 from tests.support.ledger import LedgerNode, RemoteMember, audit
 from tests.support.wait import wait_until_async
@@ -242,7 +242,7 @@ def tip(work: int) -> ChainTip:
 
 
 def names(peers: SyncPeers, work: int, now_ms: int) -> str:
-    best = peers.best(work, now_ms)
+    best = peers.best(Standing(0, work), now_ms)
     return best.member if best else ""
 
 
@@ -258,13 +258,13 @@ def test_failure_pauses_a_member_longer_each_time_and_puts_it_behind_all_others(
     peers = SyncPeers()
     peers.claims("a", tip(9))
     peers.claims("b", tip(5))
-    first = peers.best(1, 0)
+    first = peers.best(Standing(0, 1), 0)
     assert first is not None
     assert peers.drop(first, 0, lied=False) == sync_peers.STALL_MS
     assert names(peers, 1, 0) == "b"
     assert names(peers, 1, sync_peers.STALL_MS) == "b"
     assert names(peers, 5, sync_peers.STALL_MS - 1) == ""
-    assert peers.next_free_ms(5) == sync_peers.STALL_MS
+    assert peers.next_free_ms(Standing(0, 5)) == sync_peers.STALL_MS
     assert names(peers, 5, sync_peers.STALL_MS) == "a"
     assert peers.drop(first, 0, lied=False) == 2 * sync_peers.STALL_MS
     assert peers.drop(first, 0, lied=True) == 4 * sync_peers.LIE_MS
@@ -278,7 +278,7 @@ def test_sign_of_life_ends_the_pause_of_a_staller_but_not_of_a_liar() -> None:
     peers = SyncPeers()
     for lied, expected in ((False, "a"), (True, "")):
         peers.claims("a", tip(9))
-        known = peers.best(1, 10**9)
+        known = peers.best(Standing(0, 1), 10**9)
         assert known is not None
         peers.drop(known, 10**9, lied=lied)
         peers.claims("a", tip(9))

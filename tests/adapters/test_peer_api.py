@@ -92,6 +92,7 @@ class Site:
             transactions=1,
             size_bytes=len(self.block.raw),
             best_chain=True,
+            final=False,
         )
         return BlockSummaries(blocks=[summary])
 
@@ -99,7 +100,12 @@ class Site:
         if body.block not in ("1", self.block.hash):
             raise LocalFault(Code.NOT_FOUND, "No such block", block=body.block)
         return BlockDetail(
-            block=msgspec.Raw(self.block.raw), hash=self.block.hash, best_chain=True, depth=3, work="ff00ff00ff00ff00ff"
+            block=msgspec.Raw(self.block.raw),
+            hash=self.block.hash,
+            best_chain=True,
+            depth=3,
+            final=True,
+            work="ff00ff00ff00ff00ff",
         )
 
     def _transaction(self, body: GetTransaction) -> TransactionDetail:

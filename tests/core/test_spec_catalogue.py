@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 import yaml
 
-from minervas_core import messages, node_market_messages, node_messages
+from minervas_core import messages, node_market_messages, node_messages, node_vote_messages
 from minervas_core.encoding import encode
 from minervas_core.identifiers import Principal
 from minervas_core.rights import ADMISSION, rights_for
@@ -145,12 +145,14 @@ def test_plain_messages_without_answer() -> None:
 
 def test_requests_inside_a_node_are_those_of_the_code() -> None:
     found = {kind: types for (_, kind), types in kinds_of("node", with_reply=True).items()}
-    assert found == pairs(node_messages.NODE_REQUEST_TYPES | node_market_messages.NODE_MARKET_REQUEST_TYPES)
+    types = node_messages.NODE_REQUEST_TYPES | node_market_messages.NODE_MARKET_REQUEST_TYPES
+    assert found == pairs(types | node_vote_messages.NODE_VOTE_REQUEST_TYPES)
 
 
 def test_events_inside_a_node_are_those_of_the_code() -> None:
     found = {kind: types for (_, kind), types in kinds_of("node", with_reply=False).items()}
     types = node_messages.NODE_EVENT_TYPES | node_market_messages.NODE_MARKET_EVENT_TYPES
+    types |= node_vote_messages.NODE_VOTE_EVENT_TYPES
     assert found == {kind: {body.__name__} for kind, body in types.items()}
 
 

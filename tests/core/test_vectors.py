@@ -8,7 +8,15 @@ from typing import Any
 
 import pytest
 
-from minervas_core import enrolment, genesis, messages, metering, node_market_messages, node_messages
+from minervas_core import (
+    enrolment,
+    genesis,
+    messages,
+    metering,
+    node_market_messages,
+    node_messages,
+    node_vote_messages,
+)
 from minervas_core.blocks import (
     block_signature_is_valid,
     block_signing_body,
@@ -21,6 +29,7 @@ from minervas_core.chain import Chain
 from minervas_core.difficulty import next_difficulty
 from minervas_core.encoding import Record, decode, decode_untyped, encode, encode_untyped, sha256_hex
 from minervas_core.errors import Code
+from minervas_core.finality import votes
 from minervas_core.frames import SenderKey, parse_frame, seal_gossip, seal_node
 from minervas_core.genesis import Parameters, load_genesis
 from minervas_core.identifiers import check_member_id, parse_principal
@@ -196,7 +205,8 @@ def refused_block(case: Case) -> None:
 
 
 def sample(case: Case) -> None:
-    kinds = {**vars(enrolment), **vars(messages), **vars(node_messages), **vars(node_market_messages), **vars(metering)}
+    modules = (enrolment, messages, node_messages, node_market_messages, metering, node_vote_messages, votes)
+    kinds = {name: kind for module in modules for name, kind in vars(module).items()}
     data = bytes.fromhex(case["canonical_hex"])
     value: Record = decode(data, kinds[case["type"]], max_bytes=LARGE)
     assert encode(value) == data == encode_untyped(case["value"])

@@ -76,13 +76,18 @@ def service_keys(member: str) -> ServiceKeys:
         wallet=signing_key(f"{member}.peer").public,
         box=box_public(f"{member}.peer"),
         block=block_key(member).public,
-        vote=signing_key(f"{member}.ledger").public,
+        vote=vote_key(member).public,
     )
 
 
 def block_key(member: str) -> SigningKey:
     """The key with which a member's miner signs blocks."""
     return signing_key(f"{member}.miner")
+
+
+def vote_key(member: str) -> SigningKey:
+    """The key with which a member's ledger signs votes."""
+    return signing_key(f"{member}.ledger")
 
 
 def make_genesis(parameters: Parameters = TINY, *, name: str = "Test consortium") -> Genesis:

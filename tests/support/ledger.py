@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -14,9 +14,11 @@ from minervas_core.blocks import Block, sign_block_hash
 from minervas_core.encoding import Record, encode
 from minervas_core.enrolment import BrokerAddress
 from minervas_core.errors import Code, TransientFault
+from minervas_core.finality.state import Voter
+from minervas_core.finality.votes import Vote, decode_vote
 from minervas_core.genesis import Genesis
 from minervas_core.identifiers import Principal
-from minervas_core.messages import Bodies, ChainTip, Headers
+from minervas_core.messages import Bodies, ChainTip, Headers, Votes
 from minervas_core.node_market_messages import NODE_MARKET_REQUEST_TYPES, Relay
 from minervas_core.node_messages import (
     NODE_REQUEST_TYPES,
@@ -36,6 +38,7 @@ from minervas_core.node_messages import (
     Template,
     TipChanged,
 )
+from minervas_core.node_vote_messages import AnnounceVotes, FetchVotes
 from minervas_core.rights import rights_for
 from minervas_devnet.postgres_roles import NodeDatabase
 from minervas_ledger.audit import Audit, AuditReport
@@ -51,13 +54,15 @@ from minervas_runtime.memory_bus import MemoryBroker
 from minervas_runtime.node_link import NodeLink
 from minervas_runtime.service import ServiceContext
 from minervas_runtime.settings import NodePaths
-from tests.support.builders import FAR_FUTURE_MS, NETWORK, LocalChain, block_key, find_nonce
+from tests.support.builders import FAR_FUTURE_MS, NETWORK, LocalChain, block_key, find_nonce, vote_key
 from tests.support.wait import wait_until_async
 
 MEMBER = "m0"
 """Whose ledger is tested."""
 NODE_KEY = b"n" * 32
 LEDGER = Principal(MEMBER, "ledger")
+VOTE_KEY = vote_key(MEMBER)
+VOTER = Voter(member=MEMBER, vote_key=VOTE_KEY.public)
 
 Answer = TypeVar("Answer", bound=Record)
 
@@ -100,7 +105,7 @@ class StoredChain:
     def __init__(self, settings: DatabaseSettings, genesis: Genesis) -> None:
         self.settings = settings
         self.genesis = genesis
-        self.now = ChainOpener(settings, genesis).open()
+        self.now = ChainOpener(settings, genesis, VOTER).open()
 
     def take(self, *blocks: Block, now_ms: int = FAR_FUTURE_MS) -> list[str]:
         """Hand blocks in, in one commit; returns what became of each."""
@@ -109,7 +114,7 @@ class StoredChain:
     def reopen(self) -> NodeChain:
         """Close and open again, with nothing but the database."""
         self.now.close()
-        self.now = ChainOpener(self.settings, self.genesis).open()
+        self.now = ChainOpener(self.settings, self.genesis, VOTER).open()
         return self.now
 
 
@@ -122,6 +127,7 @@ class RemoteMember:
     spoil_headers: Callable[[list[bytes]], list[bytes]] = lambda headers: headers
     spoil_bodies: Callable[[list[bytes]], list[bytes]] = lambda bodies: bodies
     max_bodies: int = 128
+    known_votes: Sequence[Vote] = ()
     silent: str = ""
     """Kind of question that it never answers."""
 
@@ -129,7 +135,8 @@ class RemoteMember:
     def tip(self) -> ChainTip:
         """The tip that it claims truthfully."""
         tip = self.chain.tip
-        return ChainTip(height=tip.height, hash=tip.hash, work=f"{tip.work:x}")
+        proved = self.chain.chain.state.finality.head(self.chain.genesis.hash).justified.height
+        return ChainTip(height=tip.height, hash=tip.hash, work=f"{tip.work:x}", justified_height=proved)
 
     async def headers(self, body: FetchHeaders) -> Headers:
         await self._hear("headers")
@@ -140,6 +147,11 @@ class RemoteMember:
         await self._hear("bodies")
         known = [self.chain.store.blocks[each] for each in body.hashes if each in self.chain.store.blocks]
         return Bodies(blocks=[msgspec.Raw(raw) for raw in self.spoil_bodies(known[: self.max_bodies])])
+
+    async def votes(self, body: FetchVotes) -> Votes:
+        await self._hear("votes")
+        known = [vote for vote in self.known_votes if body.question.voter in ("", vote.body.voter)]
+        return Votes(votes=[msgspec.Raw(vote.raw) for vote in known])
 
     async def _hear(self, kind: str) -> None:
         self.asked.append(kind)
@@ -158,8 +170,12 @@ class FakePeer:
         self.tips: list[TipChanged] = []
         self.announced: list[Announce] = []
         self.relayed: list[bytes] = []
+        self.votes: list[Vote] = []
+        """Votes of the ledger, as it had them announced."""
         self.link.on("fetch_headers", FetchHeaders, self._on_fetch_headers)
         self.link.on("fetch_bodies", FetchBodies, self._on_fetch_bodies)
+        self.link.on("fetch_votes", FetchVotes, self._on_fetch_votes)
+        self.link.on("announce_votes", AnnounceVotes, self._on_announce_votes)
         self.link.on("tip", TipChanged, self._on_tip)
         self.link.on("announce", Announce, self._on_announce)
         self.link.on("relay", Relay, self._on_relay)
@@ -201,6 +217,12 @@ class FakePeer:
 
     async def _on_fetch_headers(self, body: FetchHeaders, service: str) -> Headers:
         return await self._remote(body.member).headers(body)
+
+    async def _on_fetch_votes(self, body: FetchVotes, service: str) -> Votes:
+        return await self._remote(body.member).votes(body)
+
+    async def _on_announce_votes(self, body: AnnounceVotes, service: str) -> None:
+        self.votes += [decode_vote(bytes(raw)) for raw in body.votes]
 
     async def _on_fetch_bodies(self, body: FetchBodies, service: str) -> Bodies:
         return await self._remote(body.member).bodies(body)
@@ -337,7 +359,7 @@ class LedgerNode:
             certificate_expires_ms=FAR_FUTURE_MS,
         )
         bus = self.broker.connect(LEDGER, rights_for(LEDGER, operator_member=self._operator))
-        self.running = asyncio.create_task(serve(self.context, bus, issued))
+        self.running = asyncio.create_task(serve(self.context, bus, issued, VOTE_KEY))
         if wait:
             await wait_until_async(lambda: self.peer.tips or self._ended(), describe="the ledger's first tip")
 

@@ -115,7 +115,7 @@ def wait_in_block(nodes: Sequence[Node], transaction: str) -> None:
 
     def everywhere() -> bool:
         places = [node.api.transaction(transaction) for node in nodes]
-        return all(place is not None and place.state == "in_block" for place in places)
+        return all(place is not None and place.state in ("in_block", "final") for place in places)
 
     wait_until(everywhere, BLOCK_TIMEOUT_S)
 

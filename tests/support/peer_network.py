@@ -12,6 +12,7 @@ import msgspec
 
 from minervas_core.encoding import Record, encode, sha256_hex
 from minervas_core.errors import Code, TransientFault
+from minervas_core.finality.votes import Checkpoint
 from minervas_core.identifiers import Principal
 from minervas_core.messages import (
     Bodies,
@@ -158,6 +159,9 @@ class FakeLedger:
             abandoned_searches=0,
             reorganisations=0,
             side_branches=0,
+            justified=Checkpoint(height=0, hash="0" * 64),
+            final=Checkpoint(height=0, hash="0" * 64),
+            missing_voters=[],
             syncing=False,
             refusals={},
         )
@@ -179,7 +183,7 @@ class FakeLedger:
 
     def _tx_status(self, body: GetTransactionStatus) -> TransactionStatuses:
         statuses = [TransactionStatus(id=item, state="unknown") for item in body.ids]
-        return TransactionStatuses(statuses=statuses, tip_height=self.tip.height)
+        return TransactionStatuses(statuses=statuses, tip_height=self.tip.height, final_height=0)
 
     def _peer_tip(self, body: PeerTip) -> None:
         self.peer_tips.append(body)

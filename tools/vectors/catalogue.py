@@ -80,6 +80,7 @@ CONVERSATIONS = [
     Conversation("hello", "peer", "peers", "Hello", "plain", "A peer introduces itself and names its sender key."),
     Conversation("tx", "peer", "peers", "TransactionBatch", "gossip", "Transactions of the peer's own member."),
     Conversation("block", "peer", "peers", "BlockAnnouncement", "gossip", "A block that the member's miner found."),
+    Conversation("vote", "peer", "peers", "VoteBatch", "gossip", "Votes of the member's own ledger."),
     Conversation("tx", "admission", "peers", "MembershipBatch", "plain", "Membership transactions not yet settled."),
     _presence("peer", "A peer is there, and on which tip; the will says offline."),
     _presence("ledger", "A ledger is there, and on which tip; the will says offline."),
@@ -95,6 +96,7 @@ CONVERSATIONS = [
         "get_headers", "peer", "peer", "GetHeaders", "gossip", "Ask for headers of its best chain.", "Headers"
     ),
     Conversation("get_bodies", "peer", "peer", "GetBodies", "gossip", "Ask for blocks by hash.", "Bodies"),
+    Conversation("get_votes", "peer", "peer", "GetVotes", "gossip", "Ask for votes that its ledger has seen.", "Votes"),
     Conversation(
         "get_membership",
         "peer",
@@ -134,6 +136,9 @@ CONVERSATIONS = [
             "trades": ("GetTrades", "Trades", "The newest trades on the best chain."),
             "obligations": ("GetObligations", "Obligations", "Who owes whom on the best chain."),
             "meters": ("GetMeters", "Meters", "Registered meters and what they minted."),
+            "vote": ("SubmitVotes", "VoteResults", "Votes that another member sent."),
+            "get_votes": ("GetVotes", "Votes", "Votes for another member."),
+            "finality": ("GetFinality", "FinalityReport", "How far finality has come, and who is missing."),
             "readings": ("GetReadings", "Readings", "The newest stored readings."),
         },
     ),
@@ -146,6 +151,8 @@ CONVERSATIONS = [
             "relay": ("Relay", "", "Statements of our gateways; tell everybody."),
             "fetch_headers": ("FetchHeaders", "Headers", "Get headers from one member."),
             "fetch_bodies": ("FetchBodies", "Bodies", "Get blocks from one member."),
+            "fetch_votes": ("FetchVotes", "Votes", "Get votes from one member."),
+            "announce_votes": ("AnnounceVotes", "", "Our own votes; tell everybody."),
         },
     ),
     *_node(

@@ -35,6 +35,7 @@ from tools.vectors.fixtures import (
 )
 from tools.vectors.market_fixtures import PANELS, gateway_key
 from tools.vectors.market_samples import metering_samples, node_market_samples
+from tools.vectors.vote_samples import FIRST, GENESIS_CHECKPOINT, node_vote_samples, vote_samples
 
 SEALED_FILE = Path(__file__).with_name("sealed_samples.json")
 """Sealed sender keys: made once, for HPKE draws randomness inside the library (see `tools.vectors.reseal`)."""
@@ -163,11 +164,13 @@ def gossip_samples() -> dict[str, Record]:
                 messages.TransactionStatus(id=ids[2], state="unknown"),
             ],
             tip_height=3,
+            final_height=0,
         ),
         "Presence": messages.Presence(
             state="online", version="0.1.0", sent_at_ms=NOW_MS, certificate_expires_ms=NOW_MS + 86_400_000, tip=_tip()
         ),
         "Presence, offline": messages.Presence(state="offline", version="0.1.0", sent_at_ms=NOW_MS),
+        **vote_samples(),
     }
 
 
@@ -202,6 +205,9 @@ def _ledger_samples() -> dict[str, Record]:
             abandoned_searches=1,
             reorganisations=0,
             side_branches=0,
+            justified=FIRST,
+            final=GENESIS_CHECKPOINT,
+            missing_voters=[KIM.member],
             syncing=False,
             refusals={"bad_signature": 2, "not_json": 1},
             search=_progress(),
@@ -220,12 +226,13 @@ def _chain_samples() -> dict[str, Record]:
                     transactions=0,
                     size_bytes=len(BLOCK_2.raw),
                     best_chain=True,
+                    final=False,
                 )
             ]
         ),
         "GetBlock": node_messages.GetBlock(block="2"),
         "BlockDetail": node_messages.BlockDetail(
-            block=Raw(BLOCK_2.raw), hash=BLOCK_2.hash, best_chain=True, depth=2, work="20"
+            block=Raw(BLOCK_2.raw), hash=BLOCK_2.hash, best_chain=True, depth=2, final=False, work="20"
         ),
         "GetTransaction": node_messages.GetTransaction(id=REVOCATION.id),
         "TransactionDetail": node_messages.TransactionDetail(
@@ -363,7 +370,7 @@ def document_samples() -> dict[str, Record]:
 
 def all_node_samples() -> dict[str, Record]:
     """Every message between the services of one node."""
-    return node_samples() | node_market_samples()
+    return node_samples() | node_market_samples() | node_vote_samples()
 
 
 def all_samples() -> dict[str, Record]:

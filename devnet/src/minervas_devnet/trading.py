@@ -98,7 +98,7 @@ class Trading:
         def everywhere() -> bool:
             for node in self._nodes:
                 found = None if node.member in seen else node.api.transaction(order)
-                if found and found.state == "in_block":
+                if found and found.state in ("in_block", "final"):
                     seen[node.member] = found.height
             return len(seen) == len(self._nodes)
 

@@ -29,6 +29,10 @@ MAX_BODIES_PER_REQUEST = 128
 MAX_LOCATOR = 64
 """A locator thins out exponentially: 64 hashes span any chain that can exist."""
 MAX_TRANSACTIONS_PER_FRAME = 200
+MAX_VOTES_PER_FRAME = 200
+"""Votes in one frame of gossip: about 100 kB."""
+MAX_VOTES_PER_REPLY = 500
+"""Votes in one answer: about 250 kB."""
 MAX_HELLO_TRANSACTIONS = 16
 """Membership transactions in one Hello: each costs its receiver a signature check."""
 SEALED_KEY_BYTES = 1_168
@@ -160,6 +164,28 @@ class BlockAnnouncement(Record, frozen=True, kw_only=True):
     block: msgspec.Raw
 
 
+class VoteBatch(Record, frozen=True, kw_only=True):
+    """Gossip kind ``vote`` (sealed): votes of the sender's own ledger."""
+
+    votes: Annotated[list[msgspec.Raw], msgspec.Meta(min_length=1, max_length=MAX_VOTES_PER_FRAME)]
+
+
+class GetVotes(Record, frozen=True, kw_only=True):
+    """Ask for the votes that a member's ledger has seen, newest targets first."""
+
+    above_height: Count
+    """Only votes for targets above it."""
+    voter: Annotated[str, msgspec.Meta(pattern=r"^([a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?)?\Z")] = ""
+    """Only votes of this member, or empty: of all."""
+    limit: Annotated[int, msgspec.Meta(ge=1, le=MAX_VOTES_PER_REPLY)]
+
+
+class Votes(Record, frozen=True, kw_only=True):
+    """Answer to `GetVotes`."""
+
+    votes: Annotated[list[msgspec.Raw], msgspec.Meta(max_length=MAX_VOTES_PER_REPLY)]
+
+
 class GetHeaders(Record, frozen=True, kw_only=True):
     """Ask for the headers that follow the newest block of `locator` on the answerer's best chain."""
 
@@ -228,10 +254,10 @@ class GetTransactionStatus(Record, frozen=True, kw_only=True):
 
 
 class TransactionStatus(Record, frozen=True, kw_only=True):
-    """Where a transaction stands on the answerer's best chain."""
+    """Where a transaction stands on the answerer's best chain; ``final`` can never be undone."""
 
     id: Hash
-    state: Literal["unknown", "queued", "in_block"]
+    state: Literal["unknown", "queued", "in_block", "final"]
     height: Count = 0
     """Block that carries it, if it is in one."""
     depth: Count = 0
@@ -243,6 +269,8 @@ class TransactionStatuses(Record, frozen=True, kw_only=True):
 
     statuses: list[TransactionStatus]
     tip_height: Count
+    final_height: Count
+    """Height of the last final block."""
 
 
 class ChainTip(Record, frozen=True, kw_only=True):
@@ -251,6 +279,8 @@ class ChainTip(Record, frozen=True, kw_only=True):
     height: Count
     hash: Hash
     work: WorkSum
+    justified_height: Count = 0
+    """Highest checkpoint that this chain proves justified: a higher one counts more than any work."""
 
 
 class Presence(Record, frozen=True, kw_only=True):
@@ -265,12 +295,13 @@ class Presence(Record, frozen=True, kw_only=True):
 
 MAX_PRESENCE_BYTES = 4_096
 
-GOSSIP_TYPES: dict[str, type[Record]] = {"tx": TransactionBatch, "block": BlockAnnouncement}
+GOSSIP_TYPES: dict[str, type[Record]] = {"tx": TransactionBatch, "block": BlockAnnouncement, "vote": VoteBatch}
 """Content of sealed gossip, by kind."""
 
 PEER_REQUEST_TYPES: dict[str, tuple[type[Record], type[Record]]] = {
     "get_headers": (GetHeaders, Headers),
     "get_bodies": (GetBodies, Bodies),
+    "get_votes": (GetVotes, Votes),
 }
 """Request and answer between peers (sealed), by kind."""
 

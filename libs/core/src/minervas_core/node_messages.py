@@ -13,6 +13,7 @@ import msgspec
 
 from minervas_core.blocks import Draft, Header
 from minervas_core.encoding import Count, FieldName, Hash, Record, Salt, Signature, TimeMs, WorkSum
+from minervas_core.finality.votes import Checkpoint
 from minervas_core.identifiers import MemberId
 from minervas_core.messages import (
     MAX_BODIES_PER_REQUEST,
@@ -138,6 +139,10 @@ class LedgerStatus(Record, frozen=True, kw_only=True):
     abandoned_searches: Count
     reorganisations: Count
     side_branches: Count
+    justified: Checkpoint
+    final: Checkpoint
+    missing_voters: list[MemberId]
+    """Who has not voted for the newest checkpoint that was due: those whom finality waits for."""
     syncing: bool
     refusals: dict[FieldName, Count]
     """Refused inputs by code since start."""
@@ -160,6 +165,8 @@ class BlockSummary(Record, frozen=True, kw_only=True):
     transactions: Count
     size_bytes: Count
     best_chain: bool
+    final: bool
+    """Whether it can never be undone."""
 
 
 class BlockSummaries(Record, frozen=True, kw_only=True):
@@ -181,6 +188,7 @@ class BlockDetail(Record, frozen=True, kw_only=True):
     hash: Hash
     best_chain: bool
     depth: Count
+    final: bool
     work: WorkSum
 
 
@@ -195,7 +203,7 @@ class TransactionDetail(Record, frozen=True, kw_only=True):
 
     transaction: msgspec.Raw
     id: Hash
-    state: Literal["queued", "in_block"]
+    state: Literal["queued", "in_block", "final"]
     height: Count = 0
     depth: Count = 0
     block: str = ""

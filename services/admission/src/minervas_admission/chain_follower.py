@@ -113,8 +113,8 @@ class ChainFollower:
         row = await lock_open_transaction(connection, number)
         if row is None:  # became pointless with one that was dealt with just before
             return
-        if status.state == "in_block":
-            settled = status.depth >= self.confirm_depth
+        if status.state in ("in_block", "final"):
+            settled = status.state == "final"
             await set_transaction_place(
                 connection,
                 number,
@@ -123,7 +123,7 @@ class ChainFollower:
                 depth=status.depth,
             )
             if settled:
-                await self._settle(connection, row, f"in block {status.height}, {status.depth} deep")
+                await self._settle(connection, row, f"final in block {status.height}")
         elif tip_height >= row.expires_height + self.confirm_depth:
             await self._expire(connection, row)
         elif row.height:

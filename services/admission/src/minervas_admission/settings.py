@@ -90,7 +90,7 @@ class ChainSettings(_Section, frozen=True, kw_only=True):
     """How membership transactions are followed."""
 
     confirm_depth: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 6
-    """Blocks, its own and those on top, after which a transaction counts as settled."""
+    """Blocks after which a transaction that expired and is in none of them is signed anew."""
     publish_interval_ms: Annotated[int, msgspec.Meta(ge=100, le=60_000)] = 3_000
     """How often unsettled transactions are published and asked for."""
 

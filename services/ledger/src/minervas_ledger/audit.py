@@ -30,7 +30,7 @@ from minervas_ledger.store.audit_rows import (
     count_blocks,
     search_rows,
 )
-from minervas_ledger.store.chain_state import read_members, read_node_state
+from minervas_ledger.store.chain_state import NodeState, read_members, read_node_state
 from minervas_ledger.store.connection import Connection
 from minervas_ledger.store.state_rows import read_state_rows, state_rows
 
@@ -162,6 +162,20 @@ class Audit:
         ):
             if found != expected:
                 raise mismatch("node_state", "the only row", f"{column} is {found}, not {expected}")
+        self._check_landmarks(state)
+
+    def _check_landmarks(self, state: NodeState) -> None:
+        """They may be ahead of what this chain proves, but must lie on it."""
+        proved = self._state.finality.head(self._genesis.hash)
+        for column, block_hash, height, least in (
+            ("justified", state.landmarks.justified, state.justified_height, proved.justified.height),
+            ("final", state.landmarks.final, state.final_height, proved.final.height),
+        ):
+            node = self._tree.main_at(height)
+            if node is None or node.hash != block_hash:
+                raise mismatch("node_state", "the only row", f"{column}_hash is not the best chain's at its height")
+            if height < least:
+                raise mismatch("node_state", "the only row", f"{column}_height is {height}, less than {least}")
 
     def _check_roster(self) -> None:
         found = {record.member: record for record in read_members(self._connection)}

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from minervas_core.chain import Chain, RestoredNode
-from minervas_core.finality.state import Finality
+from minervas_core.finality.book import VoteBook
+from minervas_core.finality.state import Finality, Voter
 from minervas_core.genesis import Genesis
 from minervas_core.governance.state import Governance
 from minervas_core.mempool import Mempool
@@ -27,6 +28,7 @@ from minervas_ledger.store.connection import Connection, as_transient, connect
 from minervas_ledger.store.market_state import read_market
 from minervas_ledger.store.schema import check_schema
 from minervas_ledger.store.state_rows import read_state_rows, rows_of
+from minervas_ledger.store.votes import read_votes
 
 APPLICATION = "minervas-ledger"
 
@@ -37,10 +39,12 @@ class ChainOpener:
     Args:
         database: where it is.
         genesis: the consortium's genesis.
+        voter: whose votes this ledger casts.
     """
 
-    def __init__(self, database: DatabaseSettings, genesis: Genesis) -> None:
+    def __init__(self, database: DatabaseSettings, genesis: Genesis, voter: Voter) -> None:
         self._database = database
+        self._voter = voter
         self._genesis = genesis
         self._signatures = SignatureCache(genesis)
         self._mempool = Mempool(genesis, self._signatures)
@@ -68,11 +72,13 @@ class ChainOpener:
             state = open_node_state(connection, self._genesis.hash, self._database.name)
             chain = load_chain(connection, self._genesis, state, loaders.load_block, loaders.load_undo)
             abandoned_searches = count_searches(connection)
+            votes = VoteBook(self._genesis, self._voter, read_votes(connection, state.final_height, self._voter.member))
         chain.signatures = self._signatures
         loaders.source = NodeChain(
             connection,
             chain,
             self._mempool,
+            votes,
             reorganisations=state.reorganisations,
             abandoned_searches=abandoned_searches,
         )

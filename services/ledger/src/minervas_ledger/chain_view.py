@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from minervas_core.chain import Chain
+from minervas_core.finality.rules import missing_voters
+from minervas_core.finality.votes import Checkpoint
 from minervas_core.mempool import Mempool
 from minervas_core.messages import ChainTip
 from minervas_ledger import metrics
@@ -36,6 +38,14 @@ class ChainView:
     """Whether blocks are missing whose headers are verified and have more work than the tip."""
     gateways: Gateways
     """Whose readings are welcome at this tip."""
+    justified: Checkpoint
+    """Highest checkpoint that any chain which we followed proved justified."""
+    final: Checkpoint
+    """Neither it nor anything before it is ever undone."""
+    missing_voters: tuple[str, ...]
+    """Who has not voted for the newest checkpoint that was due."""
+    votes: int
+    """Votes kept for coming blocks, or to recognise contradictions."""
 
 
 def count_side_branches(chain: Chain) -> int:
@@ -51,11 +61,13 @@ def look(
     side_branches: int,
     abandoned_searches: int,
     reorganisations: int,
+    votes: int,
 ) -> ChainView:
     """Make a snapshot."""
-    tip = chain.tip
+    tip, finality, genesis = chain.tip, chain.state.finality, chain.genesis
+    proved = finality.head(genesis.hash).justified.height
     return ChainView(
-        tip=ChainTip(height=tip.height, hash=tip.hash, work=f"{tip.work:x}"),
+        tip=ChainTip(height=tip.height, hash=tip.hash, work=f"{tip.work:x}", justified_height=proved),
         work=tip.work,
         tip_time_ms=tip.time_ms,
         difficulty=chain.next_difficulty(),
@@ -69,6 +81,10 @@ def look(
         postponed=chain.held_blocks[1],
         syncing=len(chain.missing_bodies(SYNCING_FROM)) >= SYNCING_FROM,
         gateways=gateways,
+        justified=Checkpoint(height=chain.justified.height, hash=chain.justified.hash),
+        final=Checkpoint(height=chain.final.height, hash=chain.final.hash),
+        missing_voters=tuple(missing_voters(finality, tip.height, genesis)),
+        votes=votes,
     )
 
 
@@ -81,4 +97,7 @@ def show_metrics(view: ChainView) -> None:
     metrics.SIDE_BRANCHES.set(view.side_branches)
     metrics.MEMPOOL_TRANSACTIONS.set(view.mempool_transactions)
     metrics.MEMPOOL_BYTES.set(view.mempool_bytes)
+    metrics.JUSTIFIED_HEIGHT.set(view.justified.height)
+    metrics.FINAL_HEIGHT.set(view.final.height)
+    metrics.MISSING_VOTERS.set(len(view.missing_voters))
     metrics.SYNCING.set(int(view.syncing))

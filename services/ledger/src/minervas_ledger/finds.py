@@ -70,7 +70,7 @@ class Finds:
 
     async def _connect(self, found: Found, given: GivenTemplate) -> BlockResult:
         now_ms = self._clock.now_ms()
-        block = assemble_block(found.header, found.signature, given.transactions)
+        block = assemble_block(found.header, found.signature, given.transactions, given.votes)
         [outcome] = await self._worker.run(lambda chain: chain.take_blocks([block], now_ms, origin=MINER))
         if self._worker.view.tip.hash == block.hash:  # also when it is handed in again: others may have missed it
             await self._announce(block.raw)

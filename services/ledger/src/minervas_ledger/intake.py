@@ -1,10 +1,11 @@
-"""What our peer brings in from others: transactions and blocks."""
+"""What our peer brings in from others: transactions, blocks and votes."""
 
 from __future__ import annotations
 
 from minervas_core.blocks import decode_block
 from minervas_core.errors import PeerFault
 from minervas_core.node_messages import BlockResult, DeliverBlock, Submit, SubmitResult, SubmitResults
+from minervas_core.node_vote_messages import SubmitVotes, VoteResults
 from minervas_core.transactions import decode_transaction
 from minervas_ledger import refusals
 from minervas_ledger.block_results import block_result, refused_result
@@ -15,7 +16,7 @@ from minervas_runtime.clock import Clock
 
 
 class Intake:
-    """Takes transactions and blocks; whatever is wrong with one is counted and disturbs nothing else.
+    """Takes transactions, blocks and votes; whatever is wrong with one is counted and disturbs nothing else.
 
     Args:
         worker: the chain.
@@ -56,6 +57,15 @@ class Intake:
         if outcome.status == "orphan":
             self._sync.heard_orphan(origin)
         return block_result(outcome)
+
+    async def votes(self, submit: SubmitVotes) -> VoteResults:
+        """Take in votes that a member sent, each on its own.
+
+        Raises:
+            TransientFault: ``database_away``.
+        """
+        raw, now_ms, origin = [bytes(item) for item in submit.votes], self._clock.now_ms(), submit.origin
+        return await self._worker.run(lambda chain: chain.votes.take(raw, now_ms, origin=origin))
 
 
 def _queue(chain: NodeChain, raw: bytes, now_ms: int, origin: str) -> SubmitResult:

@@ -8,7 +8,7 @@ from typing import TypeVar
 from minervas_core.encoding import Record
 from minervas_core.errors import Code, InvalidFrame
 from minervas_core.identifiers import Principal
-from minervas_core.messages import GetBodies, GetHeaders, GetTransactionStatus
+from minervas_core.messages import GetBodies, GetHeaders, GetTransactionStatus, GetVotes
 from minervas_core.node_market_messages import (
     GetChannelRegisters,
     GetLots,
@@ -35,6 +35,7 @@ from minervas_core.node_messages import (
     SearchProgress,
     Submit,
 )
+from minervas_core.node_vote_messages import GetFinality, SubmitVotes
 from minervas_ledger.finds import Finds
 from minervas_ledger.intake import Intake
 from minervas_ledger.market_questions import MarketQuestions
@@ -44,6 +45,7 @@ from minervas_ledger.readings_questions import ReadingsQuestions
 from minervas_ledger.statements import Statements
 from minervas_ledger.sync import Sync
 from minervas_ledger.templates import TemplateMaker
+from minervas_ledger.voting import Voting
 from minervas_runtime.node_link import NodeLink
 
 PEER, MINER, GATEWAY = "peer", "miner", "meter-gateway"
@@ -63,6 +65,7 @@ def listen_to_peer(link: NodeLink, intake: Intake, sync: Sync, status: NodeStatu
 
     link.on("submit", Submit, only_from(intake.submit, PEER))
     link.on("block", DeliverBlock, only_from(intake.block, PEER))
+    link.on("vote", SubmitVotes, only_from(intake.votes, PEER))
     link.on("peer_tip", PeerTip, only_from(on_peer_tip, PEER))
     link.on("status", GetStatus, only_from(on_status, PEER))
 
@@ -82,8 +85,10 @@ def listen_to_miner(link: NodeLink, finds: Finds, templates: TemplateMaker, stat
     link.on("abandoned", Abandoned, only_from(finds.abandoned, MINER))
 
 
-def answer_about_chain(link: NodeLink, questions: Questions) -> None:
-    """Questions about blocks and members."""
+def answer_about_chain(link: NodeLink, questions: Questions, voting: Voting) -> None:
+    """Questions about blocks, members and finality."""
+    link.on("get_votes", GetVotes, only_from(questions.votes, PEER))
+    link.on("finality", GetFinality, only_from(voting.report, PEER))
     link.on("get_headers", GetHeaders, only_from(questions.headers, PEER))
     link.on("get_bodies", GetBodies, only_from(questions.bodies, PEER))
     link.on("tx_status", GetTransactionStatus, only_from(questions.transaction_statuses, PEER, GATEWAY))

@@ -11,19 +11,21 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from minervas_core.blocks import Block, Draft, decode_block, decode_header
+from minervas_core.blocks import Block, decode_block, decode_header
 from minervas_core.chain import BlockOutcome, Chain, ConnectedBlock, TipChange
 from minervas_core.errors import Code, MinervasError, PeerFault
+from minervas_core.finality.book import VoteBook
 from minervas_core.mempool import Mempool
 from minervas_core.node_market_messages import ChannelRegisters
 from minervas_core.node_messages import AbandonedSearch
 from minervas_core.roster import MemberRecord
 from minervas_core.state import BlockUndo
-from minervas_core.template import build_draft
+from minervas_core.template import BlockContent, build_draft
 from minervas_core.transactions import Transaction
 from minervas_ledger import metrics, refusals
 from minervas_ledger.chain_view import ChainView, count_side_branches, look
 from minervas_ledger.gateways import Gateways, channel_registers, registered_gateways
+from minervas_ledger.node_votes import NodeVotes
 from minervas_ledger.store.abandoned_searches import store_search
 from minervas_ledger.store.chain_state import read_raw, read_undo
 from minervas_ledger.store.chain_writes import ChainBatch, Tip
@@ -40,18 +42,27 @@ class NodeChain:
         connection: the writer's connection.
         chain: as it is committed; its loaders must be `load_block` and `load_undo` of this object.
         mempool: the queue.
+        votes: all votes that are stored.
         reorganisations: how many are committed.
         abandoned_searches: how many are stored.
     """
 
     def __init__(
-        self, connection: Connection, chain: Chain, mempool: Mempool, *, reorganisations: int, abandoned_searches: int
+        self,
+        connection: Connection,
+        chain: Chain,
+        mempool: Mempool,
+        votes: VoteBook,
+        *,
+        reorganisations: int,
+        abandoned_searches: int,
     ) -> None:
         self.usable = True
         """Whether memory and database still agree."""
         self._connection = connection
         self._chain = chain
         self._mempool = mempool
+        self.votes = NodeVotes(connection, chain, votes, self._memory_first)
         self._batch = ChainBatch()
         self._members = _records(chain)
         self._reorganisations = reorganisations
@@ -70,6 +81,7 @@ class NodeChain:
                 side_branches=self._side_branches,
                 abandoned_searches=self._abandoned_searches,
                 reorganisations=self._reorganisations,
+                votes=self.votes.count,
             )
         return self._view
 
@@ -99,12 +111,15 @@ class NodeChain:
             for block in blocks:
                 outcome = self._chain.receive_block(block, now_ms)
                 self._batch.add(outcome)
+                self._batch.votes += self.votes.carried(outcome, now_ms)
                 outcomes.append(outcome)
                 if until_refusal and outcome.status == "refused":
                     break
+            final_height = self._chain.final.height
             self._commit()
             _log_outcomes(outcomes, origin)
             self._settle_mempool(outcomes)
+            self.votes.settle(final_height)
             if not all(_only_extends(outcome) for outcome in outcomes):
                 self._side_branches = count_side_branches(self._chain)
         return outcomes
@@ -160,6 +175,11 @@ class NodeChain:
             missing=tuple(missing),
         )
 
+    def has_block(self, block_hash: str) -> bool:
+        """Whether a valid block is here, on any branch."""
+        node = self._chain.tree.get(block_hash)
+        return node is not None and node.state == "body"
+
     def forget_headers(self) -> None:
         """Forget headers whose bodies did not come."""
         self._view = None
@@ -194,13 +214,13 @@ class NodeChain:
         """A member's meters and where their channels' statements ended, at the tip."""
         return channel_registers(self._chain.state, member, self._chain.genesis.parameters.slot_ms)
 
-    def draft(self, miner: str, now_ms: int) -> tuple[Draft, tuple[Transaction, ...]]:
-        """The block to search for.
+    def draft(self, miner: str, now_ms: int) -> BlockContent:
+        """The block to search for, with what it carries.
 
         Raises:
             TransientFault: ``block_miner_unknown`` or ``block_miner_too_soon``.
         """
-        return build_draft(self._chain, self._mempool, miner, now_ms)
+        return build_draft(self._chain, self._mempool, self.votes.candidates(), miner, now_ms)
 
     def store_search(self, search: AbandonedSearch) -> bool:
         """Store a verified abandoned search; returns whether it was new.

@@ -1,11 +1,12 @@
-"""Asking other members for headers and blocks, through our own peer."""
+"""Asking other members for headers, blocks and votes, through our own peer."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from minervas_core.messages import Bodies, Headers
+from minervas_core.messages import Bodies, GetVotes, Headers, Votes
 from minervas_core.node_messages import FetchBodies, FetchHeaders
+from minervas_core.node_vote_messages import FetchVotes
 from minervas_runtime.node_link import NodeLink
 
 HEADERS_TIMEOUT_S = 12.0
@@ -14,7 +15,7 @@ BODIES_TIMEOUT_S = 20.0
 
 
 class PeerFetcher:
-    """See `sync.Fetcher`."""
+    """See `sync.Fetcher` and `voting.VoteFetcher`."""
 
     def __init__(self, link: NodeLink) -> None:
         self._link = link
@@ -24,6 +25,11 @@ class PeerFetcher:
         body = FetchHeaders(member=member, locator=list(locator), limit=limit)
         reply = await self._link.request("peer", "fetch_headers", body, Headers, HEADERS_TIMEOUT_S)
         return [bytes(header) for header in reply.headers]
+
+    async def votes(self, member: str, question: GetVotes) -> Votes:
+        """See `voting.VoteFetcher.votes`."""
+        body = FetchVotes(member=member, question=question)
+        return await self._link.request("peer", "fetch_votes", body, Votes, HEADERS_TIMEOUT_S)
 
     async def bodies(self, member: str, hashes: Sequence[str]) -> list[bytes]:
         """See `sync.Fetcher.bodies`."""

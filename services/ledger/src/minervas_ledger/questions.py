@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from minervas_core.errors import Code, PeerFault
@@ -11,9 +13,11 @@ from minervas_core.messages import (
     GetBodies,
     GetHeaders,
     GetTransactionStatus,
+    GetVotes,
     Headers,
     TransactionStatus,
     TransactionStatuses,
+    Votes,
 )
 from minervas_core.node_messages import (
     AbandonedSearches,
@@ -83,6 +87,7 @@ class Questions:
             hash=found.hash,
             best_chain=found.best_chain,
             depth=found.depth,
+            final=found.final,
             work=f"{found.work:x}",
         )
 
@@ -97,7 +102,7 @@ class Questions:
             return TransactionDetail(
                 transaction=msgspec.Raw(place.raw),
                 id=question.id,
-                state="in_block",
+                state="final" if place.final else "in_block",
                 height=place.height,
                 depth=place.depth,
                 block=place.block,
@@ -113,10 +118,17 @@ class Questions:
         statuses: list[TransactionStatus] = []
         for tx_id in question.ids:
             if (place := places.get(tx_id)) is not None:
-                statuses.append(TransactionStatus(id=tx_id, state="in_block", height=place.height, depth=place.depth))
+                state: Literal["in_block", "final"] = "final" if place.final else "in_block"
+                statuses.append(TransactionStatus(id=tx_id, state=state, height=place.height, depth=place.depth))
             else:
                 statuses.append(TransactionStatus(id=tx_id, state="queued" if tx_id in queued else "unknown"))
-        return TransactionStatuses(statuses=statuses, tip_height=self._worker.view.tip.height)
+        view = self._worker.view
+        return TransactionStatuses(statuses=statuses, tip_height=view.tip.height, final_height=view.final.height)
+
+    async def votes(self, question: GetVotes) -> Votes:
+        """Votes that we have seen, newest targets first."""
+        found = await self._worker.run(lambda chain: chain.votes.find(question))
+        return Votes(votes=[msgspec.Raw(vote) for vote in found])
 
     async def roster(self, _: GetRoster) -> Roster:
         """All members on the tip."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from minervas_core.errors import MinervasError
+from minervas_core.finality.state import Voter
 from minervas_core.identifiers import Principal
 from minervas_core.keys import SigningKey
 from minervas_ledger import __version__
@@ -32,6 +33,7 @@ from minervas_ledger.sync import Sync
 from minervas_ledger.sync_chain import WorkerSyncChain
 from minervas_ledger.templates import TemplateMaker
 from minervas_ledger.tip_teller import TipTeller
+from minervas_ledger.voting import Voting
 from minervas_runtime.bus import Bus
 from minervas_runtime.clock import monotonic_ms
 from minervas_runtime.enrolment import Issued, wait_for_issue, write_enrolment
@@ -63,20 +65,26 @@ async def run_ledger(context: ServiceContext[LedgerSettings]) -> None:
     write_enrolment(settings.paths, settings.member, SERVICE, key)
     issued = await wait_for_issue(settings.paths, SERVICE, settings.member, broker=settings.broker)
     bus = MqttBus(_bus_settings(context, issued))
-    await serve(context, bus, issued)
+    await serve(context, bus, issued, key)
 
 
-async def serve(context: ServiceContext[LedgerSettings], bus: Bus, issued: Issued) -> None:
+async def serve(context: ServiceContext[LedgerSettings], bus: Bus, issued: Issued, key: SigningKey) -> None:
     """Work over a bus that is not started yet, until cancelled.
+
+    Args:
+        context: settings, clock and status.
+        bus: the connection.
+        issued: what admission gave us.
+        key: the vote key.
 
     Raises:
         LocalFault: if the database is not one that this ledger can work in, or the broker does not let us in.
     """
     database = context.settings.database
-    opener = ChainOpener(database, issued.genesis)
+    opener = ChainOpener(database, issued.genesis, Voter(member=context.member, vote_key=key.public))
     worker = ChainWorker(opener.open, lambda: as_transient(database))
     reader = DatabaseReader(database)
-    node = assemble(context, bus, issued, worker, reader)
+    node = assemble(context, bus, issued, key, Storage(worker, reader))
     reporter = asyncio.create_task(node.keep_status(), name="status")
     try:
         await worker.start()
@@ -85,6 +93,14 @@ async def serve(context: ServiceContext[LedgerSettings], bus: Bus, issued: Issue
         reporter.cancel()
         await worker.close()
         await reader.close()
+
+
+@dataclass(frozen=True)
+class Storage:
+    """The database as it is written and as it is read."""
+
+    worker: ChainWorker
+    reader: DatabaseReader
 
 
 @dataclass(frozen=True)
@@ -98,6 +114,7 @@ class Node:
     sync: Sync
     templates: TemplateMaker
     teller: TipTeller
+    voting: Voting
     readings: ReadingsIntake
     flush: ReadingsFlush
     status: NodeStatus
@@ -115,6 +132,7 @@ class Node:
                 group.create_task(self.sync.run())
                 group.create_task(self.templates.run())
                 group.create_task(self.teller.run())
+                group.create_task(self.voting.run())
                 group.create_task(self.flush.run())
                 group.create_task(self._release_postponed())
         finally:
@@ -156,18 +174,34 @@ class Node:
 
 
 def assemble(
-    context: ServiceContext[LedgerSettings], bus: Bus, issued: Issued, worker: ChainWorker, reader: DatabaseReader
+    context: ServiceContext[LedgerSettings],
+    bus: Bus,
+    issued: Issued,
+    key: SigningKey,
+    storage: Storage,
 ) -> Node:
     """Make all parts and tie kinds of messages to them."""
     member, clock, genesis = context.member, context.clock, issued.genesis
+    worker, reader = storage.worker, storage.reader
     link = NodeLink(bus, issued.node_key, member, SERVICE, issued.network, clock=clock)
-    sync = Sync(WorkerSyncChain(worker, clock), PeerFetcher(link), monotonic_ms)
+    fetcher = PeerFetcher(link)
+    sync = Sync(WorkerSyncChain(worker, clock), fetcher, monotonic_ms)
+    voting = Voting(
+        member=member,
+        genesis=genesis,
+        key=key,
+        worker=worker,
+        link=link,
+        fetcher=fetcher,
+        is_behind=lambda: sync.is_behind,
+        clock=clock,
+    )
     templates = TemplateMaker(member=member, parameters=genesis.parameters, worker=worker, link=link, clock=clock)
     finds = Finds(member=member, genesis=genesis, worker=worker, templates=templates, link=link, clock=clock)
     status = NodeStatus(member=member, worker=worker, clock=clock, certificate_expires_ms=issued.certificate_expires_ms)
     teller = TipTeller(worker, link)
     presence = PresencePublisher(bus, member, SERVICE, status.presence)
-    for listener in (templates.chain_changed, teller.chain_changed):
+    for listener in (templates.chain_changed, teller.chain_changed, voting.chain_changed):
         worker.on_change(listener)
     readings = ReadingsIntake(
         network=issued.network,
@@ -187,9 +221,9 @@ def assemble(
     market = MarketQuestions(member, worker, reader)
     listen_to_peer(link, Intake(worker, sync, clock), sync, status)
     listen_to_miner(link, finds, templates, status)
-    answer_about_chain(link, Questions(worker, reader))
+    answer_about_chain(link, Questions(worker, reader), voting)
     answer_about_market(link, market, ReadingsQuestions(member, reader), statements)
-    return Node(context, bus, link, worker, sync, templates, teller, readings, flush, status, presence)
+    return Node(context, bus, link, worker, sync, templates, teller, voting, readings, flush, status, presence)
 
 
 def _bus_settings(context: ServiceContext[LedgerSettings], issued: Issued) -> BusSettings:

@@ -18,7 +18,7 @@ from typing import Protocol
 from minervas_core.errors import Code, MinervasError, PeerFault, TransientFault
 from minervas_core.messages import MAX_BODIES_PER_REQUEST, MAX_HEADERS_PER_REPLY, MAX_LOCATOR, ChainTip
 from minervas_ledger.metrics import SYNC_BLOCKS, SYNC_DROPS
-from minervas_ledger.sync_peers import SyncPeer, SyncPeers
+from minervas_ledger.sync_peers import Standing, SyncPeer, SyncPeers, standing_of
 from minervas_runtime.node_link import RemoteError
 
 log = logging.getLogger(__name__)
@@ -59,8 +59,12 @@ class SyncChain(Protocol):
     """The chain as sync sees it."""
 
     @property
-    def work(self) -> int:
-        """Work of the committed tip."""
+    def standing(self) -> Standing:
+        """How good the committed chain is."""
+        ...
+
+    async def has_block(self, block_hash: str) -> bool:
+        """Whether a valid block is here, with its body, on any branch."""
         ...
 
     async def sync_state(self, max_missing: int, branch: str = "") -> SyncState:
@@ -68,7 +72,7 @@ class SyncChain(Protocol):
 
         Args:
             max_missing: how many missing bodies to name at most.
-            branch: head of the branch whose bodies are wanted; the best header chain if empty.
+            branch: head of the branch whose bodies are wanted; the best header chain if empty or unknown.
         """
         ...
 
@@ -129,6 +133,11 @@ class Sync:
         self._peers.claims(member, tip)
         self._wake.set()
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether a member that may be asked now claims a better chain than ours."""
+        return self._peers.best(self._chain.standing, self._monotonic_ms()) is not None
+
     def heard_orphan(self, member: str) -> None:
         """A member announced a block whose parent we do not know."""
         self._peers.sent_orphan(member)
@@ -138,7 +147,7 @@ class Sync:
         """Keep up with the others until cancelled."""
         while True:
             self._wake.clear()
-            peer = self._peers.best(self._chain.work, self._monotonic_ms())
+            peer = self._peers.best(self._chain.standing, self._monotonic_ms())
             if peer is None:
                 await self._wait()
             else:
@@ -146,7 +155,7 @@ class Sync:
 
     async def _wait(self) -> None:
         """Sleep until something is heard, or somebody who was dropped may be asked again."""
-        free_ms = self._peers.next_free_ms(self._chain.work)
+        free_ms = self._peers.next_free_ms(self._chain.standing)
         timeout_s = None if free_ms is None else max(free_ms - self._monotonic_ms(), 1) / 1_000
         try:
             async with asyncio.timeout(timeout_s):
@@ -157,7 +166,7 @@ class Sync:
     async def _try(self, peer: SyncPeer) -> None:
         """Sync from one member and judge how it behaved."""
         try:
-            self._check_claim(peer, await self._sync_with(peer))
+            await self._check_claim(peer, await self._sync_with(peer))
             self._peers.succeeded(peer)
         except MinervasError as error:
             if error.code in OWN_TROUBLE and not isinstance(error, RemoteError):
@@ -176,42 +185,51 @@ class Sync:
         except TransientFault as error:  # the database went away: the chain comes back without those headers
             log.info("sync_interrupted", extra={"fields": {"reason": str(error)}})
 
-    def _check_claim(self, peer: SyncPeer, claimed: int) -> None:
-        """Refuse a member that gave all it has, which is less work than it claimed before.
+    async def _check_claim(self, peer: SyncPeer, claim: ChainTip | None) -> None:
+        """Refuse a member that gave all it has, which is less than it claimed before.
+
+        Whether the claimed tip leads is for the fork choice to say: that we have it, is all that can be asked for.
 
         Raises:
             TransientFault: ``peer_unreachable``.
         """
-        if claimed <= self._chain.work:
+        if claim is None:
             return
-        if peer.claimed_work == claimed:
-            peer.claimed_work = 0
+        if await self._chain.has_block(claim.hash):
+            peer.shown = claim.hash
+            return
+        claimed, own = standing_of(claim), self._chain.standing
+        if claimed.justified_height <= own.justified_height and claimed.work <= own.work:
+            return
+        if peer.claim == claim:
+            peer.claim = None
         raise TransientFault(
             Code.PEER_UNREACHABLE,
-            "The member does not show the work that it claims",
+            "The member does not show the chain that it claims",
             member=peer.member,
-            claimed=f"{claimed:x}",
-            shown=f"{self._chain.work:x}",
+            claimed_work=f"{claimed.work:x}",
+            own_work=f"{own.work:x}",
+            claimed_justified_height=claimed.justified_height,
         )
 
-    async def _sync_with(self, peer: SyncPeer) -> int:
+    async def _sync_with(self, peer: SyncPeer) -> ChainTip | None:
         """Take everything that a member's best chain has beyond ours.
 
         Returns:
-            The work that it claimed when it was asked the last time; it may claim more by now.
+            The tip that it claimed when it was asked the last time; it may claim another by now.
 
         Raises:
             MinervasError: if it lies, stalls, or does not have what it promises.
         """
         head = ""
         while True:
-            claimed = peer.claimed_work
+            claim = peer.claim
             headers = await self._take_headers(peer.member, head)
             head = headers.head or head
-            # A long branch may pass our work only beyond the headers that fit: then its bodies come first.
-            taken = await self._take_bodies(peer.member, head if headers.is_full else "")
+            # Its branch may lead although another has more work, or pass our work only beyond the headers that fit.
+            taken = await self._take_bodies(peer.member, head)
             if not headers.added and not taken:
-                return claimed
+                return claim
 
     async def _take_headers(self, member: str, head: str) -> HeadersTaken:
         """Ask for headers above `head` until there are no more, or the chain takes no more ahead of the bodies."""

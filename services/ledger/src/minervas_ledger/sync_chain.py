@@ -8,6 +8,7 @@ from minervas_core.errors import InvalidBlock, PeerFault
 from minervas_ledger import refusals
 from minervas_ledger.chain_worker import ChainWorker
 from minervas_ledger.sync import HeadersTaken, SyncState
+from minervas_ledger.sync_peers import Standing
 from minervas_runtime.clock import Clock
 
 
@@ -19,9 +20,14 @@ class WorkerSyncChain:
         self._clock = clock
 
     @property
-    def work(self) -> int:
-        """Work of the committed tip."""
-        return self._worker.view.work
+    def standing(self) -> Standing:
+        """See `sync.SyncChain.standing`."""
+        view = self._worker.view
+        return Standing(view.justified.height, view.work)
+
+    async def has_block(self, block_hash: str) -> bool:
+        """See `sync.SyncChain.has_block`."""
+        return await self._worker.run(lambda chain: chain.has_block(block_hash))
 
     async def sync_state(self, max_missing: int, branch: str = "") -> SyncState:
         """See `sync.SyncChain.sync_state`."""

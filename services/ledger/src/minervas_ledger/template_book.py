@@ -6,6 +6,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from minervas_core.blocks import Draft
+from minervas_core.finality.votes import Vote
 from minervas_core.transactions import Transaction
 
 MAX_TEMPLATES = 64
@@ -19,6 +20,7 @@ class GivenTemplate:
     template_id: str
     draft: Draft
     transactions: tuple[Transaction, ...]
+    votes: tuple[Vote, ...] = ()
 
 
 class TemplateBook:

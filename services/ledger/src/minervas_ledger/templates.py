@@ -74,7 +74,7 @@ class TemplateMaker:
         """The chain or the queue is not what it was."""
         if before.tip.hash != after.tip.hash or before.syncing != after.syncing:
             self._call_in(0)
-        elif before.mempool_transactions != after.mempool_transactions:
+        elif (before.mempool_transactions, before.votes) != (after.mempool_transactions, after.votes):
             self._call_in(QUEUE_PAUSE_MS)
 
     def send_again(self) -> None:
@@ -127,7 +127,7 @@ class TemplateMaker:
             return
         now_ms = self._clock.now_ms()
         try:
-            draft, transactions = await self._worker.run(lambda chain: chain.draft(self._member, now_ms))
+            content = await self._worker.run(lambda chain: chain.draft(self._member, now_ms))
         except TransientFault as error:
             match error.code:
                 case Code.BLOCK_MINER_UNKNOWN:
@@ -138,7 +138,7 @@ class TemplateMaker:
                 case _:
                     raise
             return
-        await self._give(GivenTemplate(new_salt(), draft, transactions))
+        await self._give(GivenTemplate(new_salt(), content.draft, content.transactions, content.votes))
 
     async def _give(self, given: GivenTemplate) -> None:
         """Send a template, unless it is the one that the miner has; that one is only repeated on demand."""
@@ -168,8 +168,9 @@ class TemplateMaker:
 
 def _same(one: GivenTemplate, other: GivenTemplate) -> bool:
     """Whether two templates ask for the same block, but for its time."""
-    return (one.draft.prev, one.draft.tx_root, one.draft.difficulty) == (
+    return (one.draft.prev, one.draft.tx_root, one.draft.votes_root, one.draft.difficulty) == (
         other.draft.prev,
         other.draft.tx_root,
+        other.draft.votes_root,
         other.draft.difficulty,
     )

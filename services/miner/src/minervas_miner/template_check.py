@@ -10,7 +10,6 @@ from __future__ import annotations
 from minervas_core.blocks import VERSION, Draft
 from minervas_core.errors import Code, InvalidBlock
 from minervas_core.genesis import Genesis
-from minervas_core.merkle import EMPTY_ROOT
 from minervas_core.node_messages import Template
 
 
@@ -19,7 +18,7 @@ def check_template(template: Template, genesis: Genesis, member: str) -> None:
 
     Raises:
         InvalidBlock: ``block_version``, ``wrong_network``, ``block_miner_unknown`` (not our own member),
-            ``block_unknown_parent`` (genesis is the parent of block 1 and of no other), ``block_votes_root`` or
+            ``block_unknown_parent`` (genesis is the parent of block 1 and of no other) or
             ``block_difficulty``; ``wrong_shape`` for a search without time limit or renewal.
     """
     draft = template.draft
@@ -36,8 +35,6 @@ def check_template(template: Template, genesis: Genesis, member: str) -> None:
             height=draft.height,
             prev=draft.prev,
         )
-    if draft.votes_root != EMPTY_ROOT:
-        raise InvalidBlock(Code.BLOCK_VOTES_ROOT, "Template carries votes, which this rule version does not have")
     _check_difficulty(draft, genesis)
     if template.give_up_ms == 0 or template.retime_ms == 0:
         raise InvalidBlock(Code.WRONG_SHAPE, "Template without time limit or renewal of its time")

@@ -12,6 +12,7 @@ from minervas_peer import __version__, arguments
 from minervas_peer.api_client import ApiClient
 from minervas_peer.commands.abandoned import show_abandoned
 from minervas_peer.commands.blocks import show_block, show_blocks
+from minervas_peer.commands.finality import show_finality
 from minervas_peer.commands.join import run_join
 from minervas_peer.commands.members import show_members
 from minervas_peer.commands.output import Output
@@ -74,6 +75,7 @@ def _show(given: argparse.Namespace, client: ApiClient, output: Output) -> None:
         "blocks": lambda: show_blocks(client, output, below_height=given.below, limit=given.limit),
         "block": lambda: show_block(client, output, given.reference),
         "tx": lambda: show_transaction(client, output, given.id),
+        "finality": lambda: show_finality(client, output),
         "abandoned": lambda: show_abandoned(client, output, limit=given.limit),
     }
     actions.update(market_actions(given, client, output))
@@ -95,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
         ("blocks", "the newest blocks"),
         ("block", "one block with its transactions"),
         ("tx", "one transaction and where it stands"),
+        ("finality", "how far finality has come, and whom it waits for"),
         ("abandoned", "searches of our miner that found nothing in time"),
     ):
         command = commands.add_parser(name, help=text)

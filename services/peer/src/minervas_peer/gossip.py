@@ -1,4 +1,4 @@
-"""Sealed gossip: transactions and blocks of other members go to our ledger, our own go to all members."""
+"""Sealed gossip: transactions, blocks and votes of other members go to our ledger, our own go to all members."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import msgspec
 from minervas_core.encoding import Record
 from minervas_core.errors import Code, MinervasError
 from minervas_core.identifiers import Principal
-from minervas_core.messages import BlockAnnouncement, TransactionBatch
+from minervas_core.messages import BlockAnnouncement, TransactionBatch, VoteBatch
 from minervas_core.node_messages import BlockResult, DeliverBlock, Submit, SubmitResults
+from minervas_core.node_vote_messages import SubmitVotes, VoteResults
 from minervas_core.rights import ADMISSION
 from minervas_core.topics import MeshTopic, mesh, parse_topic
 from minervas_peer.frame_opening import KeyMissing
@@ -63,12 +64,12 @@ class Gossip:
         courier.on_key(self._keys_came.put_nowait)
 
     async def start(self) -> None:
-        """Subscribe to the other members' transactions and blocks.
+        """Subscribe to the other members' transactions, blocks and votes.
 
         Raises:
             BusDenied, BusRefused, BusOffline: as `Bus.subscribe`.
         """
-        for kind in ("tx", "block"):
+        for kind in ("tx", "block", "vote"):
             await self._bus.subscribe(f"mesh/v1/+/+/{kind}", self._on_message)
 
     async def run(self) -> None:
@@ -94,6 +95,14 @@ class Gossip:
         """
         await self._publish("block", BlockAnnouncement(block=msgspec.Raw(block)))
 
+    async def announce_votes(self, votes: Sequence[msgspec.Raw]) -> None:
+        """Send votes of our ledger to all members.
+
+        Raises:
+            BusOffline, BusRefused, PayloadTooLarge: as `Bus.publish`; our ledger sends them again.
+        """
+        await self._publish("vote", VoteBatch(votes=list(votes)))
+
     async def _publish_transactions(self, batch: Sequence[bytes]) -> None:
         await self._publish("tx", TransactionBatch(transactions=[msgspec.Raw(raw) for raw in batch]))
 
@@ -116,10 +125,13 @@ class Gossip:
         """Open a frame and hand its content to the ledger; keep it if its key is missing."""
         member = topic.owner.member
         try:
-            if topic.kind == "tx":
-                await self._submit(self._channel.open(message, member, TransactionBatch), member)
-            else:
-                await self._deliver(self._channel.open(message, member, BlockAnnouncement), member)
+            match topic.kind:
+                case "tx":
+                    await self._submit(self._channel.open(message, member, TransactionBatch), member)
+                case "vote":
+                    await self._submit_votes(self._channel.open(message, member, VoteBatch), member)
+                case _:
+                    await self._deliver(self._channel.open(message, member, BlockAnnouncement), member)
         except KeyMissing as missing:
             await self._keep(message, missing)
         except MinervasError as error:
@@ -128,6 +140,9 @@ class Gossip:
     async def _submit(self, batch: TransactionBatch, member: str) -> None:
         body = Submit(transactions=batch.transactions, origin=member)
         await self._ledger.ask("submit", body, SubmitResults)
+
+    async def _submit_votes(self, batch: VoteBatch, member: str) -> None:
+        await self._ledger.ask("vote", SubmitVotes(votes=batch.votes, origin=member), VoteResults)
 
     async def _deliver(self, announcement: BlockAnnouncement, member: str) -> None:
         result = await self._ledger.ask("block", DeliverBlock(block=announcement.block, origin=member), BlockResult)

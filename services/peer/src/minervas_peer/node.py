@@ -13,6 +13,7 @@ from minervas_core.identifiers import Principal
 from minervas_core.messages import Presence
 from minervas_core.node_market_messages import Relay
 from minervas_core.node_messages import Announce
+from minervas_core.node_vote_messages import AnnounceVotes
 from minervas_peer import __version__
 from minervas_peer.epoch_store import EpochStore
 from minervas_peer.frame_opening import FrameOpener
@@ -168,6 +169,7 @@ class PeerNode:
         self.bus.on_connection_change(lambda connected: self.ledger_watch.look_soon() if connected else None)
         self._link.on("announce", Announce, self._on_announce)
         self._link.on("relay", Relay, self._on_relay)
+        self._link.on("announce_votes", AnnounceVotes, self._on_announce_votes)
 
     async def run(self) -> None:
         """Work until cancelled.
@@ -196,6 +198,11 @@ class PeerNode:
         if service != LEDGER:
             raise InvalidFrame(Code.FRAME_FOREIGN_SENDER, "Only the ledger announces blocks", service=service)
         await self.gossip.announce(bytes(event.block))
+
+    async def _on_announce_votes(self, event: AnnounceVotes, service: str) -> None:
+        if service != LEDGER:
+            raise InvalidFrame(Code.FRAME_FOREIGN_SENDER, "Only the ledger votes", service=service)
+        await self.gossip.announce_votes(event.votes)
 
     async def _on_relay(self, event: Relay, service: str) -> None:
         if service != LEDGER:

@@ -1,4 +1,4 @@
-"""Ask other members' peers for headers and bodies, on behalf of our ledger; sealed both ways."""
+"""Ask other members' peers for headers, bodies and votes, on behalf of our ledger; sealed both ways."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import msgspec
 
 from minervas_core.encoding import Record, decode
 from minervas_core.errors import Code, InvalidFrame, TransientFault
-from minervas_core.messages import MAX_CONTENT_BYTES, Bodies, Failure, GetBodies, GetHeaders, Headers, Reply
+from minervas_core.messages import MAX_CONTENT_BYTES, Bodies, Failure, GetBodies, GetHeaders, Headers, Reply, Votes
 from minervas_core.node_messages import FetchBodies, FetchHeaders
+from minervas_core.node_vote_messages import FetchVotes
 from minervas_peer.key_courier import PEER
 from minervas_peer.ledger_link import LEDGER
 from minervas_peer.sealed_channel import SealedChannel
@@ -28,7 +29,7 @@ Answer = TypeVar("Answer", bound=Record)
 
 
 class RemoteSync:
-    """Carries ``fetch_headers`` and ``fetch_bodies`` of our ledger to the member that they name."""
+    """Carries ``fetch_headers``, ``fetch_bodies`` and ``fetch_votes`` of our ledger to the member that they name."""
 
     def __init__(
         self,
@@ -45,6 +46,7 @@ class RemoteSync:
         self._is_offline = is_offline
         link.on("fetch_headers", FetchHeaders, self.fetch_headers)
         link.on("fetch_bodies", FetchBodies, self.fetch_bodies)
+        link.on("fetch_votes", FetchVotes, self.fetch_votes)
 
     async def fetch_headers(self, body: FetchHeaders, service: str) -> Headers:
         """Headers that follow the locator on a member's best chain.
@@ -66,6 +68,15 @@ class RemoteSync:
         self._check(service, body.member)
         ask = GetBodies(hashes=body.hashes)
         return await self._ask(body.member, "get_bodies", ask, Bodies, BODIES_TIMEOUT_S)
+
+    async def fetch_votes(self, body: FetchVotes, service: str) -> Votes:
+        """Votes that a member's ledger has seen.
+
+        Raises:
+            TransientFault, PeerFault: as `fetch_headers`.
+        """
+        self._check(service, body.member)
+        return await self._ask(body.member, "get_votes", body.question, Votes, HEADERS_TIMEOUT_S)
 
     def _check(self, service: str, member: str) -> None:
         if service != LEDGER:

@@ -1,4 +1,4 @@
-"""Answer other members' peers out of our ledger: headers and bodies, sealed; and admission's plain questions."""
+"""Answer other members' peers out of our ledger: headers, bodies and votes, sealed; and admission's plain questions."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from minervas_core.messages import (
     GetBodies,
     GetHeaders,
     GetTransactionStatus,
+    GetVotes,
     Headers,
     Reply,
     TransactionStatuses,
+    Votes,
 )
 from minervas_core.rights import ADMISSION
 from minervas_peer.key_courier import PEER
@@ -48,7 +50,7 @@ Answer = TypeVar("Answer", bound=Record)
 
 
 class SyncServer:
-    """Serves the kinds ``get_headers``, ``get_bodies`` and ``tx_status``."""
+    """Serves the kinds ``get_headers``, ``get_bodies``, ``get_votes`` and ``tx_status``."""
 
     def __init__(self, requester: Requester, channel: SealedChannel, ledger: LedgerLink, refusals: Refusals) -> None:
         self._channel = channel
@@ -58,6 +60,7 @@ class SyncServer:
         self._volume = RateLimit(burst=VOLUME_BURST, refill_ms=VOLUME_REFILL_MS)
         requester.serve("get_headers", self._serve_headers)
         requester.serve("get_bodies", self._serve_bodies)
+        requester.serve("get_votes", self._serve_votes)
         requester.serve("tx_status", self._serve_status)
 
     async def _serve_headers(self, request: Request) -> bytes | None:
@@ -65,6 +68,9 @@ class SyncServer:
 
     async def _serve_bodies(self, request: Request) -> bytes | None:
         return await self._serve(request, GetBodies, Bodies)
+
+    async def _serve_votes(self, request: Request) -> bytes | None:
+        return await self._serve(request, GetVotes, Votes)
 
     async def _serve(self, request: Request, ask_type: type[Record], answer_type: type[Answer]) -> bytes | None:
         """Answer a sealed request. Who can not prove to be a member gets no answer at all."""

@@ -33,6 +33,10 @@ class Guard:
             max([self.target_height, *(body.target.height for body in bodies)]),
         )
 
+    def joined(self, other: Guard) -> Guard:
+        """The guard that knows what both know."""
+        return Guard(max(self.source_height, other.source_height), max(self.target_height, other.target_height))
+
     def allows(self, body: VoteBody) -> bool:
         """Whether a vote contradicts none before."""
         return body.target.height > self.target_height and body.source.height >= self.source_height

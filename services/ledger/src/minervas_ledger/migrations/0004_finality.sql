@@ -39,8 +39,10 @@ CREATE TABLE votes (
 
 COMMENT ON TABLE votes IS 'Votes that this node has seen by gossip or in blocks, with a right signature; its own are written before they are sent.';
 COMMENT ON COLUMN votes.id IS 'SHA-256 of raw.';
+COMMENT ON COLUMN votes.own IS 'Cast by this ledger, and written before it was sent.';
 
 CREATE INDEX votes_target ON votes (target_height, voter);
+CREATE INDEX votes_voter ON votes (voter, target_height);
 CREATE UNIQUE INDEX votes_own ON votes (target_height) WHERE own;
 
 CREATE TABLE equivocations (

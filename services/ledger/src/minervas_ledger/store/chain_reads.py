@@ -20,6 +20,7 @@ class StoredBlockDetail:
     best_chain: bool
     depth: int
     """Blocks from it to the tip, both counted; 0 beside the best chain."""
+    final: bool
     work: int
 
 
@@ -32,6 +33,7 @@ class TransactionPlace:
     depth: int
     """Blocks from there to the tip, both counted."""
     block: str
+    final: bool
 
 
 def headers_after(connection: Connection, locator: Sequence[str], limit: int) -> list[bytes]:
@@ -74,7 +76,7 @@ def newest_blocks(connection: Connection, below_height: int, limit: int) -> list
     """The best chain's blocks from the tip down, or from just below a height if that is not 0."""
     rows = connection.execute(
         """
-        SELECT header, hash, transactions, octet_length(raw) FROM blocks
+        SELECT header, hash, transactions, octet_length(raw), height <= final_height FROM blocks, node_state
         WHERE best_chain AND (%(below)s = 0 OR height < %(below)s)
         ORDER BY height DESC LIMIT %(limit)s
         """,
@@ -88,8 +90,9 @@ def newest_blocks(connection: Connection, below_height: int, limit: int) -> list
             transactions=as_int(transactions),
             size_bytes=as_int(size_bytes),
             best_chain=True,
+            final=bool(final),
         )
-        for header, block_hash, transactions, size_bytes in rows
+        for header, block_hash, transactions, size_bytes, final in rows
     ]
 
 
@@ -98,7 +101,8 @@ def block_detail(connection: Connection, which: str) -> StoredBlockDetail | None
     by_hash = len(which) == 64
     row = connection.execute(
         """
-        SELECT raw, hash, best_chain, tip_height - height + 1, work::text FROM blocks, node_state
+        SELECT raw, hash, best_chain, tip_height - height + 1, best_chain AND height <= final_height, work::text
+        FROM blocks, node_state
         WHERE hash = %s OR (best_chain AND height = %s)
         """,
         (bytes.fromhex(which) if by_hash else None, None if by_hash else int(which)),
@@ -106,12 +110,13 @@ def block_detail(connection: Connection, which: str) -> StoredBlockDetail | None
     ).fetchone()
     if row is None:
         return None
-    raw, block_hash, best_chain, depth, work = row
+    raw, block_hash, best_chain, depth, final, work = row
     return StoredBlockDetail(
         raw=as_bytes(raw),
         hash=as_bytes(block_hash).hex(),
         best_chain=bool(best_chain),
         depth=as_int(depth) if best_chain else 0,
+        final=bool(final),
         work=int(str(work)),
     )
 
@@ -120,7 +125,7 @@ def transaction_places(connection: Connection, ids: Sequence[str]) -> dict[str, 
     """Where transactions stand on the best chain; those that are not in it are left out."""
     rows = connection.execute(
         """
-        SELECT t.id, t.raw, b.height, n.tip_height - b.height + 1, b.hash
+        SELECT t.id, t.raw, b.height, n.tip_height - b.height + 1, b.hash, b.height <= n.final_height
         FROM transactions t JOIN blocks b ON b.hash = t.block, node_state n
         WHERE b.best_chain AND t.id = ANY(%s)
         """,
@@ -129,9 +134,13 @@ def transaction_places(connection: Connection, ids: Sequence[str]) -> dict[str, 
     ).fetchall()
     return {
         as_bytes(tx_id).hex(): TransactionPlace(
-            raw=as_bytes(raw), height=as_int(height), depth=as_int(depth), block=as_bytes(block).hex()
+            raw=as_bytes(raw),
+            height=as_int(height),
+            depth=as_int(depth),
+            block=as_bytes(block).hex(),
+            final=bool(final),
         )
-        for tx_id, raw, height, depth, block in rows
+        for tx_id, raw, height, depth, block, final in rows
     }
 
 

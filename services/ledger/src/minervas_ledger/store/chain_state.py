@@ -100,9 +100,8 @@ def read_node_state(connection: Connection) -> NodeState | None:
     ).fetchone()
     if row is None:
         return None
-    genesis_hash, tip_hash, tip_height, reorganisations, justified_hash, justified_height, final_hash, final_height = (
-        row
-    )
+    genesis_hash, tip_hash, tip_height, reorganisations, *finality = row
+    justified_hash, justified_height, final_hash, final_height = finality
     return NodeState(
         genesis_hash=as_bytes(genesis_hash).hex(),
         tip_hash=as_bytes(tip_hash).hex(),

@@ -14,6 +14,7 @@ from minervas_core.block_outcome import Landmarks
 from minervas_core.blocks import Block
 from minervas_core.chain import BlockOutcome
 from minervas_core.encoding import encode
+from minervas_core.finality.book import TakenVote
 from minervas_core.reorganisation import ConnectedBlock
 from minervas_core.roster import MemberRecord
 from minervas_core.state import BlockUndo, ChainState
@@ -21,6 +22,7 @@ from minervas_ledger.store.columns import binary
 from minervas_ledger.store.connection import Connection
 from minervas_ledger.store.market_writes import MarketBatch
 from minervas_ledger.store.state_rows import StateRowsBatch
+from minervas_ledger.store.votes import write_votes
 
 BLOCK_COLUMNS = {
     "hash": "bytea",
@@ -88,13 +90,16 @@ class ChainBatch:
         self._discarded: set[str] = set()
         self._market = MarketBatch()
         self._state_rows = StateRowsBatch()
+        self.votes: list[tuple[TakenVote, int]] = []
+        """New votes that blocks carry, with the time they were seen."""
         self.reorganisations: list[int] = []
         """How many blocks each reorganisation took back."""
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to write."""
-        return not (self._new or self._disconnected or self._connected or self._invalid or self._discarded)
+        changes = (self._new, self._disconnected, self._connected, self._invalid, self._discarded, self.votes)
+        return not any(changes)
 
     def add(self, outcome: BlockOutcome) -> None:
         """Take in what became of one more block."""
@@ -173,6 +178,7 @@ class ChainBatch:
             write_members(connection, members)
             self._market.write(connection, state.market)
             self._state_rows.write(connection, state)
+            write_votes(connection, self.votes)
             self._write_tip(connection, tip)
 
     def _write_tip(self, connection: Connection, tip: Tip) -> None:

@@ -38,7 +38,7 @@ WRITER_RIGHTS = {
     "abandoned_searches": "SELECT, INSERT",
     "node_state": "SELECT, INSERT, UPDATE",
     "state_rows": "SELECT, INSERT, DELETE",
-    "votes": "SELECT, INSERT",
+    "votes": "SELECT, INSERT, DELETE",
     "equivocations": "SELECT, INSERT",
     "meters": "SELECT, INSERT, DELETE",
     "channel_registers": "SELECT, INSERT, DELETE",

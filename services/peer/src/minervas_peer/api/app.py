@@ -73,6 +73,10 @@ def _add_chain_paths(app: FastAPI, view: NodeView) -> None:
     async def transaction(transaction: TransactionId) -> models.Transaction:
         return await view.transaction(transaction)
 
+    @app.get("/v1/finality", responses=READ_ERRORS, summary="How far finality has come, and whom it waits for")
+    async def finality() -> models.Finality:
+        return await view.finality()
+
     @app.get("/v1/abandoned", responses=READ_ERRORS, summary="Abandoned searches of this node's miner, newest first")
     async def abandoned(limit: Limit = 20) -> models.AbandonedSearches:
         return await view.abandoned(limit)

@@ -60,6 +60,13 @@ class Search(BaseModel):
     nonce: str
 
 
+class Checkpoint(BaseModel):
+    """A block at a multiple of the vote interval, or genesis."""
+
+    height: int
+    hash: str
+
+
 class LedgerState(BaseModel):
     """What our own ledger says."""
 
@@ -73,6 +80,9 @@ class LedgerState(BaseModel):
     abandoned_searches: int
     reorganisations: int
     side_branches: int
+    justified: Checkpoint = Field(description="Highest justified checkpoint.")
+    final: Checkpoint = Field(description="Neither it nor anything before it is ever undone.")
+    missing_voters: list[str] = Field(description="Members whose votes finality waits for.")
     syncing: bool
     refusals: dict[str, int]
     search: Search | None
@@ -138,6 +148,7 @@ class BlockSummary(BaseModel):
     transactions: int
     size_bytes: int
     best_chain: bool
+    final: bool = Field(description="Whether it can never be undone.")
 
 
 class Blocks(BaseModel):
@@ -155,27 +166,68 @@ class TransactionContent(BaseModel):
     signature: str
 
 
+class Vote(BaseModel):
+    """A member's vote that one checkpoint follows from another."""
+
+    voter: str
+    source: Checkpoint
+    target: Checkpoint
+    signature: str
+
+
 class Block(BaseModel):
     """A block with its transactions."""
 
     hash: str
     best_chain: bool
     depth: int = Field(description="Blocks from here to the tip, both counted; 0 on a side branch.")
+    final: bool = Field(description="Whether it can never be undone.")
     work: str = Field(description="Of the chain up to this block.")
     size_bytes: int
     header: Header
     signature: str
     transactions: list[TransactionContent]
+    votes: list[Vote]
 
 
 class Transaction(BaseModel):
     """A transaction and where it stands."""
 
-    state: Literal["queued", "in_block"]
+    state: Literal["queued", "in_block", "final"]
     height: int
     depth: int
     block: str
     transaction: TransactionContent
+
+
+class CheckpointState(BaseModel):
+    """A checkpoint of the best chain and the votes for it."""
+
+    checkpoint: Checkpoint
+    state: Literal["open", "justified", "final"]
+    voters: list[str] = Field(description="Members that may vote for it.")
+    voted: list[str] = Field(description="Members whose votes the chain carries; unknown once it is final.")
+
+
+class Equivocation(BaseModel):
+    """Two votes that no honest voter makes; both signatures together prove it."""
+
+    voter: str
+    kind: Literal["double", "surround"]
+    first: Vote
+    second: Vote
+
+
+class Finality(BaseModel):
+    """How far finality has come, and whom it waits for."""
+
+    justified: Checkpoint
+    final: Checkpoint
+    tip_height: int
+    missing: list[str] = Field(description="Members that have not voted for the newest checkpoint that was due.")
+    voting: str = Field(description="Why this node does not vote at present; empty if it does.")
+    checkpoints: list[CheckpointState] = Field(description="Newest first.")
+    equivocations: list[Equivocation] = Field(description="Newest first.")
 
 
 class Abandoned(BaseModel):

@@ -8,6 +8,7 @@ import msgspec
 
 from minervas_core.blocks import decode_block
 from minervas_core.errors import TransientFault
+from minervas_core.finality.votes import Vote, decode_vote
 from minervas_core.genesis import Genesis
 from minervas_core.keys import node_id
 from minervas_core.node_messages import (
@@ -24,6 +25,7 @@ from minervas_core.node_messages import (
     Roster,
     TransactionDetail,
 )
+from minervas_core.node_vote_messages import FinalityReport, GetFinality
 from minervas_core.transactions import Transaction, decode_transaction
 from minervas_peer import __version__
 from minervas_peer.api import models
@@ -91,11 +93,13 @@ class NodeView:
             hash=detail.hash,
             best_chain=detail.best_chain,
             depth=detail.depth,
+            final=detail.final,
             work=detail.work,
             size_bytes=len(content.raw),
             header=models.Header(**plain(content.header)),
             signature=content.signature,
             transactions=[_content(transaction) for transaction in content.transactions],
+            votes=[_vote(vote) for vote in content.votes],
         )
 
     async def transaction(self, transaction_id: str) -> models.Transaction:
@@ -108,6 +112,21 @@ class NodeView:
             block=detail.block,
             transaction=_content(decode_transaction(bytes(detail.transaction))),
         )
+
+    async def finality(self) -> models.Finality:
+        """How far finality has come, and whom it waits for."""
+        report = await self._ledger.ask("finality", GetFinality(), FinalityReport)
+        equivocations = [
+            models.Equivocation(
+                voter=each.voter,
+                kind=each.kind,
+                first=_vote(decode_vote(bytes(each.first))),
+                second=_vote(decode_vote(bytes(each.second))),
+            )
+            for each in report.equivocations
+        ]
+        values = plain(msgspec.structs.replace(report, equivocations=[]))
+        return models.Finality(**{**values, "equivocations": equivocations})
 
     async def abandoned(self, limit: int) -> models.AbandonedSearches:
         """Searches that found nothing in time, newest first."""
@@ -137,6 +156,11 @@ def _ledger_state(status: LedgerStatus) -> models.LedgerState:
     values = plain(status)
     del values["member"]
     return models.LedgerState(**{"search": None, **values})
+
+
+def _vote(vote: Vote) -> models.Vote:
+    body = plain(vote.body)
+    return models.Vote(voter=vote.body.voter, source=body["source"], target=body["target"], signature=vote.signature)
 
 
 def _content(transaction: Transaction) -> models.TransactionContent:

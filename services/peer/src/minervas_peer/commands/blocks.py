@@ -12,7 +12,7 @@ def show_blocks(client: ApiClient, output: Output, *, below_height: int, limit: 
     if output.as_json:
         output.json(page)
         return
-    headings = ("height", "time (UTC)", "miner", "transactions", "bytes", "difficulty", "nonce", "hash")
+    headings = ("height", "time (UTC)", "miner", "transactions", "bytes", "difficulty", "nonce", "hash", "final")
     output.table("Blocks, newest first", headings, [_row(block) for block in page["blocks"]])
 
 
@@ -23,7 +23,8 @@ def show_block(client: ApiClient, output: Output, reference: str) -> None:
         output.json(block)
         return
     header = block["header"]
-    place = f"best chain, {block['depth']:,} deep" if block["best_chain"] else "side branch"
+    final = ", final" if block["final"] else ""
+    place = f"best chain, {block['depth']:,} deep{final}" if block["best_chain"] else "side branch"
     output.facts(
         f"Block {header['height']:,}",
         [
@@ -38,6 +39,8 @@ def show_block(client: ApiClient, output: Output, reference: str) -> None:
         ],
     )
     rows = [(item["type"], _subject(item), item["id"]) for item in block["transactions"]]
+    if votes := [(vote["voter"], vote["source"]["height"], vote["target"]["height"]) for vote in block["votes"]]:
+        output.table("Votes", ("voter", "from checkpoint", "for checkpoint"), votes)
     if rows:
         output.table("Transactions", ("type", "content", "id"), rows)
 
@@ -53,6 +56,7 @@ def _row(block: Json) -> tuple[object, ...]:
         header["difficulty"],
         header["nonce"],
         short(block["hash"]),
+        "yes" if block["final"] else "",
     )
 
 

@@ -45,6 +45,7 @@ def _chain(ledger: Json) -> list[tuple[str, object]]:
     facts: list[tuple[str, object]] = [
         ("tip", f"{tip['height']:,}  {short(tip['hash'])}  {when(ledger['tip_time_ms'])}"),
         ("syncing", "yes" if ledger["syncing"] else "no"),
+        ("final", _final(ledger)),
         ("members", ledger["active_members"]),
         ("difficulty", f"{ledger['difficulty']:,}"),
         ("queued transactions", f"{ledger['mempool_transactions']:,} ({ledger['mempool_bytes']:,} bytes)"),
@@ -54,6 +55,13 @@ def _chain(ledger: Json) -> list[tuple[str, object]]:
     if search := ledger["search"]:
         facts.append(("search", _search(search)))
     return facts
+
+
+def _final(ledger: Json) -> str:
+    final, tip_height = ledger["final"], ledger["tip"]["height"]
+    missing = ", ".join(ledger["missing_voters"])
+    waits = f"; waits for votes of {missing}" if missing else ""
+    return f"{final['height']:,}  {short(final['hash'])}  {tip_height - final['height']:,} blocks below the tip{waits}"
 
 
 def _search(search: Json) -> str:

@@ -14,11 +14,12 @@ def show_transaction(client: ApiClient, output: Output, transaction_id: str) -> 
     if output.as_json:
         output.json(found)
         return
-    in_block = f"in block {found['height']:,} ({short(found['block'])}), {found['depth']:,} deep"
+    place = f"block {found['height']:,} ({short(found['block'])}), {found['depth']:,} deep"
+    states = {"queued": "queued", "in_block": f"in {place}", "final": f"final, in {place}"}
     transaction = found["transaction"]
     output.facts(
         f"Transaction {transaction['id']}",
-        [("type", transaction["type"]), ("state", in_block if found["state"] == "in_block" else "queued")],
+        [("type", transaction["type"]), ("state", states[found["state"]])],
     )
     for line in json.dumps(transaction["body"], indent=2, sort_keys=True).splitlines():
         output.say(line)
