@@ -17,10 +17,9 @@ from minervas_core.enrolment import ApplicationReceipt, BrokerAddress, Grant
 from minervas_core.errors import Code, LocalFault, TransientFault
 from minervas_core.genesis import load_genesis
 from minervas_core.identifiers import Principal
-from minervas_core.market.state import Market
 from minervas_core.membership import apply_membership, check_membership, check_membership_alone
 from minervas_core.rights import ADMISSION, Rights, rights_for
-from minervas_core.roster import Roster
+from minervas_core.state import ChainState
 from minervas_core.topics import matches
 from minervas_core.transactions import check_signature, decode_transaction
 from minervas_devnet.postgres_roles import NodeDatabase
@@ -143,10 +142,10 @@ async def test_what_is_granted_fits_together(admission_and_broker: AdmissionWith
     transaction = decode_transaction(raw)
     check_signature(transaction, genesis.network)
     check_membership_alone(transaction, genesis)
-    roster = Roster()
-    check_membership(transaction, roster, Market())
-    apply_membership(transaction, roster, 1)
-    member = roster.active("alpha")
+    state = ChainState.fresh(genesis)
+    check_membership(state, transaction)
+    apply_membership(state, transaction, 1)
+    member = state.roster.active("alpha")
     assert member is not None
     assert member.keys.wallet == applicant.signing["peer"].public
     assert member.keys.block == applicant.signing["miner"].public

@@ -15,7 +15,6 @@ from minervas_admission.store.transactions import TransactionRow, open_transacti
 from minervas_core.encoding import decode, encode
 from minervas_core.errors import MinervasError
 from minervas_core.genesis import load_genesis
-from minervas_core.market.state import Market
 from minervas_core.membership import apply_membership, check_membership, check_membership_alone, membership_of
 from minervas_core.messages import (
     Failure,
@@ -26,7 +25,7 @@ from minervas_core.messages import (
     TransactionStatus,
     TransactionStatuses,
 )
-from minervas_core.roster import Roster
+from minervas_core.state import ChainState
 from minervas_core.transactions import check_signature, decode_transaction
 from minervas_runtime.clock import SystemClock
 from minervas_runtime.requests import Request, Requester
@@ -101,15 +100,15 @@ async def test_admission_and_revocation_are_valid_by_the_rules_of_the_chain(
 ) -> None:
     await revoke_alpha(bench, home)
     genesis = load_genesis(home.data.genesis.read_bytes())
-    roster = Roster()
+    state = ChainState.fresh(genesis)
     for height, row in enumerate(await rows(bench), start=1):
         transaction = decode_transaction(row.raw)
         assert (transaction.id, transaction.body.expires_height) == (row.id, SPAN)
         check_signature(transaction, genesis.network)
         check_membership_alone(transaction, genesis)
-        check_membership(transaction, roster, Market())
-        apply_membership(transaction, roster, height)
-    record = roster.get("alpha")
+        check_membership(state, transaction)
+        apply_membership(state, transaction, height)
+    record = state.roster.get("alpha")
     assert record is not None
     assert record.status == "revoked"
 

@@ -189,9 +189,9 @@ def test_audit_of_another_genesis_names_the_first_block(audited: Audited) -> Non
             "position 1",
         ),
         # roster
-        ("UPDATE roster SET status = 'active', revoked_height = 0 WHERE member = 'm1'", "roster", "m1"),
+        ("UPDATE roster SET status = 'active', ended_height = 0 WHERE member = 'm1'", "roster", "m1"),
         ("UPDATE roster SET admitted_height = 2 WHERE member = 'm2'", "roster", "m2"),
-        ("UPDATE roster SET revoked_height = 3 WHERE member = 'm1'", "roster", "m1"),
+        ("UPDATE roster SET ended_height = 3 WHERE member = 'm1'", "roster", "m1"),
         ("UPDATE roster SET admitted_by = sha256('x') WHERE member = 'm2'", "roster", "m2"),
         ("UPDATE roster SET wallet_key = sha256('x') WHERE member = 'm2'", "roster", "m2"),
         ("UPDATE roster SET box_key = sha256('x') WHERE member = 'm2'", "roster", "m2"),
@@ -201,7 +201,7 @@ def test_audit_of_another_genesis_names_the_first_block(audited: Audited) -> Non
         ("DELETE FROM roster WHERE member = 'm3'", "roster", "m3"),
         (
             """
-            INSERT INTO roster SELECT 'm5', status, admitted_height, revoked_height, admitted_by, wallet_key, box_key,
+            INSERT INTO roster SELECT 'm5', status, admitted_height, ended_height, admitted_by, wallet_key, box_key,
                 block_key, vote_key FROM roster WHERE member = 'm2'
             """,
             "roster",

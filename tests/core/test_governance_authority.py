@@ -221,8 +221,10 @@ def test_what_the_old_key_signed_leaves_the_queue_for_what_the_new_key_signs(loc
     pool.add(change, local.chain.state, FAR_FUTURE_MS)
     block = local.extend("b", [change])
     pool.remove_included(block)
+    assert pool.forget_disused(local.chain.state) == (by_old,)
     assert len(pool) == 0
     pool.add(admit_by(NEW, "d"), local.chain.state, FAR_FUTURE_MS)
+    assert pool.forget_disused(local.chain.state) == ()
 
 
 def test_of_two_replacements_the_queue_takes_the_first(local: LocalChain) -> None:

@@ -20,7 +20,7 @@ def record(member: str, **fields: object) -> MemberRecord:
 
 
 def revoked(member: str) -> MemberRecord:
-    return record(member, status="revoked", revoked_height=9)
+    return record(member, status="revoked", ended_height=9)
 
 
 def test_an_active_member_is_found_by_id_and_by_wallet() -> None:

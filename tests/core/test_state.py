@@ -46,7 +46,7 @@ def test_a_block_moves_the_state_to_its_height_and_hash() -> None:
     assert (line.state.height, line.state.tip_hash) == (1, line.nodes[-1].hash)
     member = line.state.roster.get("a")
     assert member is not None
-    assert (member.admitted_height, member.revoked_height, member.admitted_by) == (1, 0, admit("a").id)
+    assert (member.admitted_height, member.ended_height, member.admitted_by) == (1, 0, admit("a").id)
 
 
 def test_a_revocation_is_recorded_at_its_height() -> None:
@@ -55,7 +55,7 @@ def test_a_revocation_is_recorded_at_its_height() -> None:
     line.add(revoke("a"))
     member = line.state.roster.get("a")
     assert member is not None
-    assert (member.status, member.admitted_height, member.revoked_height) == ("revoked", 1, 2)
+    assert (member.status, member.admitted_height, member.ended_height) == ("revoked", 1, 2)
 
 
 def test_undo_restores_every_state_on_the_way_back() -> None:

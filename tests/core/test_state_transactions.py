@@ -44,7 +44,7 @@ def state() -> ChainState:
             keys=service_keys("gone"),
             status="revoked",
             admitted_height=1,
-            revoked_height=5,
+            ended_height=5,
             admitted_by="2" * 64,
         ),
     ]

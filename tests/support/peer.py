@@ -102,7 +102,7 @@ def roster(active: Iterable[Member] = (), revoked: Iterable[Member] = (), *, hei
         RosterEntry(member=member.name, keys=member.keys, status="active", admitted_height=1) for member in active
     ]
     entries += [
-        RosterEntry(member=member.name, keys=member.keys, status="revoked", admitted_height=1, revoked_height=height)
+        RosterEntry(member=member.name, keys=member.keys, status="revoked", admitted_height=1, ended_height=height)
         for member in revoked
     ]
     digest = sha256_hex(",".join(f"{entry.member}:{entry.status}" for entry in entries).encode())

@@ -69,7 +69,7 @@ class Member(msgspec.Struct, frozen=True):
     member: str
     status: str
     admitted_height: int
-    revoked_height: int
+    ended_height: int
 
 
 class Members(msgspec.Struct, frozen=True):

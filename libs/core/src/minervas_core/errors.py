@@ -52,6 +52,12 @@ class Code(StrEnum):
     MEMBER_EXISTS = "member_exists"
     MEMBER_UNKNOWN = "member_unknown"
     MEMBER_REVOKED = "member_revoked"
+    MEMBER_LEFT = "member_left"
+    MEMBER_SUSPENDED = "member_suspended"
+    MEMBER_NOT_SUSPENDED = "member_not_suspended"
+    BAD_CONSENT = "bad_consent"
+    RECOVERY_PENDING = "recovery_pending"
+    RECOVERY_UNKNOWN = "recovery_unknown"
     KEY_REUSED = "key_reused"
     # parameters and authority
     PARAMETER_UNKNOWN = "parameter_unknown"

@@ -61,6 +61,9 @@ class Parameters(Record, frozen=True, kw_only=True):
     vote_interval: Annotated[int, msgspec.Meta(ge=2, le=1_000)] = 4
     """Every so many blocks is a checkpoint that members vote on."""
 
+    recovery_wait_ms: Positive = 86_400_000
+    """How long a recovery of a wallet waits for a veto, in chain time."""
+
     slot_ms: Positive = 900_000
     """A market slot; gateways state each channel once per slot."""
     market_mode: Literal["continuous"] = "continuous"

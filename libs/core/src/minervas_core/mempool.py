@@ -14,8 +14,8 @@ from minervas_core.blocks import Block
 from minervas_core.encoding import MAX_INTEGER
 from minervas_core.errors import Code, InvalidTransaction
 from minervas_core.genesis import Genesis
+from minervas_core.governance.key_owners import owner_of_key
 from minervas_core.governance.parameters import active_parameters
-from minervas_core.governance.records import ChangeAuthority, ChangeParameters
 from minervas_core.market.generation import channel_key
 from minervas_core.market.records import Bid, Offer
 from minervas_core.market.state import BlockContext
@@ -24,7 +24,7 @@ from minervas_core.rules import begin_block, claims_of, sender_of
 from minervas_core.signature_cache import SignatureCache
 from minervas_core.state import ChainState, apply_transaction, check_transaction
 from minervas_core.timing import latest_acceptable_ms
-from minervas_core.transactions import Membership, Transaction, block_order
+from minervas_core.transactions import Transaction, block_order
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +108,22 @@ class Mempool:
             for claim in claims_of(transaction):
                 self._remove(self._claims.get(claim, ""))
         bodies = [transaction.body for transaction in block.transactions]
-        for body in bodies:
-            if isinstance(body, ChangeAuthority):
-                self._remove_signed_by_former(body.previous)
         ends = {channel_key(body): body.end.time_ms for body in bodies if isinstance(body, Generation)}
         for tx_id in [each.id for each in self if _is_outrun(each, ends, block.header.time_ms)]:
             self._remove(tx_id)
+
+    def forget_disused(self, state: ChainState) -> tuple[Transaction, ...]:
+        """Remove and return what was signed by keys that no longer sign.
+
+        Their member was revoked or left, or has another wallet or gateway key now; or the authority has another key. A
+        key that nobody has (yet, on this branch) is no such key.
+        """
+        senders = [sender for sender, count in self._sender_count.items() if count > 0]
+        disused = {sender for sender in senders if self._is_disused(sender, state)}
+        gone = tuple(each for each in self._transactions.values() if each.body.sender in disused) if disused else ()
+        for transaction in gone:
+            self._remove(transaction.id)
+        return gone
 
     def give_back(
         self, transactions: Iterable[Transaction], state: ChainState
@@ -164,11 +174,16 @@ class Mempool:
                 room -= len(transaction.raw) + 1
         return sorted(chosen, key=block_order)
 
-    def _remove_signed_by_former(self, authority: str) -> None:
-        """What a replaced key signed never applies again, and must not exclude what the new one signs."""
-        for each in self:
-            if isinstance(each.body, Membership | ChangeParameters) and each.body.sender == authority:
-                self._remove(each.id)
+    def _is_disused(self, sender: str, state: ChainState) -> bool:
+        if sender == state.governance.authority_key(self._genesis):
+            return False
+        if sender == self._genesis.body.authority:
+            return True
+        owner = owner_of_key(state, sender)
+        if owner is None:
+            return False
+        record = state.roster.active(owner)
+        return record is None or (sender != record.keys.wallet and state.market.owner_of_gateway(sender) is None)
 
     def _check_with_queued(
         self, transaction: Transaction, state: ChainState, latest_ms: int, gap: InvalidTransaction

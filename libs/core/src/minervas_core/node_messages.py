@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from minervas_core.blocks import Draft, Header
-from minervas_core.encoding import Count, FieldName, Hash, Record, Salt, Signature, TimeMs, WorkSum
+from minervas_core.encoding import Count, FieldName, Hash, PublicKey, Record, Salt, Signature, TimeMs, WorkSum
 from minervas_core.finality.votes import Checkpoint
 from minervas_core.identifiers import MemberId
 from minervas_core.messages import (
@@ -89,15 +89,32 @@ class GetRoster(Record, frozen=True, kw_only=True):
     """Ask for the roster on the ledger's tip."""
 
 
+class WaitingRecovery(Record, frozen=True, kw_only=True):
+    """A new wallet that takes the place of a member's, unless the old one objects."""
+
+    wallet: PublicKey
+    """The new wallet."""
+    transaction: Hash
+    """Id of the transaction that asked for it; a veto names it."""
+    height: Count
+    """Block that carries it."""
+    effective_ms: TimeMs
+    """The first block whose predecessor has this time or a later one exchanges the wallet."""
+
+
 class RosterEntry(Record, frozen=True, kw_only=True):
     """One member as the chain knows it."""
 
     member: MemberId
     keys: ServiceKeys
-    status: Literal["active", "revoked"]
+    status: Literal["active", "revoked", "left"]
     admitted_height: Count
-    revoked_height: Count = 0
-    """0 while active."""
+    ended_height: Count = 0
+    """Block that revoked it or with which it left; 0 while active."""
+    suspended_height: Count = 0
+    """Block that took its vote away; 0 while it has it."""
+    recovery: WaitingRecovery | msgspec.UnsetType = msgspec.UNSET
+    """There while a recovery waits: everybody should know."""
 
 
 class Roster(Record, frozen=True, kw_only=True):

@@ -16,10 +16,12 @@ class MemberRecord(Record, frozen=True, kw_only=True):
 
     member: MemberId
     keys: ServiceKeys
-    status: Literal["active", "revoked"]
+    status: Literal["active", "revoked", "left"]
     admitted_height: Count
-    revoked_height: Count = 0
-    """0 while active."""
+    ended_height: Count = 0
+    """Block that revoked it or with which it left; 0 while active."""
+    suspended_height: Count = 0
+    """Block that took its vote away; 0 while it has it."""
     admitted_by: Hash
     """Id of the transaction that admitted the member."""
 
@@ -30,7 +32,7 @@ def key_texts(keys: ServiceKeys) -> tuple[str, str, str, str]:
 
 
 class Roster:
-    """Members by id, and the owner of every key that was ever registered."""
+    """Members by id, and the owner of every key in their records."""
 
     __slots__ = ("_below", "_members", "_owners", "active_count", "known_hash")
 
@@ -54,7 +56,7 @@ class Roster:
         return self._owners.over()
 
     def get(self, member: str) -> MemberRecord | None:
-        """The record of a member, active or revoked."""
+        """The record of a member, active or not."""
         return self._members.get(member)
 
     def active(self, member: str) -> MemberRecord | None:
@@ -63,7 +65,7 @@ class Roster:
         return record if record is not None and record.status == "active" else None
 
     def owner_of_key(self, key: str) -> str | None:
-        """The member under which a public key (hex) is or was registered."""
+        """The member in whose record a public key (hex) stands; keys that were replaced stand in `Governance`."""
         return self._owners.get(key)
 
     def active_by_wallet(self, wallet: str) -> MemberRecord | None:
@@ -80,16 +82,18 @@ class Roster:
         return [record for record in self.members() if record.status == "active"]
 
     def key_owners(self) -> dict[str, str]:
-        """Member by every key that was ever registered."""
+        """Member by every key that stands in a record."""
         return dict(self._owners.items())
 
     def put(self, record: MemberRecord) -> None:
-        """Add or replace a record and register its keys."""
+        """Add or replace a record; its keys take the place of those that it had."""
         before = self._members.get(record.member)
         self._count(before, -1)
         self._count(record, 1)
         self._members.put(record.member, record)
         if before is None or before.keys != record.keys:
+            for key in key_texts(before.keys) if before else ():
+                self._owners.drop(key)
             for key in key_texts(record.keys):
                 self._owners.put(key, record.member)
         self.known_hash = ""

@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING
 from minervas_core import membership
 from minervas_core.errors import Code, InvalidTransaction
 from minervas_core.genesis import Genesis
+from minervas_core.governance import recovery
 from minervas_core.governance import rules as governance
 from minervas_core.governance.parameters import active_parameters
 from minervas_core.governance.records import ChangeAuthority, ChangeParameters
-from minervas_core.market import generation, meters, orders
+from minervas_core.market import generation, orders
 from minervas_core.market.matching import resume_matching
 from minervas_core.market.records import Bid, Cancel, MarketBody, Offer
 from minervas_core.market.state import BlockContext
 from minervas_core.metering import Generation
-from minervas_core.transactions import Membership, RegisterMeter, Revoke, Transaction
+from minervas_core.transactions import Membership, Transaction, Veto
 
 if TYPE_CHECKING:
     from minervas_core.state import ChainState
@@ -44,9 +45,10 @@ def check_alone(transaction: Transaction, genesis: Genesis) -> None:
 
 
 def begin_block(state: ChainState, height: int, genesis: Genesis) -> BlockContext:
-    """What happens before a block's own transactions: orders expire, cut-short matching goes on."""
+    """What happens before a block's own transactions: wallets are recovered, orders expire, matching goes on."""
     fills = active_parameters(state.governance, genesis).max_fills_per_block
     context = BlockContext(height=height, fills_left=fills)
+    recovery.recover_wallets(state, genesis.parameters.recovery_wait_ms)
     orders.expire_orders(state.market, state.time_ms)
     resume_matching(state.market, context)
     return context
@@ -76,12 +78,8 @@ def apply_in_state(state: ChainState, transaction: Transaction, context: BlockCo
     """Carry out a checked transaction."""
     body, market = transaction.body, state.market
     match body:
-        case Membership(change=RegisterMeter() as change):
-            meters.register_meter(market, change, state.time_ms)
-        case Membership(change=change):
-            membership.apply_membership(transaction, state.roster, context.height)
-            if isinstance(change, Revoke):
-                orders.close_orders_of(market, change.member)
+        case Membership():
+            membership.apply_membership(state, transaction, context.height)
         case ChangeAuthority() | ChangeParameters():
             governance.apply_in_state(state.governance, transaction.id, body, context.height)
         case Generation():
@@ -94,6 +92,8 @@ def apply_in_state(state: ChainState, transaction: Transaction, context: BlockCo
             orders.place_bid(market, transaction.id, body, sender_of(state, body), context)
         case Cancel():
             orders.close_order(market, body.order)
+        case Veto():
+            state.governance.end_recovery(sender_of(state, body))
 
 
 def claims_of(transaction: Transaction) -> tuple[str, ...]:
@@ -108,6 +108,8 @@ def claims_of(transaction: Transaction) -> tuple[str, ...]:
             return (f"statement {generation.channel_key(body)} {body.start.time_ms}",)
         case Offer() | Cancel() | Bid():
             return orders.claims_of(body)
+        case Veto():
+            return (f"veto {body.recovery}",)
 
 
 def sender_of(state: ChainState, body: MarketBody) -> str:
@@ -127,10 +129,8 @@ def _check(state: ChainState, transaction: Transaction, latest_ms: int, genesis:
     if isinstance(body, Membership | ChangeParameters):
         _check_sent_by_authority(state, body.sender, genesis)
     match body:
-        case Membership(change=RegisterMeter() as change):
-            meters.check_registration(market, state.roster, transaction.id, change)
         case Membership():
-            membership.check_membership(transaction, state.roster, market)
+            membership.check_membership(state, transaction)
         case ChangeAuthority() | ChangeParameters():
             governance.check_in_state(state, body, genesis)
         case Generation():
@@ -148,6 +148,8 @@ def _check(state: ChainState, transaction: Transaction, latest_ms: int, genesis:
             )
         case Cancel():
             orders.check_cancel(market, body, sender_of(state, body))
+        case Veto():
+            recovery.check_veto(state, body, sender_of(state, body))
 
 
 def _check_sent_by_authority(state: ChainState, sender: str, genesis: Genesis) -> None:

@@ -27,13 +27,15 @@ from minervas_core.errors import Code, InvalidEncoding, InvalidTransaction
 from minervas_core.governance.records import ChangeAuthority, ChangeParameters
 from minervas_core.identifiers import MemberId
 from minervas_core.keys import SigningKey, signing_bytes, verify
-from minervas_core.market.records import Bid, Cancel, MeterDeclaration, Offer
-from minervas_core.metering import Generation
+from minervas_core.market.records import Bid, Cancel, MarketBody, MeterDeclaration, Offer
+from minervas_core.metering import Generation, Name
 
 MAX_TRANSACTION_BYTES = 65_536
 """An admission has about 3 kB, an offer of 100 lots about 7 kB, a new authority key with all approvals about 62 kB."""
 
 PURPOSE = "transaction"
+
+CONSENT_PURPOSE = "wallet_consent"
 
 BoxPublic = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{2432}\Z")]
 """A public box key in hex (see `minervas_core.box`)."""
@@ -73,6 +75,91 @@ class RegisterMeter(Record, frozen=True, kw_only=True, tag_field="action", tag="
     meter: MeterDeclaration
 
 
+class Suspend(Record, frozen=True, kw_only=True, tag_field="action", tag="suspend"):
+    """Take a member's vote away, from the next checkpoint on. It goes on trading and mining."""
+
+    member: MemberId
+
+
+class Resume(Record, frozen=True, kw_only=True, tag_field="action", tag="resume"):
+    """Give a suspended member its vote back, from the next checkpoint on."""
+
+    member: MemberId
+
+
+class Leave(Record, frozen=True, kw_only=True, tag_field="action", tag="leave"):
+    """End a membership for ever because the member wants it; all else is as with `Revoke`."""
+
+    member: MemberId
+
+
+class NewKeys(Record, frozen=True, kw_only=True):
+    """Service keys that replace those of a member; what is absent stays."""
+
+    wallet: PublicKey | msgspec.UnsetType = msgspec.UNSET
+    box: BoxPublic | msgspec.UnsetType = msgspec.UNSET
+    block: PublicKey | msgspec.UnsetType = msgspec.UNSET
+    vote: PublicKey | msgspec.UnsetType = msgspec.UNSET
+
+    def given(self) -> dict[str, str]:
+        """The new keys by the name of what they replace."""
+        named = {name: getattr(self, name) for name in ServiceKeys.__struct_fields__}
+        return {name: key for name, key in named.items() if not isinstance(key, msgspec.UnsetType)}
+
+
+class MeterKey(Record, frozen=True, kw_only=True):
+    """A gateway key that replaces a meter's."""
+
+    meter: Name
+    gateway: PublicKey
+
+
+MAX_ROTATED_METERS = 64
+"""Meters in one rotation: as many as an application may declare."""
+
+
+class Rotate(Record, frozen=True, kw_only=True, tag_field="action", tag="rotate"):
+    """Replace keys of a member, from the block on that carries it."""
+
+    member: MemberId
+    keys: NewKeys
+    meters: Annotated[list[MeterKey], msgspec.Meta(max_length=MAX_ROTATED_METERS)]
+    consent: Signature | msgspec.UnsetType = msgspec.UNSET
+    """The old wallet's signature over a `WalletConsent`; there if the wallet is replaced, and only then."""
+
+    def __post_init__(self) -> None:
+        """Refuse a rotation of nothing, of a meter twice, or with a consent to nothing."""
+        meters = [each.meter for each in self.meters]
+        if not self.keys.given() and not meters:
+            raise ValueError("a rotation replaces at least one key")
+        if len(set(meters)) != len(meters):
+            raise ValueError("a meter stands twice in the rotation")
+        if isinstance(self.consent, msgspec.UnsetType) != isinstance(self.keys.wallet, msgspec.UnsetType):
+            raise ValueError("a consent belongs to a new wallet, and a new wallet needs one")
+
+
+class WalletConsent(Record, frozen=True, kw_only=True):
+    """What the old wallet signs: that a new one takes its place."""
+
+    member: MemberId
+    wallet: PublicKey
+    """The new wallet."""
+    expires_height: Count
+    """As in the transaction."""
+
+
+class Recover(Record, frozen=True, kw_only=True, tag_field="action", tag="recover"):
+    """Replace a wallet that its member has lost. It takes effect after `recovery_wait_ms`, unless a `Veto` comes."""
+
+    member: MemberId
+    wallet: PublicKey
+    """The new wallet."""
+
+
+Change = Admit | Revoke | RegisterMeter | Suspend | Resume | Leave | Rotate | Recover
+"""Everything that a membership transaction can do."""
+
+
 class Membership(Record, frozen=True, kw_only=True, tag_field="type", tag="membership"):
     """A change of the roster, signed by the authority."""
 
@@ -81,14 +168,21 @@ class Membership(Record, frozen=True, kw_only=True, tag_field="type", tag="membe
     salt: Salt
     expires_height: Count
     """Last height whose block may carry it."""
-    change: Admit | Revoke | RegisterMeter
+    change: Change
 
 
-TransactionBody = Membership | ChangeAuthority | Generation | Offer | Bid | Cancel | ChangeParameters
+class Veto(MarketBody, frozen=True, kw_only=True, tag_field="type", tag="veto"):
+    """Objects to a pending recovery: signed by the wallet that it would replace."""
+
+    recovery: Hash
+    """Id of the transaction that asked for it."""
+
+
+TransactionBody = Membership | ChangeAuthority | Veto | Generation | Offer | Bid | Cancel | ChangeParameters
 """Every kind of body, told apart by ``type``."""
 
 
-KNOWN_TYPES = frozenset({"membership", "authority", "generation", "offer", "bid", "cancel", "parameters"})
+KNOWN_TYPES = frozenset({"membership", "authority", "veto", "generation", "offer", "bid", "cancel", "parameters"})
 """Types that `TransactionBody` can decode."""
 
 
@@ -137,6 +231,16 @@ def sign_transaction(body: TransactionBody, key: SigningKey) -> Transaction:
     """Sign a body. The caller sets ``sender`` to the key's public half."""
     signature = key.sign(PURPOSE, body.network, encode(body))
     return decode_transaction(encode(TransactionForm(body=body, signature=signature)))
+
+
+def sign_consent(consent: WalletConsent, network: str, wallet: SigningKey) -> Signature:
+    """The old wallet's agreement to a new one."""
+    return wallet.sign(CONSENT_PURPOSE, network, encode(consent))
+
+
+def consent_is_valid(consent: WalletConsent, network: str, wallet: str, signature: str) -> bool:
+    """Whether the holder of the old `wallet` (public, hex) agreed."""
+    return verify(wallet, CONSENT_PURPOSE, network, encode(consent), signature)
 
 
 def decode_transaction(raw: bytes) -> Transaction:

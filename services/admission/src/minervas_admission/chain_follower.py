@@ -39,7 +39,7 @@ from minervas_core.messages import (
     TransactionStatus,
     TransactionStatuses,
 )
-from minervas_core.transactions import decode_transaction
+from minervas_core.transactions import Rotate, decode_transaction
 from minervas_runtime.clock import Clock
 from minervas_runtime.pending_replies import NoReply
 from minervas_runtime.requests import Requester
@@ -139,11 +139,14 @@ class ChainFollower:
             for item in known:
                 if item.action == "revoke" and item.state == "open":
                     await self._moot(connection, item)
-        elif row.action == "register_meter" and (member is None or member.state == "revoked"):
+        elif row.action != "revoke" and (member is None or member.state == "revoked"):
             await set_transaction_place(connection, row.number, state="expired")
             await self._settle(connection, row, "expired; the member is revoked")
         elif row.action == "revoke" and not any(item.action == "admit" and item.state in ALIVE for item in known):
             await self._moot(connection, row)
+        elif _needs_consent(row):
+            await set_transaction_place(connection, row.number, state="expired")
+            await self._settle(connection, row, "expired; the member's old wallet must sign for the new one again")
         else:
             await set_transaction_place(connection, row.number, state="expired")
             await self._sign_anew(connection, row)
@@ -187,6 +190,12 @@ class ChainFollower:
         )  # fmt: skip
         fields = {"of": row.member, "action": row.action, "number": row.number, "detail": detail}
         log.info("transaction_settled", extra={"fields": fields})
+
+
+def _needs_consent(row: TransactionRow) -> bool:
+    """Whether a transaction cannot be signed anew without its member, whose consent names the height of expiry."""
+    change = membership_of(decode_transaction(row.raw)).change
+    return isinstance(change, Rotate) and not isinstance(change.consent, msgspec.UnsetType)
 
 
 def read_statuses(payload: bytes) -> TransactionStatuses:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from minervas_admission.authority import Consortium
 from minervas_admission.store.database import Connection
 from minervas_admission.store.transactions import TransactionRow, insert_transaction, next_number, operator_tip
-from minervas_core.transactions import Admit, Membership, RegisterMeter, Revoke, sign_transaction
+from minervas_core.transactions import Change, Membership, sign_transaction
 from minervas_runtime.randomness import new_salt
 
 
 async def sign_change(
     connection: Connection,
     consortium: Consortium,
-    change: Admit | Revoke | RegisterMeter,
+    change: Change,
     decision_id: int,
     now_ms: int,
 ) -> TransactionRow:

@@ -17,7 +17,7 @@ from minervas_core.errors import Code, MinervasError, PeerFault
 from minervas_core.finality.book import VoteBook
 from minervas_core.mempool import Mempool
 from minervas_core.node_market_messages import ChannelRegisters
-from minervas_core.node_messages import AbandonedSearch
+from minervas_core.node_messages import AbandonedSearch, Roster
 from minervas_core.roster import MemberRecord
 from minervas_core.state import BlockUndo
 from minervas_core.template import BlockContent, build_draft
@@ -26,6 +26,7 @@ from minervas_ledger import metrics, refusals
 from minervas_ledger.chain_view import ChainView, count_side_branches, look
 from minervas_ledger.gateways import Gateways, channel_registers, registered_gateways
 from minervas_ledger.node_votes import NodeVotes
+from minervas_ledger.roster_view import roster_of
 from minervas_ledger.store.abandoned_searches import store_search
 from minervas_ledger.store.chain_state import read_raw, read_undo
 from minervas_ledger.store.chain_writes import ChainBatch, Tip
@@ -206,9 +207,9 @@ class NodeChain:
         """A transaction that waits in the queue."""
         return self._mempool.get(tx_id)
 
-    def members(self) -> tuple[list[MemberRecord], int, str]:
-        """All members, with the height and the hash of the roster."""
-        return self._chain.state.roster.members(), self._chain.tip.height, self._chain.state.roster.hash()
+    def roster(self) -> Roster:
+        """All members on the tip."""
+        return roster_of(self._chain.state, self._chain.genesis.parameters)
 
     def channel_registers(self, member: str) -> ChannelRegisters:
         """A member's meters and where their channels' statements ended, at the tip."""
@@ -297,6 +298,7 @@ class NodeChain:
                 fields = {"tx": transaction.id, "code": error.code}
                 log.info("transaction_lost_by_reorganisation", extra={"fields": fields})
         self._mempool.expire(self._chain.tip.height + 1)
+        self._mempool.forget_disused(self._chain.state)
 
 
 def _records(chain: Chain) -> dict[str, MemberRecord]:

@@ -29,7 +29,6 @@ from minervas_core.node_messages import (
     GetRoster,
     GetTransaction,
     Roster,
-    RosterEntry,
     TransactionDetail,
 )
 from minervas_core.transactions import Transaction
@@ -132,18 +131,7 @@ class Questions:
 
     async def roster(self, _: GetRoster) -> Roster:
         """All members on the tip."""
-        members, height, roster_hash = await self._worker.run(lambda chain: chain.members())
-        entries = [
-            RosterEntry(
-                member=record.member,
-                keys=record.keys,
-                status=record.status,
-                admitted_height=record.admitted_height,
-                revoked_height=record.revoked_height,
-            )
-            for record in members
-        ]
-        return Roster(members=entries, height=height, roster_hash=roster_hash)
+        return await self._worker.run(lambda chain: chain.roster())
 
     async def abandoned(self, question: GetAbandoned) -> AbandonedSearches:
         """The newest abandoned searches of this node."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from minervas_core.encoding import sha256_hex
-from minervas_core.errors import Code, InvalidFrame, PeerFault
+from minervas_core.errors import Code, InvalidFrame
 from minervas_core.genesis import Genesis
 from minervas_core.messages import Hello, check_signed
 from minervas_core.transactions import ServiceKeys
 from minervas_peer.member_directory import MemberDirectory, Standing
-from minervas_peer.membership_proof import prove_membership
+from minervas_peer.membership_proof import prove_keys
 from minervas_peer.sender_keys import MemberKeys
 
 
@@ -25,30 +25,49 @@ class Introductions:
 
         Raises:
             InvalidFrame: ``frame_foreign_sender``, ``wrong_network``, ``bad_signature`` or ``sender_key_stale``.
-            PeerFault: ``member_revoked``, or what is wrong with the shown membership.
+            PeerFault: ``member_revoked``, ``member_left``, or what is wrong with the shown membership.
         """
         body = hello.body
         if body.member != sender:
             raise InvalidFrame(
                 Code.FRAME_FOREIGN_SENDER, "A Hello of another member", member=body.member, topic_member=sender
             )
-        keys, digest = self._registered(hello)
-        check_signed(body, hello.signature, network=self._genesis.network, wallet=keys.wallet)
+        self._directory.check_not_ended(sender)
+        if self._directory.standing(sender) is Standing.ACTIVE:
+            keys = self._keys_of_active(hello)
+            self._check(hello, keys)
+            self._keys.announce(sender, body.epoch, body.key_id, now_ms)
+            if keys != self._directory.keys(sender):
+                self._directory.advance(sender, keys)
+            return keys
+        keys, digest = self._shown(hello)
+        self._check(hello, keys)
         self._keys.announce(sender, body.epoch, body.key_id, now_ms)
-        if digest:
-            self._directory.introduce(sender, keys, digest)
+        self._directory.introduce(sender, keys, digest)
         return keys
 
-    def _registered(self, hello: Hello) -> tuple[ServiceKeys, str]:
-        """Keys of the sender, and the digest of what it showed unless the chain knows it anyway."""
+    def _check(self, hello: Hello, keys: ServiceKeys) -> None:
+        check_signed(hello.body, hello.signature, network=self._genesis.network, wallet=keys.wallet)
+
+    def _keys_of_active(self, hello: Hello) -> ServiceKeys:
+        """Keys of a member on our own tip; those that it shows, if they follow from the tip's and it signed with them.
+
+        A rotation reaches us only with its block, and that may come in a frame which the new wallet signed.
+        """
         member = hello.body.member
-        match self._directory.standing(member):
-            case Standing.REVOKED:
-                raise PeerFault(Code.MEMBER_REVOKED, "A Hello of a revoked member", member=member)
-            case Standing.ACTIVE:
-                return self._directory.keys(member), ""
+        known = self._directory.keys(member)
+        try:
+            self._check(hello, known)
+        except InvalidFrame:
+            proof = prove_keys(member, [bytes(raw) for raw in hello.body.membership], self._genesis)
+            return proof.keys if self._directory.wallet_on_tip(member) in proof.earlier_wallets else known
+        return known
+
+    def _shown(self, hello: Hello) -> tuple[ServiceKeys, str]:
+        """Keys of a newcomer, and the digest of what it showed."""
+        member = hello.body.member
         shown = [bytes(raw) for raw in hello.body.membership]
         digest = sha256_hex(b"\0".join(shown))
         if digest == self._directory.shown(member):
             return self._directory.keys(member), digest
-        return prove_membership(member, shown, self._genesis), digest
+        return prove_keys(member, shown, self._genesis).keys, digest

@@ -41,6 +41,7 @@ from minervas_core.node_messages import Roster
 from minervas_peer.introductions import Introductions
 from minervas_peer.key_requests import ASK_AGAIN_MS, KeyRequestLimits
 from minervas_peer.member_directory import MemberDirectory
+from minervas_peer.membership_proof import worth_showing
 from minervas_peer.rate_limit import RateLimit
 from minervas_peer.sender_keys import MemberKeys
 from minervas_runtime.clock import Clock
@@ -50,7 +51,8 @@ GRACE_MS = ASK_AGAIN_MS // 2
 
 MESSAGE_BURST = 40
 MESSAGE_REFILL_MS = 500
-"""Hellos, keys and requests taken from one member: each costs up to three signature checks."""
+"""Hellos, keys and requests taken from one member: each costs up to three signature checks, and two more for each
+rotation of its keys that is news to us."""
 
 MAX_KEY_MESSAGE_BYTES = MAX_HELLO_BYTES + 16_384
 """A sender key or key request: its Hello, and 2.5 kB of its own."""
@@ -107,6 +109,7 @@ class KeyExchange:
         self._introductions = Introductions(genesis, directory, self.keys)
         self._received = RateLimit(burst=MESSAGE_BURST, refill_ms=MESSAGE_REFILL_MS)
         self._given: dict[str, tuple[int, int]] = {}
+        self._shown = worth_showing(identity.membership)
 
     @property
     def given_to(self) -> frozenset[str]:
@@ -207,11 +210,16 @@ class KeyExchange:
             no longer have it, so that a new epoch must begin.
         """
         change = self._directory.apply(roster)
-        for member in change.revoked:
+        for member in change.ended:
             self.keys.forget(member)
         strangers = self.given_to - self._directory.active
-        must_change = bool(change.lost or change.revoked & self.given_to or (change.settled and strangers))
-        for member in change.lost | change.revoked:
+        must_change = bool(
+            change.lost
+            or change.ended & self.given_to
+            or change.rekeyed & self.given_to
+            or (change.settled and strangers)
+        )
+        for member in change.lost | change.ended | change.rekeyed:
             self._given.pop(member, None)
         return ([] if must_change else self._give_all()), must_change
 
@@ -271,7 +279,7 @@ class KeyExchange:
             epoch=self.own_key.epoch,
             key_id=self.own_key.key_id,
             sent_at_ms=self._clock.now_ms(),
-            membership=[msgspec.Raw(raw) for raw in self._identity.membership],
+            membership=[msgspec.Raw(raw) for raw in self._shown],
         )
         return sign_hello(body, self._identity.wallet)
 

@@ -24,9 +24,15 @@ class Standing(StrEnum):
     """Admitted on our own tip."""
     REVOKED = "revoked"
     """Revoked on our own tip."""
+    LEFT = "left"
+    """It has left, on our own tip."""
     INTRODUCED = "introduced"
     """Not on our own tip, but it showed an admission that the authority signed."""
     UNKNOWN = "unknown"
+
+
+ENDED = frozenset({Standing.REVOKED, Standing.LEFT})
+"""Whoever is not listened to any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +41,10 @@ class RosterChange:
 
     lost: frozenset[str]
     """Members that were active and no longer are."""
-    revoked: frozenset[str]
-    """Everybody who is revoked now and was not before."""
+    ended: frozenset[str]
+    """Everybody who is revoked or has left now and had not before."""
+    rekeyed: frozenset[str]
+    """Members that have another wallet or box key than before: the old one may be in foreign hands."""
     settled: bool
     """Whether our own admission has just appeared on our own tip."""
 
@@ -53,6 +61,8 @@ class MemberDirectory:
         self._max_introduced = max_introduced
         self._roster: dict[str, RosterEntry] = {}
         self._introduced: OrderedDict[str, tuple[ServiceKeys, str]] = OrderedDict()
+        self._ahead: dict[str, ServiceKeys] = {}
+        """Keys of members that showed rotations which our own tip does not have yet."""
 
     @property
     def is_known(self) -> bool:
@@ -73,30 +83,49 @@ class MemberDirectory:
         """What a member is to us."""
         entry = self._roster.get(member)
         if entry is not None:
-            return Standing.ACTIVE if entry.status == "active" else Standing.REVOKED
+            return Standing(entry.status)
         return Standing.INTRODUCED if member in self._introduced else Standing.UNKNOWN
 
     def keys(self, member: str) -> ServiceKeys:
         """The keys of a member that may speak to us.
 
         Raises:
-            PeerFault: ``member_revoked``, or ``frame_unknown_sender`` if its admission is not known.
+            PeerFault: ``member_revoked`` or ``member_left``, or ``frame_unknown_sender`` if its admission is not known.
         """
         entry = self._roster.get(member)
         if entry is not None:
-            if entry.status != "active":
-                raise PeerFault(Code.MEMBER_REVOKED, "Revoked members are not listened to", member=member)
-            return entry.keys
+            self.check_not_ended(member)
+            return self._ahead.get(member, entry.keys)
         if member in self._introduced:
             return self._introduced[member][0]
         raise PeerFault(Code.FRAME_UNKNOWN_SENDER, "The sender's admission is not known", member=member)
+
+    def check_not_ended(self, member: str) -> None:
+        """Check that a member's membership has not ended on our own tip.
+
+        Raises:
+            PeerFault: ``member_revoked`` or ``member_left``.
+        """
+        standing = self.standing(member)
+        if standing in ENDED:
+            code = Code.MEMBER_REVOKED if standing is Standing.REVOKED else Code.MEMBER_LEFT
+            raise PeerFault(code, "Former members are not listened to", member=member)
+
+    def wallet_on_tip(self, member: str) -> str:
+        """The wallet of an active member on our own tip; empty if it is none."""
+        entry = self._roster.get(member)
+        return entry.keys.wallet if entry is not None and entry.status == "active" else ""
+
+    def advance(self, member: str, keys: ServiceKeys) -> None:
+        """Take over keys of an active member which it proved by rotations that our own tip does not have yet."""
+        self._ahead[member] = keys
 
     def may_have_our_key(self, member: str) -> bool:
         """The key rule: a newcomer gives to whoever proved an admission, a settled node to members on its own tip."""
         match self.standing(self.me), self.standing(member):
             case _ if not self.is_known:
                 return False
-            case Standing.REVOKED, _:
+            case ((Standing.REVOKED | Standing.LEFT), _):
                 return False
             case _, Standing.ACTIVE:
                 return True
@@ -119,12 +148,22 @@ class MemberDirectory:
     def apply(self, roster: Roster) -> RosterChange:
         """Take over the roster of our own tip."""
         was_active, was_settled = self.active, self.settled
-        was_revoked = {name for name, entry in self._roster.items() if entry.status == "revoked"}
+        before = self._roster
         self._roster = {entry.member: entry for entry in roster.members}
         self.height, self.roster_hash = roster.height, roster.roster_hash
-        revoked = {entry.member for entry in roster.members if entry.status == "revoked"}
+        ended = {name for name, entry in self._roster.items() if entry.status != "active"}
+        rotated = {name for name in was_active & self.active if before[name].keys != self._roster[name].keys}
+        for name in rotated | ended:
+            self._ahead.pop(name, None)
+        rekeyed = {name for name in rotated if _bus_keys(before[name].keys) != _bus_keys(self._roster[name].keys)}
         return RosterChange(
             lost=was_active - self.active,
-            revoked=frozenset(revoked - was_revoked),
+            ended=frozenset(name for name in ended if name not in before or before[name].status == "active"),
+            rekeyed=frozenset(rekeyed),
             settled=self.settled and not was_settled,
         )
+
+
+def _bus_keys(keys: ServiceKeys) -> tuple[str, str]:
+    """Those keys that matter between peers."""
+    return keys.wallet, keys.box

@@ -24,7 +24,7 @@ from minervas_core.topics import mesh
 from minervas_core.transactions import Admit, Transaction
 from minervas_peer.gossip import Gossip
 from minervas_peer.ledger_link import LedgerLink
-from minervas_peer.member_directory import MemberDirectory, Standing
+from minervas_peer.member_directory import ENDED, MemberDirectory, Standing
 from minervas_peer.membership_proof import check_authority
 from minervas_peer.refusals import Refusals
 from minervas_runtime.bus import Bus, Message
@@ -39,7 +39,7 @@ MAX_PAGES = 1_000
 """Answers to one question: 400,000 transactions."""
 
 MAX_REMEMBERED = 20_000
-"""Transactions known to be on the chain: more than a consortium will ever have."""
+"""Transactions known to be done with: more than a consortium will ever have."""
 
 
 class MembershipFeed:
@@ -66,8 +66,8 @@ class MembershipFeed:
         self._refusals = refusals
         self._interval_ms = interval_ms
         self._pull = asyncio.Event()
-        self._on_chain: set[str] = set()
-        """Transactions that our ledger has found on its chain: not handed to it again and again."""
+        self._done: set[str] = set()
+        """Transactions that our ledger has found on its chain or expired: not handed to it again and again."""
         bus.on_connection_change(lambda connected: self._pull.set() if connected else None)
 
     async def start(self) -> None:
@@ -138,8 +138,8 @@ class MembershipFeed:
         answer = await self._ledger.ask("submit", body, SubmitResults)
         accepted = [item for item, result in zip(new, answer.results, strict=False) if result.status == "accepted"]
         for item, result in zip(new, answer.results, strict=False):
-            if result.code == Code.TX_DUPLICATE and len(self._on_chain) < MAX_REMEMBERED:
-                self._on_chain.add(item.id)
+            if result.code in (Code.TX_DUPLICATE, Code.TX_EXPIRED) and len(self._done) < MAX_REMEMBERED:
+                self._done.add(item.id)
         if accepted:
             log.info("membership_submitted", extra={"fields": {"transactions": len(accepted)}})
         if relay and self._directory.settled:
@@ -153,9 +153,9 @@ class MembershipFeed:
         except MinervasError as error:
             self._refusals.note("membership", error, member=ADMISSION.member)
             return None
-        if transaction.id in self._on_chain:
+        if transaction.id in self._done:
             return None
         change = membership_of(transaction).change
         standing = self._directory.standing(change.member)
-        in_effect = {Standing.ACTIVE, Standing.REVOKED} if isinstance(change, Admit) else {Standing.REVOKED}
+        in_effect = {Standing.ACTIVE, *ENDED} if isinstance(change, Admit) else ENDED
         return None if standing in in_effect else transaction

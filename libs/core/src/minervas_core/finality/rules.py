@@ -98,7 +98,7 @@ def note_checkpoint(finality: Finality, roster: Roster, height: int, block_hash:
 
 def has_vote(record: MemberRecord) -> bool:
     """Whether a member's votes count from the next checkpoint on."""
-    return record.status == "active"
+    return record.status == "active" and record.suspended_height == 0
 
 
 def has_supermajority(voted: set[str], checkpoint: CheckpointRecord) -> bool:

@@ -7,16 +7,20 @@ state.
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from minervas_core.encoding import encode
 from minervas_core.errors import Code, InvalidTransaction, PeerFault
 from minervas_core.genesis import Genesis
+from minervas_core.governance.key_owners import owner_of_key
 from minervas_core.governance.records import ChangeAuthority
 from minervas_core.governance.state import AuthorityRecord, Governance
 from minervas_core.identifiers import RESERVED_MEMBER
 from minervas_core.keys import SigningKey, check_public_key, verify
-from minervas_core.market.state import Market
 from minervas_core.roster import Roster
+
+if TYPE_CHECKING:
+    from minervas_core.state import ChainState
 
 PURPOSE = "authority"
 """Of the signatures by the new key and by approving wallets."""
@@ -53,28 +57,26 @@ def check_authority_alone(tx_id: str, body: ChangeAuthority) -> None:
             raise InvalidTransaction(Code.BAD_SIGNATURE, "Not signed by the new key or a wallet", tx=tx_id, key=key)
 
 
-def check_authority(
-    body: ChangeAuthority, governance: Governance, roster: Roster, market: Market, genesis: Genesis
-) -> None:
+def check_authority(state: ChainState, body: ChangeAuthority, genesis: Genesis) -> None:
     """Check a replacement against the state before it.
 
     Raises:
         InvalidTransaction: ``authority_not_current``, ``key_reused``, or ``authority_approvals`` (not the wallets of
             more than two thirds of the active members).
     """
-    current = governance.authority_key(genesis)
+    current = state.governance.authority_key(genesis)
     if body.previous != current:
         raise InvalidTransaction(
             Code.AUTHORITY_NOT_CURRENT, "Replaces a key that is not the authority's", key=body.previous, current=current
         )
     key = body.authority
-    owner = roster.owner_of_key(key) or market.owner_of_gateway(key) or governance.owner_of_used(key)
+    owner = owner_of_key(state, key)
     if owner is not None or key == genesis.body.authority:
         raise InvalidTransaction(
             Code.KEY_REUSED, "A key is registered only once, for ever", key=key, owner=owner or RESERVED_MEMBER
         )
     if body.is_recovery:
-        _check_approvals(body, roster)
+        _check_approvals(body, state.roster)
 
 
 def _check_approvals(body: ChangeAuthority, roster: Roster) -> None:

@@ -37,7 +37,7 @@ def check_in_state(state: ChainState, body: GovernanceBody, genesis: Genesis) ->
         InvalidTransaction: a code of `check_authority` or `check_change`.
     """
     if isinstance(body, ChangeAuthority):
-        authority.check_authority(body, state.governance, state.roster, state.market, genesis)
+        authority.check_authority(state, body, genesis)
     else:
         parameters.check_change(state.governance, body, state.height + 1, genesis)
 

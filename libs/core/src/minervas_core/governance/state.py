@@ -136,6 +136,11 @@ class Governance(RecordTables):
         """Replace the authority's key."""
         self._tables["authority"].put(CURRENT, row)
 
+    def end_recovery(self, member: str) -> None:
+        """Forget a member's pending recovery, if there is one; its wallet stays used."""
+        if member in self.recoveries:
+            self.recoveries.drop(member)
+
     def use_up(self, key: str, member: str) -> None:
         """Remember for ever that a public key (hex) is a member's, whether or not it is in use."""
         self.used_keys.put(used_key_of(key), UsedKey(member=member))

@@ -70,6 +70,10 @@ class Market(RecordTables):
         """An order that the rules know to be open."""
         return _known(self.orders.get(order_id), order_id)
 
+    def meter(self, key: str) -> Meter:
+        """A meter that the rules know to be registered."""
+        return _known(self.meters.get(key), key)
+
     def owed(self, debtor: str, creditor: str) -> Obligation:
         """What one member owes another so far."""
         return self.obligations.get(f"{debtor}/{creditor}") or Obligation(amount_micro=0, energy_wh=0)

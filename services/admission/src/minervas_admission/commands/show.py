@@ -103,11 +103,24 @@ async def show_members(settings: AdmissionSettings, *, as_json: bool) -> None:
     )
 
 
+DONE = {
+    "admit": "admitted",
+    "leave": "left",
+    "recover": "recovery announced",
+    "register_meter": "meter registered",
+    "resume": "vote resumed",
+    "revoke": "revoked",
+    "rotate": "keys rotated",
+    "suspend": "vote suspended",
+}
+"""What a membership transaction in a block has done, by its action."""
+
+
 def on_chain(row: MemberOverview) -> str:
     """Where the member's newest transaction stands, in words."""
     if not row.action:
         return "-"
-    done = {"admit": "admitted", "revoke": "revoked"}[row.action]
+    done = DONE[row.action]
     match row.chain_state:
         case "settled":
             return f"{done} in block {row.height}"

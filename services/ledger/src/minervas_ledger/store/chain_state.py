@@ -5,8 +5,9 @@ Nothing is replayed: the state tables are as of `node_state.tip_hash`, and heade
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from minervas_core.block_outcome import Landmarks
 from minervas_core.blocks import MAX_BLOCK_BYTES, Header, decode_header
@@ -26,6 +27,12 @@ MAX_UNDO_BYTES = 256 * MAX_BLOCK_BYTES
 one block, those of all their lots."""
 
 FETCH_ROWS = 2_000
+
+_STATUSES: Mapping[str, Literal["active", "revoked", "left"]] = {
+    "active": "active",
+    "revoked": "revoked",
+    "left": "left",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +139,8 @@ def read_members(connection: Connection) -> list[MemberRecord]:
     """The roster, by member id."""
     rows = connection.execute(
         """
-        SELECT member, status, admitted_height, revoked_height, admitted_by, wallet_key, box_key, block_key, vote_key
+        SELECT member, status, admitted_height, ended_height, suspended_height, admitted_by,
+            wallet_key, box_key, block_key, vote_key
         FROM roster ORDER BY member COLLATE "C"
         """,
         binary=True,
@@ -188,7 +196,7 @@ def _column(connection: Connection, query: str, block_hash: str) -> bytes:
 
 
 def _member(row: tuple[object, ...]) -> MemberRecord:
-    member, status, admitted_height, revoked_height, admitted_by, wallet, box, block, vote = row
+    member, status, admitted_height, ended_height, suspended_height, admitted_by, wallet, box, block, vote = row
     return MemberRecord(
         member=str(member),
         keys=ServiceKeys(
@@ -197,8 +205,9 @@ def _member(row: tuple[object, ...]) -> MemberRecord:
             block=as_bytes(block).hex(),
             vote=as_bytes(vote).hex(),
         ),
-        status="revoked" if status == "revoked" else "active",
+        status=_STATUSES[str(status)],
         admitted_height=as_int(admitted_height),
-        revoked_height=as_int(revoked_height),
+        ended_height=as_int(ended_height),
+        suspended_height=as_int(suspended_height),
         admitted_by=as_bytes(admitted_by).hex(),
     )

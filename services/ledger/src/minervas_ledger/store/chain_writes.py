@@ -47,11 +47,13 @@ COPY_TRANSACTIONS = "COPY transactions (id, block, position, kind, raw) FROM STD
 
 WRITE_MEMBER = """
 INSERT INTO roster (
-    member, status, admitted_height, revoked_height, admitted_by, wallet_key, box_key, block_key, vote_key
-) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
+    member, status, admitted_height, ended_height, suspended_height, admitted_by,
+    wallet_key, box_key, block_key, vote_key
+) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 ON CONFLICT (member) DO UPDATE SET
     status = excluded.status, admitted_height = excluded.admitted_height,
-    revoked_height = excluded.revoked_height, admitted_by = excluded.admitted_by,
+    ended_height = excluded.ended_height, suspended_height = excluded.suspended_height,
+    admitted_by = excluded.admitted_by,
     wallet_key = excluded.wallet_key, box_key = excluded.box_key,
     block_key = excluded.block_key, vote_key = excluded.vote_key
 """
@@ -281,7 +283,8 @@ def _member_row(record: MemberRecord) -> tuple[object, ...]:
         record.member,
         record.status,
         record.admitted_height,
-        record.revoked_height,
+        record.ended_height,
+        record.suspended_height,
         bytes.fromhex(record.admitted_by),
         *binary((record.keys.wallet, record.keys.box, record.keys.block, record.keys.vote)),
     )

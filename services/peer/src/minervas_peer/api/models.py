@@ -37,7 +37,7 @@ class Peer(BaseModel):
     """Another member's peer as ours sees it."""
 
     member: str
-    standing: Literal["active", "revoked", "introduced", "unknown"] = Field(
+    standing: Literal["active", "revoked", "left", "introduced", "unknown"] = Field(
         description="On our own tip; `introduced`: not on it, but it showed an admission by the authority."
     )
     presence: Literal["online", "offline", "unknown"]
@@ -96,7 +96,7 @@ class Status(BaseModel):
     version: str
     consortium: str
     network: str
-    standing: Literal["newcomer", "active", "revoked", "introduced"]
+    standing: Literal["newcomer", "active", "revoked", "left", "introduced"]
     connected: bool = Field(description="To the broker.")
     bus_refusal: str = Field(description="Why the broker refuses us; empty while it does not.")
     sender_key: SenderKey
@@ -106,14 +106,25 @@ class Status(BaseModel):
     peers: list[Peer]
 
 
+class Recovery(BaseModel):
+    """A new wallet that takes the place of a member's, unless the old one objects."""
+
+    wallet: str
+    transaction: str
+    height: int = Field(description="Block that carries it.")
+    effective_ms: int = Field(description="The first block whose predecessor is as late exchanges the wallet.")
+
+
 class Member(BaseModel):
     """A member on our own tip."""
 
     member: str
     node_id: str
-    status: Literal["active", "revoked"]
+    status: Literal["active", "revoked", "left"]
     admitted_height: int
-    revoked_height: int = Field(description="0 while active.")
+    ended_height: int = Field(description="Block that ended the membership; 0 while active.")
+    suspended_height: int = Field(description="Block that took its vote away; 0 while it has it.")
+    recovery: Recovery | None = Field(description="A recovery of its wallet that waits; null if there is none.")
     keys: dict[str, str] = Field(description="Public keys: wallet, box, block, vote.")
 
 

@@ -23,6 +23,7 @@ from minervas_core.node_messages import (
     GetTransaction,
     LedgerStatus,
     Roster,
+    RosterEntry,
     TransactionDetail,
 )
 from minervas_core.node_vote_messages import FinalityReport, GetFinality
@@ -73,7 +74,9 @@ class NodeView:
                 node_id=node_id(entry.keys.wallet),
                 status=entry.status,
                 admitted_height=entry.admitted_height,
-                revoked_height=entry.revoked_height,
+                ended_height=entry.ended_height,
+                suspended_height=entry.suspended_height,
+                recovery=_recovery(entry),
                 keys=msgspec.structs.asdict(entry.keys),
             )
             for entry in roster.members
@@ -150,6 +153,11 @@ def plain(value: msgspec.Struct) -> dict[str, Any]:
     """A record as plain values, by field."""
     values: dict[str, Any] = msgspec.to_builtins(value)
     return values
+
+
+def _recovery(entry: RosterEntry) -> models.Recovery | None:
+    recovery = entry.recovery
+    return None if isinstance(recovery, msgspec.UnsetType) else models.Recovery(**plain(recovery))
 
 
 def _ledger_state(status: LedgerStatus) -> models.LedgerState:

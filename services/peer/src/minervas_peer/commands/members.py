@@ -2,8 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from minervas_peer.api_client import ApiClient
-from minervas_peer.commands.output import Output, short
+from minervas_peer.commands.output import Output, short, when
+
+
+def _standing(member: Mapping[str, Any]) -> str:
+    """A member's status, and what else everybody should know of it."""
+    notes = [member["status"]]
+    if member["status"] == "active" and member["suspended_height"]:
+        notes.append(f"vote suspended in {member['suspended_height']:,}")
+    if member["recovery"]:
+        notes.append(f"new wallet from {when(member['recovery']['effective_ms'])}")
+    return ", ".join(notes)
 
 
 def show_members(client: ApiClient, output: Output) -> None:
@@ -15,13 +28,13 @@ def show_members(client: ApiClient, output: Output) -> None:
     rows = [
         (
             member["member"],
-            member["status"],
+            _standing(member),
             member["admitted_height"],
-            member["revoked_height"] or "-",
+            member["ended_height"] or "-",
             short(member["node_id"]),
         )
         for member in page["members"]
     ]
     output.table(
-        f"Members at height {page['height']:,}", ("member", "status", "admitted in", "revoked in", "node id"), rows
+        f"Members at height {page['height']:,}", ("member", "status", "admitted in", "ended in", "node id"), rows
     )

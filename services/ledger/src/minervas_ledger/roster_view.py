@@ -1,0 +1,38 @@
+"""The members as the ledger tells them to its node."""
+
+from __future__ import annotations
+
+import msgspec
+
+from minervas_core.genesis import Parameters
+from minervas_core.node_messages import Roster, RosterEntry, WaitingRecovery
+from minervas_core.state import ChainState
+
+
+def roster_of(state: ChainState, parameters: Parameters) -> Roster:
+    """Everybody who is or was a member, and the recoveries that wait."""
+    entries = [
+        RosterEntry(
+            member=record.member,
+            keys=record.keys,
+            status=record.status,
+            admitted_height=record.admitted_height,
+            ended_height=record.ended_height,
+            suspended_height=record.suspended_height,
+            recovery=_recovery(state, record.member, parameters),
+        )
+        for record in state.roster.members()
+    ]
+    return Roster(members=entries, height=state.height, roster_hash=state.roster.hash())
+
+
+def _recovery(state: ChainState, member: str, parameters: Parameters) -> WaitingRecovery | msgspec.UnsetType:
+    pending = state.governance.recoveries.get(member)
+    if pending is None:
+        return msgspec.UNSET
+    return WaitingRecovery(
+        wallet=pending.wallet,
+        transaction=pending.transaction,
+        height=pending.height,
+        effective_ms=pending.since_ms + parameters.recovery_wait_ms,
+    )
