@@ -46,6 +46,7 @@ from tools.vectors.bus_cases import may
 from tools.vectors.files import vector_files
 from tools.vectors.fixtures import MEMBERS, MOKPO, NETWORK
 from tools.vectors.frame_cases import judge
+from tools.vectors.governance_cases import governance_of
 from tools.vectors.message_cases import judge_application, judge_hello
 
 LARGE = 2_000_000
@@ -333,6 +334,19 @@ def right(case: Case) -> None:
         assert may(rights, action, case["topic"]) == case[action]
 
 
+def governance_history(case: Case) -> None:
+    raws: dict[str, bytes] = {}
+    undo: dict[str, BlockUndo] = {}
+    file = FILES["governance"]
+    chain = Chain.fresh(load_genesis(bytes.fromhex(file["genesis_hex"])), raws.__getitem__, undo.__getitem__)
+    for step in case["steps"]:
+        outcome = chain.receive_block(decode_block(bytes.fromhex(file["blocks"][step["block"]])), step["now_ms"])
+        raws |= {stored.block.hash: stored.block.raw for stored in outcome.stored}
+        undo |= {each.block.hash: each.undo for each in (outcome.change.connected if outcome.change else ())}
+        assert (outcome.status, outcome.error and outcome.error.code) == (step["status"], step["code"])
+        assert (chain.tip.hash, governance_of(chain)) == (step["tip"], step["governance"])
+
+
 def history(case: Case) -> None:
     raws: dict[str, bytes] = {}
     undo: dict[str, BlockUndo] = {}
@@ -374,6 +388,7 @@ CHECKS: dict[str, dict[str, Callable[[Case], None]]] = {
     "topics": {"names": name, "topics": topic, "filters": topic_filter},
     "rights": {"tries": right},
     "chain": {"histories": history},
+    "governance": {"histories": governance_history},
     "market": {"histories": market_history, "derived_lots": derived_lot},
     "metering": {
         "samples": sample,

@@ -11,6 +11,7 @@ from tools.vectors import (
     document_cases,
     encoding_cases,
     frame_cases,
+    governance_cases,
     market_cases,
     merkle_cases,
     message_cases,
@@ -67,6 +68,7 @@ def _contents() -> dict[str, Mapping[str, Plain]]:
         **_documents(),
         **_bus(),
         "chain": _chain(),
+        "governance": _governance(),
         "market": _market(),
     }
 
@@ -75,6 +77,19 @@ def _chain() -> Mapping[str, Plain]:
     blocks, histories = chain_cases.history_cases()
     return {
         "about": "Blocks handed to a node in turn, what becomes of each, and its tip then (spec/blocks.md).",
+        "genesis_hex": GENESIS.raw.hex(),
+        "blocks": blocks,
+        "histories": histories,
+    }
+
+
+def _governance() -> Mapping[str, Plain]:
+    blocks, histories = governance_cases.governance_history_cases()
+    return {
+        "about": (
+            "Blocks that change parameters and the authority's key, handed to a node in turn, and what its state says "
+            "of both then (spec/governance.md)."
+        ),
         "genesis_hex": GENESIS.raw.hex(),
         "blocks": blocks,
         "histories": histories,

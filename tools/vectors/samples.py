@@ -33,6 +33,7 @@ from tools.vectors.fixtures import (
     seed,
     sender_key,
 )
+from tools.vectors.governance_samples import NEW_AUTHORITY, governance_samples
 from tools.vectors.market_fixtures import PANELS, gateway_key
 from tools.vectors.market_samples import metering_samples, node_market_samples
 from tools.vectors.vote_samples import FIRST, GENESIS_CHECKPOINT, node_vote_samples, vote_samples
@@ -208,6 +209,9 @@ def _ledger_samples() -> dict[str, Record]:
             justified=FIRST,
             final=GENESIS_CHECKPOINT,
             missing_voters=[KIM.member],
+            parameters=PARAMETERS,
+            unknown_rules_height=0,
+            authority=NEW_AUTHORITY.public,
             syncing=False,
             refusals={"bad_signature": 2, "not_json": 1},
             search=_progress(),
@@ -375,4 +379,11 @@ def all_node_samples() -> dict[str, Record]:
 
 def all_samples() -> dict[str, Record]:
     """Every sample."""
-    return gossip_samples() | all_node_samples() | enrolment_samples() | document_samples() | metering_samples()
+    return (
+        gossip_samples()
+        | governance_samples()
+        | all_node_samples()
+        | enrolment_samples()
+        | document_samples()
+        | metering_samples()
+    )
