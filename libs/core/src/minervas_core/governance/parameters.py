@@ -1,7 +1,7 @@
 """Changing the shared numbers and the rule version at a height (design section 5, transactions).
 
 The state after a block says by which parameters the next block is judged. Headers are judged before any state is known
-(headers-first sync), so what they are judged by stays as genesis has it; see docs/adr/0024-parameters-that-stay.md.
+(headers-first sync), so what they are judged by stays as genesis has it; see docs/adr/0027-parameters-that-stay.md.
 """
 
 from __future__ import annotations
