@@ -50,7 +50,7 @@ lock: setup  ## Pin the dependencies again; UPGRADE=1 takes the newest versions
 	@$(VENV_PYTHON) -m pip install --quiet --require-hashes -r requirements/lock.txt
 	@$(VENV_PYTHON) -m tools.lock $(if $(filter 1 yes true,$(UPGRADE)),--upgrade)
 
-soak: setup  ## Repeat the network tests with new seeds for MINUTES=30; stops at the first failure
+soak: setup  ## Repeat the network tests and kills of a ledger with new seeds for MINUTES=30; stops at the first failure
 	@sh tools/soak.sh $(MINUTES)
 
 clean:  ## Remove the virtual environment, caches and build output

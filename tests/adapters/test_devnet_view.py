@@ -12,6 +12,7 @@ from minervas_devnet.api_client import (
     AbandonedSearch,
     BlockHeader,
     BlockSummary,
+    Checkpoint,
     LedgerState,
     PeerView,
     Search,
@@ -36,6 +37,9 @@ def snapshot() -> Snapshot:
         abandoned_searches=1,
         reorganisations=0,
         side_branches=0,
+        justified=Checkpoint(height=4, hash="aa" * 32),
+        final=Checkpoint(height=3, hash="bb" * 32),
+        missing_voters=["sinan-coop"],
         syncing=False,
         refusals={},
         search=Search(height=8, tries=100, tries_per_second=1_234_567, lowest_hash="00ef" + "0" * 60),
@@ -64,7 +68,8 @@ def test_live_view_shows_members_blocks_searches_and_the_last_lines() -> None:
     shown = console.file.getvalue()
     for text in ("mokpo-univ", "1,234,567", "00000000deadbeef", "abababababab", "PostgreSQL runs", "42,000 tries"):
         assert text in shown
-    assert "starting" in shown  # the node that does not answer
+    assert "Final up to block 3; waits for votes of sinan-coop" in shown
+    assert "away" in shown  # the node that does not answer
 
 
 def test_plain_view_prints_each_block_once(capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,7 @@ from minervas_core.node_messages import AbandonedSearch
 from minervas_core.tree import HeaderNode
 from minervas_devnet.postgres import PostgresServer
 from minervas_devnet.postgres_roles import NodeDatabase
-from minervas_ledger import audit_command
+from minervas_ledger import progress
 from minervas_ledger.audit import Audit, AuditReport
 from minervas_ledger.store.connection import Connection, connect
 from minervas_runtime.clock import ManualClock
@@ -262,10 +262,13 @@ def test_audit_sees_one_moment_while_the_ledger_works(
 
 def test_progress_is_said_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     now = ManualClock(10_000)
-    monkeypatch.setattr(audit_command, "monotonic_ms", now.now_ms)
+    monkeypatch.setattr(progress, "monotonic_ms", now.now_ms)
     lines: list[str] = []
-    progress = audit_command.Progress(lines.append, 10_000)
+    tell = progress.Progress(lines.append, "audit")
     for height in range(1, 61):
         now.advance(100)
-        progress(AuditReport(height, 100, "ab" * 32))
-    assert lines == [f"audit: height {height} of 100, 10 blocks/s" for height in (20, 40, 60)]
+        tell(height, 1_000)
+    assert lines == [
+        f"audit: height {height} of 1000, 10 blocks/s, about {left} min left"
+        for height, left in ((20, "1:38"), (40, "1:36"), (60, "1:34"))
+    ]

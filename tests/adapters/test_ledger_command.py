@@ -14,6 +14,7 @@ from minervas_devnet.postgres import PostgresServer
 from minervas_devnet.postgres_roles import NodeDatabase
 from minervas_ledger import __version__
 from tests.support.builders import LocalChain
+from tests.support.fix_ledger import TRUNCATE_ALL
 from tests.support.ledger import StoredChain, database_settings
 
 SETTINGS = """\
@@ -57,10 +58,12 @@ class Command:
     def write(self, text: str) -> None:
         self.config.write_text(text, encoding="utf-8")
 
-    def run(self, verb: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "minervas_ledger", verb]
+    def run(self, verb: str, *more: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "minervas_ledger", verb, *more]
         arguments = [] if verb == "version" else ["--config", str(self.config)]
-        return subprocess.run([*command, *arguments], capture_output=True, text=True, check=False, timeout=60)
+        return subprocess.run(
+            [*command, *arguments], capture_output=True, text=True, check=False, timeout=60, cwd=self.directory
+        )
 
 
 @pytest.fixture
@@ -98,6 +101,33 @@ def test_audit_passes_and_then_names_the_row_that_was_changed(
     assert failed.stderr.count("\n") == 1
     assert "audit_mismatch" in failed.stderr
     assert "table='roster', row='m1'" in failed.stderr
+
+
+def test_a_chain_goes_out_as_a_file_and_comes_back_into_an_empty_database(
+    command: Command, postgres_server: PostgresServer, tmp_path: Path
+) -> None:
+    command.run("migrate")
+    local = LocalChain()
+    stored = StoredChain(database_settings(command.database), local.genesis)
+    stored.take(local.found("m0", "m1"), local.extend("m1"))
+    exported = command.run("export", "chain.gz")  # while a ledger works; the name is below the working directory
+    beside = command.run("import", str(tmp_path / "chain.gz"))
+    stored.now.close()
+    assert (exported.returncode, exported.stderr) == (0, "")
+    assert "exported 2 blocks" in exported.stdout
+    assert beside.returncode == 1
+    assert "Another ledger works in this database" in beside.stderr
+    with psycopg.connect(postgres_server.superuser_conninfo(command.database.name)) as superuser:
+        superuser.execute(TRUNCATE_ALL)
+    imported = command.run("import", "chain.gz")
+    assert imported.returncode == 0, imported.stderr
+    assert f"imported 2 new of 2 blocks; the best chain has height 2, tip {local.tip.hash}" in imported.stdout
+    assert command.run("audit").returncode == 0
+    (tmp_path / "chain.gz").write_bytes((tmp_path / "chain.gz").read_bytes()[:-9])
+    damaged = command.run("import", "chain.gz")
+    assert damaged.returncode == 1
+    assert damaged.stderr.count("\n") == 1
+    assert "bad_chain_file" in damaged.stderr
 
 
 def test_audit_of_a_database_that_was_not_migrated_is_refused(command: Command) -> None:

@@ -15,6 +15,7 @@ from minervas_ledger.store.connection import Connection
 from tests.support.builders import MARKET, bid, make_genesis, offer
 from tests.support.ledger import StoredChain, audit, migrated
 from tests.support.ledger_market import TradingChain
+from tests.support.lot_builders import merge, retire
 
 WORDS = {
     "SPENT": "spent_height IS NOT NULL",
@@ -23,7 +24,7 @@ WORDS = {
 }
 """Which lots a statement of these tests means."""
 
-TABLES = ("meters", "channel_registers", "statements", "lots", "orders", "trades", "obligations")
+TABLES = ("meters", "channel_registers", "statements", "lots", "orders", "trades", "obligations", "retirements")
 
 
 @dataclass
@@ -69,13 +70,15 @@ class Tampered:
 
 @pytest.fixture(scope="module")
 def world(postgres_server: PostgresServer) -> Iterator[Tampered]:
-    """Lots spent and unspent, on sale and free; a bid that rests; two trades."""
+    """Lots spent and unspent, merged, on sale and free; a bid that rests; two trades; a retired lot."""
     stored = StoredChain(migrated(postgres_server.create_database("test-audit-market")), make_genesis(MARKET))
     trading = TradingChain(stored)
     lots = [trading.mint("m0", 900), trading.mint("m1", 400)]
     trading.block(offer("m0", lots[:1], 100))
     trading.block(bid("m2", 300, 100), bid("m1", 50, 7))
     trading.block(bid("m2", 100, 100, salt="more"))
+    trading.block(merge("m2", [*trading.lots_of("m2"), trading.mint("m2", 50)]))
+    trading.block(retire("m2", [trading.mint("m2", 60)]))
     stored.now.close()
     with psycopg.connect(postgres_server.superuser_conninfo(stored.settings.name), autocommit=True) as superuser:
         made = Tampered(stored, superuser)
@@ -92,7 +95,7 @@ def tampered(world: Tampered) -> Iterator[Tampered]:
 
 def test_audit_passes_on_what_the_ledger_wrote(tampered: Tampered) -> None:
     report = audit(tampered.stored.settings, tampered.stored.genesis)
-    assert (report.trades, report.lots) == (2, 6)
+    assert (report.trades, report.lots, report.retirements) == (2, 9, 1)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +144,10 @@ def test_audit_passes_on_what_the_ledger_wrote(tampered: Tampered) -> None:
         ("lots", "UPDATE lots SET owner = 'm9' WHERE SPENT", "id"),
         ("lots", "UPDATE lots SET energy_wh = energy_wh + 1 WHERE SPENT", "id"),
         ("lots", "UPDATE lots SET parent = sha256('x') WHERE SPENT", "id"),
-        ("lots", "UPDATE lots SET origin = sha256('x') WHERE FREE", "id"),
+        ("lots", "UPDATE lots SET origins[1] = sha256('x') WHERE FREE", "id"),
+        ("lots", "UPDATE lots SET origin_wh[1] = origin_wh[1] + 1 WHERE SPENT", "id"),
+        ("lots", "UPDATE lots SET joined = joined[:1] WHERE cardinality(joined) > 1", "id"),
+        ("lots", "UPDATE lots SET joined = ARRAY[parent] WHERE FREE", "id"),
         ("lots", "UPDATE lots SET offer = NULL WHERE HELD", "id"),
         ("lots", "UPDATE lots SET offer = sha256('x') WHERE FREE", "id"),
         ("lots", "UPDATE lots SET offer = sha256('x') WHERE SPENT", "id"),
@@ -153,7 +159,10 @@ def test_audit_passes_on_what_the_ledger_wrote(tampered: Tampered) -> None:
         ("lots", "DELETE FROM lots WHERE FREE", "id"),
         (
             "lots",
-            "INSERT INTO lots SELECT sha256(id), owner, energy_wh, parent, origin, NULL, 2 FROM lots WHERE HELD",
+            (
+                "INSERT INTO lots (id, owner, energy_wh, parent, origins, origin_wh, joined, created_height)"
+                " SELECT sha256(id), owner, energy_wh, parent, origins, origin_wh, joined, 2 FROM lots WHERE HELD"
+            ),
             "id",
         ),
         # orders
@@ -189,6 +198,23 @@ def test_audit_passes_on_what_the_ledger_wrote(tampered: Tampered) -> None:
                 " amount_micro, lots FROM trades WHERE energy_wh = 300"
             ),
             "height 6, position 1",
+        ),
+        # retirements
+        ("retirements", "UPDATE retirements SET transaction = sha256('x')", "height 11, position 0"),
+        ("retirements", "UPDATE retirements SET owner = 'm0'", "height 11, position 0"),
+        ("retirements", "UPDATE retirements SET lot = sha256('x')", "height 11, position 0"),
+        ("retirements", "UPDATE retirements SET energy_wh = 59", "height 11, position 0"),
+        ("retirements", "UPDATE retirements SET origins[1] = sha256('x')", "height 11, position 0"),
+        ("retirements", "UPDATE retirements SET origin_wh[1] = 59", "height 11, position 0"),
+        ("retirements", "UPDATE retirements SET position = 1", "height 11, position 0"),
+        ("retirements", "DELETE FROM retirements", "height 11, position 0"),
+        (
+            "retirements",
+            (
+                "INSERT INTO retirements SELECT 99, position, transaction, owner, sha256('x'), energy_wh, origins,"
+                " origin_wh FROM retirements"
+            ),
+            "height 99, position 0",
         ),
         # obligations
         ("obligations", "UPDATE obligations SET amount_micro = amount_micro - 1", "m2/m0"),

@@ -15,15 +15,19 @@ from minervas_core.messages import GetTransactionStatus, TransactionStatuses
 from minervas_core.node_market_messages import (
     ChannelRegisters,
     GetChannelRegisters,
+    GetLot,
     GetLots,
     GetMeters,
     GetObligations,
     GetOrders,
+    GetRetirements,
     GetTrades,
+    LotDetail,
     Lots,
     Meters,
     Obligations,
     Orders,
+    Retirements,
     Statement,
     Trades,
 )
@@ -34,6 +38,7 @@ from minervas_runtime.node_link import RemoteFault
 from tests.support.builders import MARKET, bid, cancel, gateway_key, make_genesis, offer, statement
 from tests.support.ledger import MEMBER, LedgerNode
 from tests.support.ledger_market import FakeGateway, TradingChain
+from tests.support.lot_builders import merge, retire
 from tests.support.wait import wait_until_async
 
 
@@ -205,9 +210,12 @@ async def test_refused_order_is_told_by_its_code_and_disturbs_nothing(node: Ledg
         (cancel("m1", placed.id), Code.ORDER_NOT_OWNED),
         (cancel(MEMBER, "ab" * 32), Code.ORDER_UNKNOWN),
         (bid("stranger", 100, 100), Code.MEMBER_UNKNOWN),
+        (merge("m1", [lot, "cd" * 32]), Code.LOT_NOT_OWNED),
+        (retire(MEMBER, ["cd" * 32]), Code.LOT_UNKNOWN),
     ]
     results = (await node.peer.submit(*(transaction.raw for transaction, _ in bad), origin="local")).results
     assert [(each.status, each.code) for each in results] == [("refused", code) for _, code in bad]
+    assert (results[-2].values["lot"], results[-2].values["owner"]) == (lot, MEMBER)
     status = await node.peer.status()
     assert status.mempool_transactions == 0
     assert {code for _, code in bad} <= set(status.refusals)
@@ -248,6 +256,16 @@ async def test_questions_about_the_market_are_answered_from_committed_blocks(
     assert (trade.trade.bid, trade.trade.amount_micro, trade.meters) == (taken.id, 20_000, [f"{MEMBER}/roof/dc"])
     [owed] = (await node.peer.ask_market("obligations", GetObligations(), Obligations)).obligations
     assert (owed.debtor, owed.creditor, owed.owed.amount_micro, owed.owed.energy_wh) == ("m1", MEMBER, 20_000, 200)
+    [other] = (await node.peer.ask_market("lots", GetLots(free=True), Lots)).lots
+    used = retire("m1", [other.id])
+    await deliver(node, trading, used)
+    [retired] = (await node.peer.ask_market("retirements", GetRetirements(), Retirements)).retirements
+    assert (retired.retirement.transaction, retired.retirement.lot) == (used.id, other.id)
+    found = await node.peer.ask_market("lot_detail", GetLot(id=other.id), LotDetail)
+    assert (found.retired_by, found.origins) == (used.id, retired.origins)
+    with pytest.raises(RemoteFault) as caught:
+        await node.peer.ask_market("lot_detail", GetLot(id="0" * 64), LotDetail)
+    assert caught.value.code == Code.NOT_FOUND
     meters = await node.peer.ask_market("meters", GetMeters(member=MEMBER), Meters)
     assert [(each.minted_wh, each.statements) for each in meters.energy] == [(500, 1)]
     detail = await node.peer.ask("transaction", GetTransaction(id=minted.id), TransactionDetail)

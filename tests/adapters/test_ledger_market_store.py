@@ -8,9 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 from minervas_core.blocks import Block
+from minervas_core.node_market_messages import GetLots
 from minervas_core.tree import HeaderNode
 from minervas_ledger.settings import DatabaseSettings
-from minervas_ledger.store import market_reads
+from minervas_ledger.store import lot_reads, market_reads
 from minervas_ledger.store.connection import Connection, connect
 from tests.support.builders import MARKET, LocalChain, bid, cancel, make_genesis, mine_block, offer, revoke
 from tests.support.ledger import StoredChain
@@ -57,10 +58,10 @@ def test_cancelled_offer_frees_its_lots(stored: StoredChain, trading: TradingCha
     lot = trading.mint("m0", 900)
     placed = offer("m0", [lot], 100)
     trading.block(placed)
-    [held] = market_reads.unspent_lots(reader, "m0", 10)
+    [held] = lot_reads.unspent_lots(reader, GetLots(owner="m0")).lots
     assert held.lot.offer == placed.id
     trading.block(cancel("m0", placed.id))
-    [free] = market_reads.unspent_lots(reader, "m0", 10)
+    [free] = lot_reads.unspent_lots(reader, GetLots(owner="m0")).lots
     assert free.lot.offer == ""
     same_state(stored, trading.local)
 
@@ -72,7 +73,7 @@ def test_lot_that_is_made_and_used_up_in_one_block_can_be_traced(
     trading.block(offer("m0", [lot], 100))
     trading.block(bid("m1", 200, 100, salt="a"), bid("m2", 300, 100, salt="b"), bid("m1", 100, 100, salt="c"))
     spent = reader.execute(
-        "SELECT count(*) FROM lots WHERE created_height = spent_height AND origin = %s", (bytes.fromhex(lot),)
+        "SELECT count(*) FROM lots WHERE created_height = spent_height AND origins = ARRAY[%s]", (bytes.fromhex(lot),)
     ).fetchone()
     assert spent == (2,)
     chain = reader.execute(

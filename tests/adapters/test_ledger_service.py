@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from minervas_core.blocks import decode_block
+from minervas_core.blocks import Block, decode_block
 from minervas_core.encoding import Record, decode, encode
 from minervas_core.errors import Code, MinervasError
 from minervas_core.messages import (
@@ -29,9 +29,11 @@ from minervas_core.node_messages import (
     GetBlock,
     GetBlocks,
     GetRoster,
+    GetSideBranches,
     GetTransaction,
     Roster,
     SearchProgress,
+    SideBranches,
     Stored,
     Submit,
     Template,
@@ -39,10 +41,11 @@ from minervas_core.node_messages import (
 )
 from minervas_core.topics import mesh
 from minervas_core.transactions import TransactionForm
+from minervas_core.tree import HeaderNode
 from minervas_ledger import templates
 from minervas_runtime.node_link import RemoteFault
-from tests.support.builders import FAR_FUTURE_MS, LocalChain, admit, altered, sign_block
-from tests.support.ledger import LEDGER, MEMBER, LedgerNode, found_block
+from tests.support.builders import FAR_FUTURE_MS, LocalChain, admit, altered, mine_block, revoke, sign_block
+from tests.support.ledger import LEDGER, MEMBER, LedgerNode, RemoteMember, found_block
 from tests.support.wait import wait_until_async
 
 MEMBERS = ("m0", "m1", "m2", "m3", "m4", "m5", "m6")
@@ -56,6 +59,12 @@ async def founded(node: LedgerNode) -> LocalChain:
     local.receive(block)
     assert (await node.peer.deliver(block)).status == "connected"
     return local
+
+
+def block_1(local: LocalChain) -> Block:
+    node = local.chain.tree.main_at(1)
+    assert node is not None
+    return local.chain._stored(node)
 
 
 # templates and found blocks
@@ -348,6 +357,43 @@ async def test_questions_about_blocks_and_transactions(ledger_node: LedgerNode) 
     )
     assert [each.state for each in statuses.statuses] == ["queued", "unknown", "in_block"]
     assert (statuses.statuses[2].depth, statuses.tip_height) == (4, 4)
+
+
+async def test_side_branches_are_listed_with_what_is_known_of_them(ledger_node: LedgerNode) -> None:
+    local = await founded(ledger_node)
+    base = local.tip
+    for miner in ("m2", "m3", "m4"):
+        await ledger_node.peer.deliver(local.extend(miner))
+    stale = local.mine("m5", on=base)
+    bad = local.mine("m6", [revoke("nobody")], on=base)
+    local.receive(stale)
+    worse = mine_block(local.node(stale), [revoke("nobody")], "m6", local.genesis)
+    for block in (stale, worse, bad):
+        await ledger_node.peer.deliver(block)
+    answer = await ledger_node.peer.ask("side_branches", GetSideBranches(limit=1), SideBranches)
+    assert answer.total == 2
+    assert [each.hash for each in answer.branches] == [worse.hash]
+    whole = await ledger_node.peer.ask("side_branches", GetSideBranches(), SideBranches)
+    facts = [(each.hash, each.height, each.length, each.fork_height, each.status) for each in whole.branches]
+    assert facts == [(worse.hash, 3, 2, 1, "valid-fork"), (bad.hash, 2, 1, 1, "valid-fork")]
+    above = local.node(stale)
+    for number, miner in enumerate(("m6", "m5", "m4", "m3")):  # better than ours, but for its second block
+        made = mine_block(above, [], miner, local.genesis) if number else worse
+        above = HeaderNode(made.hash, made.header, above, above.work + made.header.difficulty)
+        last = await ledger_node.peer.deliver(made)
+    assert last.status == "refused"
+    whole = await ledger_node.peer.ask("side_branches", GetSideBranches(), SideBranches)
+    assert {each.status for each in whole.branches if each.fork_height == 1 and each.length > 1} == {"invalid"}
+    ahead = LocalChain()
+    ahead.receive(block_1(local))
+    for miner in ("m6", "m5", "m4", "m3", "m2"):
+        ahead.extend(miner, start=9)
+    silent = RemoteMember(ahead, silent="bodies")
+    await ledger_node.peer.meet("m1", silent)
+    await wait_until_async(lambda: "bodies" in silent.asked)
+    found = await ledger_node.peer.ask("side_branches", GetSideBranches(), SideBranches)
+    assert (found.branches[0].hash, found.branches[0].status) == (ahead.tip.hash, "headers-only")
+    assert int(found.branches[0].work, 16) == ahead.tip.work
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,7 @@ def test_signature_seen_in_the_queue_is_not_verified_again_in_a_block(
     opener.open().close()
     chain = opener.open()  # also after the database was away
     joining = admit("m0")
-    assert chain.submit(joining, FAR_FUTURE_MS)
+    assert chain.submit([joining], FAR_FUTURE_MS) == [True]
     misses = chain._chain.signatures.misses
     chain.take_blocks([local.mine("m0", [joining])], FAR_FUTURE_MS, origin="test")
     assert (chain._chain.tip.height, chain._chain.signatures.misses) == (1, misses)

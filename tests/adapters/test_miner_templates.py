@@ -28,7 +28,6 @@ def genesis() -> Genesis:
         ({"miner": "haenam-farm"}, Code.BLOCK_MINER_UNKNOWN),
         ({"height": 2}, Code.BLOCK_UNKNOWN_PARENT),
         ({"prev": OTHER_HASH}, Code.BLOCK_UNKNOWN_PARENT),
-        ({"votes_root": OTHER_HASH}, Code.BLOCK_VOTES_ROOT),
         ({"difficulty": EASY - 1}, Code.BLOCK_DIFFICULTY),
         ({"difficulty": EASY + 1}, Code.BLOCK_DIFFICULTY),
     ],

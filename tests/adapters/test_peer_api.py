@@ -26,7 +26,10 @@ from minervas_core.node_messages import (
     GetAbandoned,
     GetBlock,
     GetBlocks,
+    GetSideBranches,
     GetTransaction,
+    SideBranchEntry,
+    SideBranches,
     TransactionDetail,
 )
 from minervas_core.transactions import Transaction
@@ -75,6 +78,7 @@ class Site:
         ledger.on("block_detail", GetBlock, self._block_detail)
         ledger.on("transaction", GetTransaction, self._transaction)
         ledger.on("abandoned_list", GetAbandoned, self._abandoned)
+        ledger.on("side_branches", GetSideBranches, self._side_branches)
         self.asked: list[msgspec.Struct] = []
         self.view = NodeView(network.consortium.genesis, node.bus, node.peer.ledger, node.peer.status)
         self.app: FastAPI = build_app(self.view, LOOPBACK)
@@ -130,6 +134,13 @@ class Site:
             stored_at_ms=NOW_MS,
         )
         return AbandonedSearches(searches=[search])
+
+    def _side_branches(self, body: GetSideBranches) -> SideBranches:
+        self.asked.append(body)
+        branch = SideBranchEntry(
+            hash=self.block.hash, height=7, length=3, fork_height=4, work="3e8", status="headers-only"
+        )
+        return SideBranches(branches=[branch], total=2)
 
 
 @pytest.fixture
@@ -214,6 +225,24 @@ async def test_abandoned_searches_show_their_lowest_hash(site: Site) -> None:
     assert site.asked == [GetAbandoned(limit=3)]
 
 
+async def test_side_branches_are_listed(site: Site) -> None:
+    page = (await site.get("/v1/side-branches?limit=1")).json()
+    assert page == {
+        "branches": [
+            {
+                "hash": site.block.hash,
+                "height": 7,
+                "length": 3,
+                "fork_height": 4,
+                "work": "3e8",
+                "status": "headers-only",
+            }
+        ],
+        "total": 2,
+    }
+    assert site.asked == [GetSideBranches(limit=1)]
+
+
 async def test_health_follows_the_connection(site: Site) -> None:
     response = await site.get("/healthz")
     assert (response.status_code, response.json()["status"]) == (200, "ok")
@@ -231,7 +260,8 @@ async def test_metrics_count_refusals_by_code(site: Site) -> None:
 async def test_the_description_lists_every_path_and_loads_nothing_from_elsewhere(site: Site) -> None:
     description = (await site.get("/openapi.json")).json()
     assert {"/v1/status", "/v1/members", "/v1/blocks", "/v1/blocks/{block}", "/v1/transactions/{transaction}",
-            "/v1/abandoned", "/healthz", "/metrics"} == set(description["paths"])  # fmt: skip
+            "/v1/abandoned", "/v1/side-branches", "/v1/finality", "/healthz",
+            "/metrics"} == set(description["paths"])  # fmt: skip
     assert (await site.get("/docs")).status_code == 404
 
 
@@ -372,6 +402,7 @@ async def test_commands_show_the_node_to_people(site: Site, command: Callable[..
         (("block", "1"), [site.block.hash, "3 deep", "admit anna", site.admit.id]),
         (("tx", site.admit.id), ["membership", "in block 1", '"action": "admit"']),
         (("abandoned",), ["1,234,567", "8,000"]),
+        (("branches",), ["1 of 2", "headers-only", site.block.hash[:12], "1,000"]),
     ):
         status, out, err = await command(*arguments)
         assert (status, err) == (0, "")
@@ -380,7 +411,8 @@ async def test_commands_show_the_node_to_people(site: Site, command: Callable[..
 
 
 async def test_commands_give_json_to_programs(site: Site, command: Callable[..., Any]) -> None:
-    for arguments in (("status",), ("members",), ("blocks",), ("block", "1"), ("tx", site.admit.id), ("abandoned",)):
+    shown = ("status", "members", "blocks", "abandoned", "branches")
+    for arguments in (*((name,) for name in shown), ("block", "1"), ("tx", site.admit.id)):
         status, out, _ = await command(*arguments, "--json")
         assert status == 0
         assert json.loads(out)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
+import msgspec
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -15,7 +16,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from minervas_core.audit import ReplayedBlock, replay
 from minervas_core.blocks import Block, assemble_block, decode_block
 from minervas_core.chain import BlockOutcome, Chain, RestoredNode
+from minervas_core.encoding import decode
 from minervas_core.errors import InvalidBlock, LocalFault
+from minervas_core.governance.state import PendingRecovery, used_key_of
 from minervas_core.signature_cache import SignatureCache
 from minervas_core.state import ChainState
 from minervas_core.transactions import Transaction
@@ -30,13 +33,20 @@ from tests.support.builders import (
     service_keys,
     sign_block,
 )
+from tests.support.membership import leave, recover, resume, rotate, suspend, veto, wallet
 
 MEMBERS = ("m0", "m1", "m2", "m3", "m4", "m5")
 FOUNDERS = MEMBERS[:4]
 
 members = st.sampled_from(MEMBERS)
+CHANGES = ("admit", "revoke", "leave", "suspend", "resume", "rotate", "recover", "veto")
+RECOVERY_WAIT_MS = 6_000
+PLAIN_CHANGES = {"revoke": revoke, "leave": leave, "suspend": suspend, "resume": resume}
+WALLETS = {wallet(member + later).public: member + later for member in MEMBERS for later in ("", "-a", "-b", "-r")}
+"""Names by the wallets that members can come to have."""
+
 wild_changes = st.tuples(
-    st.sampled_from(["admit", "revoke", "steal keys"]),
+    st.sampled_from([*CHANGES, "steal keys"]),
     members,
     st.integers(-1, 7),  # expiry above the including height; -1 and 7 are invalid
     st.sampled_from("ab"),  # two of each kind, so that a block can carry a transaction that another has
@@ -45,8 +55,13 @@ pauses_ms = st.sampled_from([700, 1_000, 1_500, 10_000])  # the last frees every
 
 
 def as_transaction(kind: str, member: str, expires: int, salt: str) -> Transaction:
-    if kind == "revoke":
-        return revoke(member, expires=expires, salt=salt)
+    if kind in PLAIN_CHANGES:
+        return PLAIN_CHANGES[kind](member, expires=expires, salt=salt)
+    if kind == "rotate":
+        return rotate(member, f"{member}-{salt}", "wallet", "box", expires=expires)
+    asked = recover(member, f"{member}-r", expires=expires, salt=salt)
+    if kind in {"recover", "veto"}:
+        return asked if kind == "recover" else veto(member, asked, expires=expires)
     keys = service_keys("m0") if kind == "steal keys" else None
     return admit(member, expires=expires, salt=salt, keys=keys)
 
@@ -54,7 +69,7 @@ def as_transaction(kind: str, member: str, expires: int, salt: str) -> Transacti
 class Histories(RuleBasedStateMachine):
     """One node, fed with valid and invalid blocks of many branches, in any order."""
 
-    PARAMETERS = TINY
+    PARAMETERS = msgspec.structs.replace(TINY, recovery_wait_ms=RECOVERY_WAIT_MS)
 
     def __init__(self) -> None:
         super().__init__()
@@ -74,13 +89,18 @@ class Histories(RuleBasedStateMachine):
     def found(self) -> None:
         self.deliver(self.make(self.nodes[self.genesis.hash], FOUNDERS[0], [admit(each) for each in FOUNDERS], 1_000))
 
-    @rule(data=st.data(), steps=st.lists(st.tuples(pauses_ms, members, st.integers(0, 3)), min_size=1, max_size=5))
-    def grow_a_branch(self, data: st.DataObject, steps: list[tuple[int, str, int]]) -> None:
+    @rule(
+        data=st.data(),
+        steps=st.lists(
+            st.tuples(pauses_ms, members, st.sampled_from(CHANGES), st.integers(0, 3)), min_size=1, max_size=5
+        ),
+    )
+    def grow_a_branch(self, data: st.DataObject, steps: list[tuple[int, str, str, int]]) -> None:
         """Mostly valid blocks upon one of the newest valid ones, so that branches grow and overtake each other."""
         parent = data.draw(st.sampled_from(self.newest(8, valid=True)))
-        for pause_ms, member, changed in steps:
-            transactions = [self.fitting_change(parent, member)] if changed == 0 else []
-            parent = self.mine(parent, self.fitting_miner(parent), transactions, pause_ms, held=changed == 1)
+        for pause_ms, member, kind, changed in steps:
+            transactions = [self.fitting_change(parent, member, kind)] if changed < 2 else []
+            parent = self.mine(parent, self.fitting_miner(parent), transactions, pause_ms, held=changed == 2)
 
     @rule(data=st.data(), miner=members, wanted=st.lists(wild_changes, min_size=1, max_size=2), pause_ms=pauses_ms)
     def mine_anything(
@@ -206,11 +226,29 @@ class Histories(RuleBasedStateMachine):
         nodes = [each for each in self.nodes.values() if not valid or self.replay_of(each) is not None]
         return sorted(nodes, key=lambda each: (-each.height, each.hash))[:count]
 
-    def fitting_change(self, parent: HeaderNode, member: str) -> Transaction:
+    def fitting_change(self, parent: HeaderNode, member: str, kind: str) -> Transaction:
         """A change that mostly applies: the same for one member and height range, so that branches share some."""
-        known = {record.member for record in self.snapshots[parent.hash].members} if self.replay_of(parent) else set()
         expires = (parent.height // 4 + 1) * 4 + 2
-        return as_transaction("revoke" if member in known else "admit", member, expires, "fit")
+        snapshot = self.snapshots[parent.hash] if self.replay_of(parent) else None
+        record = next((each for each in snapshot.members if each.member == member), None) if snapshot else None
+        if snapshot is None or record is None:
+            return as_transaction("admit", member, expires, "fit")
+        wallets = {each.member: WALLETS[each.keys.wallet] for each in snapshot.members}
+        pending = {
+            row.key: decode(bytes(row.row), PendingRecovery, max_bytes=1_000).transaction
+            for row in snapshot.governance
+            if row.table == "recoveries" and not isinstance(row.row, msgspec.UnsetType)
+        }
+        if kind in {"admit", "resume", "veto"} and pending:
+            asked = min(pending)
+            return veto(wallets[asked], pending[asked], expires=expires)
+        keys_used = {row.key for row in snapshot.governance if row.table == "used_keys"}
+        if kind == "rotate" or (kind == "recover" and used_key_of(wallet(f"{member}-r").public) in keys_used):
+            free = "b" if wallets[member] == f"{member}-a" else "a"
+            return rotate(member, f"{member}-{free}", "wallet", "box", signer=wallets[member], expires=expires)
+        if kind in {"admit", "resume", "suspend", "veto"}:
+            kind = "resume" if record.suspended_height else "suspend"
+        return as_transaction(kind, member, expires, "fit")
 
     def fitting_miner(self, parent: HeaderNode) -> str:
         """An active member that was not the miner of the last block."""

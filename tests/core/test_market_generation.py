@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from minervas_core.errors import Code, InvalidTransaction
 from minervas_core.market.generation import most_energy_wh
+from minervas_core.market.records import Origin
 from minervas_core.rules import claims_of
 from minervas_core.signature_cache import SignatureCache
 from minervas_core.transactions import Transaction, block_order
@@ -28,7 +29,8 @@ def test_a_statement_mints_a_lot_of_exactly_its_energy(line: MarketLine) -> None
     made = statement("a", (1_000, 5_000), (3_000, 6_234))
     line.add(made)
     lot = line.lots[made.id]
-    assert (lot.owner, lot.energy_wh, lot.parent, lot.origin, lot.offer) == ("a", 1_234, made.id, made.id, "")
+    assert (lot.owner, lot.energy_wh, lot.parent, lot.offer) == ("a", 1_234, made.id, "")
+    assert lot.origins == [Origin(statement=made.id, energy_wh=1_234)]
     assert line.blocks[-1][1].lots == {made.id: lot}
     register = line.state.market.registers.get("a/roof/dc")
     assert register is not None

@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from minervas_core.audit import replay
 from minervas_core.blocks import decode_block
 from minervas_core.errors import InvalidTransaction
-from minervas_core.market.records import Lot, Order, Trade
+from minervas_core.market.records import Lot, Order, Retirement, Trade
 from minervas_core.market.state import Market
 from minervas_core.metering import Generation
 from minervas_core.rules import begin_block
@@ -38,6 +38,7 @@ from tests.support.builders import (
     revoke,
     statement,
 )
+from tests.support.lot_builders import merge, retire
 
 MEMBERS = ("a", "b", "c", "d")
 CLOSE = msgspec.structs.replace(MARKET, max_open_orders=4, max_fills_per_block=2, max_lots_per_offer=3)
@@ -53,6 +54,8 @@ wishes = st.one_of(
     st.tuples(st.just("bid"), members, prices, st.integers(10, 900)),
     st.tuples(st.just("brief"), members, prices, st.integers(10, 900)),
     st.tuples(st.just("cancel"), members, st.integers(0, 3), st.just(0)),
+    st.tuples(st.just("merge"), members, st.integers(2, 4), st.integers(0, 3)),
+    st.tuples(st.just("retire"), members, st.integers(1, 2), st.integers(0, 3)),
 )
 """What a member wants to do, and two numbers."""
 
@@ -67,6 +70,8 @@ class Trading(RuleBasedStateMachine):
         self.salt = 0
         self.trades: dict[int, tuple[Trade, ...]] = {}
         """By height, as the chain told them."""
+        self.retired: dict[int, tuple[Retirement, ...]] = {}
+        """Likewise."""
 
     # what the machine does
 
@@ -102,21 +107,28 @@ class Trading(RuleBasedStateMachine):
     # what must always hold, at the tip
 
     @invariant()
-    def energy_in_lots_is_what_was_minted_for_every_statement(self) -> None:
+    def energy_in_lots_and_retired_is_what_was_minted_for_every_statement(self) -> None:
         minted = Counter({each.id: body.end.register_wh - body.start.register_wh for each, body in self.statements()})
         found: Counter[str] = Counter()
         for lot in self.lots().values():
-            found[lot.origin] += lot.energy_wh
+            found.update({origin.statement: origin.energy_wh for origin in lot.origins})
+            assert lot.energy_wh == sum(origin.energy_wh for origin in lot.origins)
+            assert [origin.statement for origin in lot.origins] == sorted({each.statement for each in lot.origins})
+        for retired in self.main_retirements():
+            found.update({origin.statement: origin.energy_wh for origin in retired.origins})
+            assert retired.energy_wh == sum(origin.energy_wh for origin in retired.origins)
         assert +minted == +found
 
     @invariant()
-    def members_own_what_they_minted_and_bought_less_what_they_sold(self) -> None:
+    def members_own_what_they_minted_and_bought_less_what_they_sold_and_retired(self) -> None:
         balance: Counter[str] = Counter()
         for _, body in self.statements():
             balance[body.member] += body.end.register_wh - body.start.register_wh
         for trade in self.main_trades():
             balance[trade.buyer] += trade.energy_wh
             balance[trade.seller] -= trade.energy_wh
+        for retired in self.main_retirements():
+            balance[retired.owner] -= retired.energy_wh
         owned: Counter[str] = Counter()
         for lot in self.lots().values():
             owned[lot.owner] += lot.energy_wh
@@ -192,6 +204,7 @@ class Trading(RuleBasedStateMachine):
         raws = [self.local.store.blocks[node.hash] for node in self.local.tip.blocks()][::-1]
         for each in replay(self.genesis, raws):
             assert each.trades == self.trades.get(each.height, ())
+            assert each.retirements == self.retired.get(each.height, ())
             assert each.undo == self.local.store.undo[each.block.hash]
             assert {trade_lot for trade in each.trades for trade_lot in trade.lots} <= set(each.lots)
 
@@ -215,6 +228,9 @@ class Trading(RuleBasedStateMachine):
 
     def main_trades(self) -> list[Trade]:
         return [trade for trades in self.trades.values() for trade in trades]
+
+    def main_retirements(self) -> list[Retirement]:
+        return [retired for lots in self.retired.values() for retired in lots]
 
     def below_tip(self, depth: int) -> HeaderNode:
         node = self.local.tip
@@ -251,8 +267,10 @@ class Trading(RuleBasedStateMachine):
         if outcome.change is not None:
             for gone in outcome.change.disconnected:
                 self.trades.pop(gone.header.height, None)
+                self.retired.pop(gone.header.height, None)
             for joined in outcome.change.connected:
                 self.trades[joined.block.header.height] = joined.trades
+                self.retired[joined.block.header.height] = joined.retirements
         return self.local.node(block)
 
     def transaction(self, state: ChainState, kind: str, member: str, first: int, second: int) -> Transaction | None:
@@ -263,10 +281,12 @@ class Trading(RuleBasedStateMachine):
             case "state":
                 return self.statement(state, member, first, reset=second == 1, salt=salt)
             case "offer" | "personal":
-                free = [lot_id for lot_id, lot in market.lots.items() if lot.owner == member and not lot.offer]
+                free = self.free_lots(state, member)
                 buyer = MEMBERS[second % 4] if kind == "personal" else ""
-                lots = sorted(free)[: 1 + second % 4]
+                lots = free[: 1 + second % 4]
                 return offer(member, lots, first, smallest_wh=second, buyer=buyer, salt=salt) if lots else None
+            case "merge" | "retire":
+                return self.use_of_lots(kind, member, self.free_lots(state, member)[second : second + first], salt)
             case "bid":
                 return bid(member, second, first, salt=salt)
             case "brief":
@@ -274,6 +294,15 @@ class Trading(RuleBasedStateMachine):
             case _:
                 own = [order_id for order_id, _ in market.orders_of(member)]
                 return cancel(member, own[first % len(own)], salt=salt) if own else None
+
+    def use_of_lots(self, kind: str, member: str, lots: list[str], salt: str) -> Transaction | None:
+        if kind == "merge":
+            return merge(member, lots, salt=salt) if len(lots) > 1 else None
+        return retire(member, lots, salt=salt) if lots else None
+
+    def free_lots(self, state: ChainState, member: str) -> list[str]:
+        lots = state.market.lots.items()
+        return sorted(lot_id for lot_id, lot in lots if lot.owner == member and not lot.offer)
 
     def statement(self, state: ChainState, member: str, energy_wh: int, *, reset: bool, salt: str) -> Transaction:
         last = state.market.registers.get(f"{member}/roof/dc")

@@ -26,6 +26,7 @@ from tests.support.builders import (
     signing_key,
     statement,
 )
+from tests.support.lot_builders import merge, retire
 
 ROOMY = MempoolLimits(max_count=200, max_bytes=10**6, share_per_mille=1000)
 
@@ -176,6 +177,48 @@ def test_of_two_offers_of_one_lot_the_first_seen_stays(node: Node) -> None:
     lots = minted(node, "a")
     node.queue(offer("a", [lots["a"]], 10))
     assert node.refused(offer("a", [lots["a"]], 11)) == Code.POOL_CONFLICT
+
+
+def test_of_an_offer_a_merge_and_a_retirement_of_one_lot_the_first_seen_stays(node: Node) -> None:
+    lots = minted(node, "a")
+    first, second, more = steps(3, "b")
+    node.local.extend("b", [first, second, more])
+    own = [first.id, second.id]
+    node.queue(offer("a", [lots["a"]], 10), merge("b", own))
+    assert node.refused(retire("a", [lots["a"]])) == Code.POOL_CONFLICT
+    for each in (retire("b", own[:1]), offer("b", own[1:], 10), merge("b", [own[0], more.id])):
+        assert node.refused(each) == Code.POOL_CONFLICT
+    node.queue(retire("b", [more.id]))
+    assert {each.kind for each in node.mine()} == {"offer", "merge", "retire"}
+    assert node.queued() == []
+
+
+def test_a_lot_that_is_merged_takes_its_queued_uses_along(node: Node) -> None:
+    first, second = steps(2)
+    node.mine()
+    node.local.extend("a", [first, second])
+    node.queue(retire("a", [first.id]), offer("a", [second.id], 10))
+    node.pool.remove_included(node.local.extend("b", [merge("a", [first.id, second.id])]))
+    assert node.queued() == []
+
+
+def test_merges_and_retirements_of_a_losing_branch_come_back(node: Node) -> None:
+    node.mine()
+    first, second, third = steps(3)
+    fork = node.local.node(node.local.extend("a", [first, second, third]))
+    joined = merge("a", [first.id, second.id])
+    node.local.extend("b", [joined])
+    node.local.extend("c", [retire("a", [joined.id, third.id])])
+    other = node.local.extend("c", on=fork)
+    other = node.local.extend("b", on=other, start=7)
+    outcome = node.local.receive(node.local.mine("a", on=other))
+    assert outcome.status == "connected"
+    assert set(dict(node.local.chain.state.market.lots.items())) == {first.id, second.id, third.id}
+    assert node.pool.give_back(outcome.returned, node.local.chain.state) == ()
+    node.mine()
+    node.mine()
+    assert node.queued() == []
+    assert dict(node.local.chain.state.market.lots.items()) == {}
 
 
 def test_a_lot_that_is_sold_takes_its_queued_offers_along(node: Node) -> None:

@@ -220,6 +220,8 @@ def test_every_purpose_of_a_signature_is_listed() -> None:
         ("transactions.md", "field of an offer", records.Offer),
         ("transactions.md", "field of a bid", records.Bid),
         ("transactions.md", "field of a cancellation", records.Cancel),
+        ("transactions.md", "field of a merge", records.Merge),
+        ("transactions.md", "field of a retirement", records.Retire),
         ("metering.md", "field of a meter", records.MeterDeclaration),
         ("metering.md", "field of a reading", metering.Reading),
         ("metering.md", "field of a batch", metering.ReadingBatchBody),

@@ -161,6 +161,7 @@ def test_roster_hash() -> None:
             "status": "revoked" if member == "kim-house" else "active",
             "admitted_height": 1,
             "ended_height": 3 if member == "kim-house" else 0,
+            "suspended_height": 0,
             "admitted_by": admitted_by[member],
         }
         for member, keys in sorted(_admitted_keys().items())

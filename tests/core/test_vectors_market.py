@@ -17,7 +17,7 @@ FILE = json.loads((Path(__file__).parents[2] / "spec" / "vectors" / "market.json
 GENESIS: dict[str, Any] = json.loads(bytes.fromhex(FILE["genesis_hex"]))["body"]
 PARAMETERS: dict[str, Any] = GENESIS["parameters"]
 BLOCKS: dict[str, dict[str, Any]] = {label: json.loads(bytes.fromhex(raw)) for label, raw in FILE["blocks"].items()}
-GROUPS = ["membership", "generation", "cancel", "offer", "bid"]
+GROUPS = ["membership", "generation", "cancel", "offer", "bid", "others"]
 LIMIT = 2**53
 
 Row = dict[str, Any]
@@ -50,6 +50,18 @@ def refuse_if(broken: bool, code: str) -> None:
         raise Refused(code)
 
 
+def listed(origins: dict[str, int]) -> list[Row]:
+    return [{"statement": key, "energy_wh": origins[key]} for key in sorted(origins) if origins[key]]
+
+
+def first_of(origins: dict[str, int], energy: int) -> dict[str, int]:
+    """The first so many Wh, by statement id."""
+    found: dict[str, int] = {}
+    for key in sorted(origins):
+        found[key] = min(origins[key], energy - sum(found.values()))
+    return found
+
+
 class Ledger:
     """Members, market and trades after a block."""
 
@@ -64,6 +76,7 @@ class Ledger:
         self.orders: dict[str, Row] = {}
         self.obligations: dict[str, Row] = {}
         self.trades: list[Row] = []
+        self.retirements: list[Row] = []
 
     def tables(self) -> dict[str, dict[str, Row]]:
         found = {name: getattr(self, name) for name in ("lots", "meters", "obligations", "orders", "registers")}
@@ -71,7 +84,7 @@ class Ledger:
 
     def add(self, block: Row) -> None:
         header = block["header"]
-        self.height, self.fills, self.placed = header["height"], 0, 0
+        self.height, self.fills, self.placed, self.retired = header["height"], 0, 0, 0
         for order_id in [key for key, order in self.orders.items() if order["valid_until_ms"] <= self.time_ms]:
             self.close(order_id)
         waiting = [key for key, order in self.orders.items() if order["waiting"]]
@@ -89,7 +102,7 @@ class Ledger:
         self.time_ms = header["time_ms"]
 
     def place_in_block(self, body: Row) -> tuple[int, str, int, str]:
-        group = GROUPS.index(body["type"])
+        group = GROUPS.index(body["type"] if body["type"] in GROUPS else "others")
         if body["type"] == "generation":
             return group, f"{body['member']}/{body['meter']}/{body['channel']}", body["start"]["time_ms"], id_of(body)
         return group, "", 0, id_of(body)
@@ -151,7 +164,12 @@ class Ledger:
         totals = {"since_ms": last["since_ms"], "minted_wh": last["minted_wh"] + energy}
         self.registers[key] = end | totals | {"statement": tx_id}
         if energy:
-            self.lots[tx_id] = {"owner": member, "energy_wh": energy, "parent": tx_id, "origin": tx_id, "offer": ""}
+            self.make_lot(tx_id, member, {tx_id: energy})
+
+    def make_lot(self, tx_id: str, member: str, origins: dict[str, int]) -> None:
+        total = sum(origins.values())
+        self.lots[tx_id] = {"owner": member, "energy_wh": total, "parent": tx_id, "origins": listed(origins)}
+        self.lots[tx_id]["offer"] = ""
 
     def sender(self, body: Row) -> str:
         for member, keys in self.members.items():
@@ -162,14 +180,38 @@ class Ledger:
     def offer(self, tx_id: str, body: Row, _: int) -> None:
         member, lots = self.sender(body), body["lots"]
         refuse_if(len(lots) > PARAMETERS["max_lots_per_offer"], "order_too_large")
+        self.check_free(lots, member)
+        energy = sum(self.lots[lot_id]["energy_wh"] for lot_id in lots)
+        terms = {"smallest_wh": body["smallest_wh"], "buyer": body["buyer"], "lots": list(lots)}
+        self.place(tx_id, member, body, terms | {"side": "offer", "energy_wh": energy})
+
+    def check_free(self, lots: list[str], member: str) -> None:
         refuse_if(len(set(lots)) < len(lots), "lot_twice")
         for lot_id in lots:
             refuse_if(lot_id not in self.lots, "lot_unknown")
             refuse_if(self.lots[lot_id]["owner"] != member, "lot_not_owned")
             refuse_if(self.lots[lot_id]["offer"] != "", "lot_offered")
-        energy = sum(self.lots[lot_id]["energy_wh"] for lot_id in lots)
-        terms = {"smallest_wh": body["smallest_wh"], "buyer": body["buyer"], "lots": list(lots)}
-        self.place(tx_id, member, body, terms | {"side": "offer", "energy_wh": energy})
+
+    def merge(self, tx_id: str, body: Row, _: int) -> None:
+        member = self.sender(body)
+        self.check_free(body["lots"], member)
+        origins: dict[str, int] = {}
+        for lot_id in body["lots"]:
+            for part in self.lots[lot_id]["origins"]:
+                origins[part["statement"]] = origins.get(part["statement"], 0) + part["energy_wh"]
+        refuse_if(len(origins) > 100 or sum(origins.values()) >= LIMIT, "lot_too_large")
+        for lot_id in body["lots"]:
+            del self.lots[lot_id]
+        self.make_lot(tx_id, member, origins)
+
+    def retire(self, tx_id: str, body: Row, _: int) -> None:
+        member = self.sender(body)
+        self.check_free(body["lots"], member)
+        for lot_id in body["lots"]:
+            lot = self.lots.pop(lot_id)
+            told = {"height": self.height, "position": self.retired, "transaction": tx_id, "lot": lot_id}
+            self.retirements.append(told | {name: lot[name] for name in ("owner", "energy_wh", "origins")})
+            self.retired += 1
 
     def bid(self, tx_id: str, body: Row, _: int) -> None:
         terms = {"smallest_wh": 1, "buyer": "", "lots": [], "side": "bid", "energy_wh": body["energy_wh"]}
@@ -259,11 +301,15 @@ class Ledger:
             lot = self.lots.pop(taken)
             part = min(energy, lot["energy_wh"])
             delivered.append(self.derive(offer_id, bid_id))
+            origins = {each["statement"]: each["energy_wh"] for each in lot["origins"]}
+            away = first_of(origins, part)
             sold = {"owner": self.orders[bid_id]["member"], "energy_wh": part, "parent": taken, "offer": ""}
-            self.lots[delivered[-1]] = lot | sold
+            self.lots[delivered[-1]] = lot | sold | {"origins": listed(away)}
             if part < lot["energy_wh"]:
                 left = self.derive(offer_id, "")
-                self.lots[left] = lot | {"energy_wh": lot["energy_wh"] - part, "parent": taken}
+                kept = {key: energy_wh - away.get(key, 0) for key, energy_wh in origins.items()}
+                change = {"energy_wh": lot["energy_wh"] - part, "parent": taken, "origins": listed(kept)}
+                self.lots[left] = lot | change
                 offer["lots"].insert(0, left)
             energy -= part
         return delivered
@@ -290,6 +336,7 @@ def test_history(history: Row) -> None:
         if "market" in step:
             assert ledgers[step["tip"]].tables() == step["market"]
             assert ledgers[step["tip"]].trades == step["trades"]
+            assert ledgers[step["tip"]].retirements == step["retirements"]
 
 
 def test_derived_lots() -> None:

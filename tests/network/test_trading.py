@@ -81,6 +81,28 @@ def test_bid_is_closed_when_its_time_is_over(network: Network) -> None:
     assert_one_market(network)
 
 
+def test_lots_are_merged_and_retired_on_all_nodes(network: Network) -> None:
+    owner = network.alpha
+    parents = dict(wait_lots(owner, 2))
+    joined = accepted(owner.market.place("/v1/merges", {"lots": list(parents)}))
+    wait_in_block(network.nodes, joined)
+    for node in network.nodes:
+        [lot] = [each for each in node.market.lots(owner.member) if each.id == joined]
+        assert lot.energy_wh == sum(parents.values())
+        assert {origin.statement: origin.energy_wh for origin in lot.origins} == parents
+    assert_one_market(network)
+    used = accepted(owner.market.place("/v1/retirements", {"lots": [joined]}))
+    wait_in_block(network.nodes, used)
+    for node in network.nodes:
+        [retired] = [each for each in node.market.retirements() if each.transaction == used]
+        assert (retired.lot, retired.owner, retired.energy_wh) == (joined, owner.member, sum(parents.values()))
+    for path in ("/v1/offers", "/v1/retirements"):
+        body = {"lots": [joined]} | ({"price_micro": 1} if path == "/v1/offers" else {})
+        assert _refused(owner.market.place(path, body)) == "lot_unknown"
+    assert_one_market(network)
+    network.audit_all()
+
+
 def test_a_lot_is_sold_once(network: Network) -> None:
     seller, buyer = network.alpha, network.gamma
     [(lot, energy_wh)] = wait_lots(seller)
@@ -118,6 +140,11 @@ BAD_ORDERS: dict[str, tuple[str, dict[str, Any], int, str]] = {
     "amount beyond all numbers": ("/v1/bids", {"energy_wh": 2**52, "price_micro": 4}, 409, "order_too_large"),
     "energy beyond all numbers": ("/v1/bids", {"energy_wh": 2**53, "price_micro": 1}, 400, "wrong_shape"),
     "unknown field": ("/v1/bids", {"energy_wh": 10, "price_micro": 1, "free": True}, 400, "wrong_shape"),
+    "merge of one lot": ("/v1/merges", {"lots": [UNKNOWN]}, 400, "wrong_shape"),
+    "merge of unknown lots": ("/v1/merges", {"lots": [UNKNOWN, "cd" * 32]}, 409, "lot_unknown"),
+    "merge of one lot with itself": ("/v1/merges", {"lots": [UNKNOWN, UNKNOWN]}, 409, "lot_twice"),
+    "retirement of nothing": ("/v1/retirements", {"lots": []}, 400, "wrong_shape"),
+    "retirement of an unknown lot": ("/v1/retirements", {"lots": [UNKNOWN]}, 409, "lot_unknown"),
     "unknown order": ("/v1/cancellations", {"order": UNKNOWN}, 409, "order_unknown"),
 }
 
@@ -145,6 +172,8 @@ def test_without_the_owners_token_nothing_is_signed(network: Network, token: str
         lambda: network.gamma.market.place("/v1/bids", {"energy_wh": 10, "price_micro": 1}, token=token),
         lambda: network.gamma.market.place("/v1/offers", {"energy_wh": 10, "price_micro": 1}, token=token),
         lambda: network.gamma.market.place("/v1/cancellations", {"order": UNKNOWN}, token=token),
+        lambda: network.gamma.market.place("/v1/merges", {"lots": [UNKNOWN, "cd" * 32]}, token=token),
+        lambda: network.gamma.market.place("/v1/retirements", {"lots": [UNKNOWN]}, token=token),
     ]
     for place in places:
         answer = place()

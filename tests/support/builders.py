@@ -22,6 +22,7 @@ from minervas_core.proof_of_work import attempt, is_good
 from minervas_core.state import BlockUndo
 from minervas_core.transactions import (
     Admit,
+    Change,
     Membership,
     RegisterMeter,
     Revoke,
@@ -45,6 +46,7 @@ TINY = Parameters(
     max_expiry_blocks=6,
     max_block_bytes=200_000,
     max_block_transactions=20,
+    founding_voters=1,
 )
 """A chain on which a block takes a try or two, and windows are short enough to pass through."""
 
@@ -106,7 +108,7 @@ def make_genesis(parameters: Parameters = TINY, *, name: str = "Test consortium"
 
 
 def membership(
-    change: Admit | Revoke | RegisterMeter,
+    change: Change,
     *,
     expires: int,
     salt: str = "",
@@ -201,7 +203,7 @@ FOR_EVER_MS = GENESIS_TIME_MS + 10**9
 """Validity of orders that no test outlives."""
 
 
-def _wallet_fields(member: str, expires: int, salt: str) -> dict[str, Any]:
+def wallet_fields(member: str, expires: int, salt: str) -> dict[str, Any]:
     sender = signing_key(f"{member}.peer").public
     return {
         "network": NETWORK,
@@ -224,7 +226,7 @@ def offer(
 ) -> Transaction:
     """Offer lots."""
     body = Offer(
-        **_wallet_fields(member, expires, salt),
+        **wallet_fields(member, expires, salt),
         lots=list(lots),
         price_micro=price_micro,
         smallest_wh=smallest_wh,
@@ -244,14 +246,14 @@ def bid(
     salt: str = "",
 ) -> Transaction:
     """Bid for energy."""
-    fields = _wallet_fields(member, expires, salt)
+    fields = wallet_fields(member, expires, salt)
     body = Bid(**fields, energy_wh=energy_wh, price_micro=price_micro, valid_until_ms=until_ms)
     return sign_transaction(body, signing_key(f"{member}.peer"))
 
 
 def cancel(member: str, order: str, *, expires: int = EXPIRES, salt: str = "") -> Transaction:
     """Take an order back."""
-    body = Cancel(**_wallet_fields(member, expires, salt), order=order)
+    body = Cancel(**wallet_fields(member, expires, salt), order=order)
     return sign_transaction(body, signing_key(f"{member}.peer"))
 
 

@@ -43,12 +43,15 @@ from minervas_core.rights import rights_for
 from minervas_devnet.postgres_roles import NodeDatabase
 from minervas_ledger.audit import Audit, AuditReport
 from minervas_ledger.chain_open import ChainOpener
+from minervas_ledger.chain_worker import ChainWorker
 from minervas_ledger.node_chain import NodeChain
 from minervas_ledger.service import serve
 from minervas_ledger.settings import DatabaseOwnerSettings, DatabaseSettings, LedgerSettings
 from minervas_ledger.store.connection import connect
 from minervas_ledger.store.schema import migrate
-from minervas_runtime.clock import ManualClock
+from minervas_ledger.sync import Sync
+from minervas_ledger.sync_chain import WorkerSyncChain
+from minervas_runtime.clock import Clock, ManualClock, monotonic_ms
 from minervas_runtime.enrolment import Issued
 from minervas_runtime.memory_bus import MemoryBroker
 from minervas_runtime.node_link import NodeLink
@@ -97,6 +100,21 @@ def audit(settings: DatabaseSettings, genesis: Genesis) -> AuditReport:
         return Audit(connection, genesis, lambda _: None).run()
     finally:
         connection.close()
+
+
+class _NoMember:
+    """A fetcher that reaches nobody; see `sync.Fetcher`."""
+
+    async def headers(self, member: str, locator: Sequence[str], limit: int) -> list[bytes]:
+        raise TransientFault(Code.PEER_UNREACHABLE, "Nobody is there", member=member)
+
+    async def bodies(self, member: str, hashes: Sequence[str]) -> list[bytes]:
+        raise TransientFault(Code.PEER_UNREACHABLE, "Nobody is there", member=member)
+
+
+def lonely_sync(worker: ChainWorker, clock: Clock) -> Sync:
+    """A sync driver without other members."""
+    return Sync(WorkerSyncChain(worker, clock), _NoMember(), monotonic_ms)
 
 
 class StoredChain:

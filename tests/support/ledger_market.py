@@ -8,7 +8,7 @@ from minervas_core.blocks import Block
 from minervas_core.encoding import Record, encode
 from minervas_core.identifiers import Principal
 from minervas_core.keys import SigningKey
-from minervas_core.metering import Reading, ReadingBatch, ReadingBatchBody, sign_batch
+from minervas_core.metering import Generation, Reading, ReadingBatch, ReadingBatchBody, sign_batch
 from minervas_core.node_market_messages import NODE_MARKET_REQUEST_TYPES, ReadingsStored
 from minervas_core.rights import rights_for
 from minervas_core.topics import mesh
@@ -30,6 +30,7 @@ from tests.support.builders import (
     statement,
 )
 from tests.support.ledger import MEMBER, NODE_KEY, Answer, StoredChain, audit
+from tests.support.lot_builders import merge, retire
 
 MEMBERS = ("m0", "m1", "m2")
 SPOOL = "ab" * 16
@@ -61,6 +62,13 @@ class TradingChain:
         start = (at_ms - GENESIS_TIME_MS, register_wh)
         return statement(member, start, (start[0] + 1_000, register_wh + amount_wh), salt=salt)
 
+    def statement_after(self, queued: Transaction, amount_wh: int) -> Transaction:
+        """The statement that goes on where one ends that no block carries yet."""
+        assert isinstance(queued.body, Generation)
+        end = queued.body.end
+        start = (end.time_ms - GENESIS_TIME_MS, end.register_wh)
+        return statement(queued.body.member, start, (start[0] + 1_000, end.register_wh + amount_wh))
+
     def mint(self, member: str, amount_wh: int) -> str:
         """A lot of up to 1,000 Wh."""
         made = self.statement(member, amount_wh)
@@ -77,7 +85,7 @@ class TradingChain:
         market = self.local.chain.state.market
         made: list[Transaction] = []
         for member in MEMBERS:
-            kind = choose.choice(["mint", "offer", "bid", "bid", "cancel", "nothing"])
+            kind = choose.choice(["mint"] * 3 + ["offer"] * 2 + ["bid"] * 4 + ["cancel", "merge", "retire"])
             price_micro = choose.randrange(1, 5)
             until_ms = self.local.tip.time_ms + choose.choice([1_500, 4_500, 10**8])
             own_lots, orders = self.lots_of(member), sorted(key for key, _ in market.orders_of(member))
@@ -87,6 +95,10 @@ class TradingChain:
                 made.append(offer(member, own_lots, price_micro, until_ms=until_ms, salt=salt))
             elif kind == "bid":
                 made.append(bid(member, choose.randrange(10, 1_500), price_micro, until_ms=until_ms, salt=salt))
+            elif kind == "merge" and len(own_lots) > 1:
+                made.append(merge(member, own_lots, salt=salt))
+            elif kind == "retire" and own_lots:
+                made.append(retire(member, own_lots[:1], salt=salt))
             elif kind == "cancel" and orders:
                 lasting = [each for each in orders if market.order(each).valid_until_ms > self.local.tip.time_ms]
                 made += [cancel(member, each, salt=salt) for each in lasting[:1]]

@@ -20,6 +20,7 @@ def market_history(case: Case) -> None:
         assert (node.chain.tip.height, node.chain.tip.hash) == (step["height"], step["tip"])
         if "market" in step:
             assert (node.market(), node.told_trades()) == (step["market"], step["trades"])
+            assert node.told_retirements() == step["retirements"]
 
 
 def derived_lot(case: Case) -> None:

@@ -126,14 +126,15 @@ def trades_of(node: Node, bid: str) -> list[Trade]:
 
 
 def assert_one_market(network: Network) -> None:
-    """All nodes have the same lots, orders, trades and obligations at one tip, and lots are what was minted."""
+    """All nodes have the same market at one tip, and lots and retired ones are what was minted."""
 
     def market(node: Node) -> tuple[Any, ...]:
         api = node.market
-        return sorted(api.lots()), sorted(api.orders()), sorted(api.trades()), sorted(api.obligations()), api.minted()
+        book = sorted(api.orders()), sorted(api.trades()), sorted(api.obligations())
+        return sorted(api.lots()), sorted(api.retirements()), api.minted(), *book
 
     seen = list(at_one_tip(network.consortium, market).values())
     for each in seen[1:]:
         assert each == seen[0]
-    lots, _, _, _, minted = seen[0]
-    assert sum(lot.energy_wh for lot in lots) == sum(each.minted_wh for each in minted)
+    lots, retirements, minted, *_ = seen[0]
+    assert sum(lot.energy_wh for lot in [*lots, *retirements]) == sum(each.minted_wh for each in minted)

@@ -88,6 +88,8 @@ class FakeLedger:
         self.headers: list[bytes] = []
         self.bodies: dict[str, bytes] = {}
         self.known: set[bytes] = set()
+        self.refusal: SubmitResult | None = None
+        """What every submission is answered with, if anything."""
         for kind, body_type, handle in (
             ("submit", Submit, self._submit),
             ("block", DeliverBlock, self._block),
@@ -146,7 +148,7 @@ class FakeLedger:
         results = []
         for raw in map(bytes, body.transactions):
             self.submitted.append((body.origin, raw))
-            results.append(SubmitResult(status="known" if raw in self.known else "accepted"))
+            results.append(self.refusal or SubmitResult(status="known" if raw in self.known else "accepted"))
             self.known.add(raw)
         return SubmitResults(results=results)
 

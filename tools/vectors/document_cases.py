@@ -50,7 +50,7 @@ from tools.vectors.fixtures import (
 )
 from tools.vectors.format import Case, refused
 from tools.vectors.governance_samples import AUTHORITY_CHANGE, AUTHORITY_RECOVERY, GOVERNANCE, PARAMETERS_CHANGE
-from tools.vectors.market_fixtures import BALCONY_OF_MOKPO, BID, CANCEL, FIRST_STATEMENT, OFFER, offer
+from tools.vectors.market_fixtures import BALCONY_OF_MOKPO, BID, CANCEL, FIRST_STATEMENT, MERGE, OFFER, RETIRE, offer
 
 Document = dict[str, Any]
 Change = Callable[[Document], object]
@@ -153,6 +153,8 @@ def transaction_cases() -> list[Case]:
         _transaction("offer for one buyer", offer(HAENAM, [FIRST_STATEMENT.id], 0, buyer=KIM.member)),
         _transaction("bid", BID),
         _transaction("cancel", CANCEL),
+        _transaction("merge", MERGE),
+        _transaction("retire", RETIRE),
         *(_transaction(name, each) for name, each in GOVERNANCE.items()),
     ]
 
@@ -257,6 +259,12 @@ def _market_faults() -> dict[str, bytes]:
         "bid for 2^53 Wh": changed(wanted, put("body", "energy_wh", value=2**53)),
         "bid for half a Wh": wanted.replace(b'"energy_wh":300', b'"energy_wh":300.5'),
         "bid changed after signing": changed(wanted, put("body", "price_micro", value=1)),
+        "merge of one lot": changed(MERGE.raw, put("body", "lots", value=["00" * 32])),
+        "merge of 101 lots": changed(MERGE.raw, put("body", "lots", value=["00" * 32] * 101)),
+        "merge with an energy": changed(MERGE.raw, put("body", "energy_wh", value=1_400)),
+        "retirement of no lots": changed(RETIRE.raw, put("body", "lots", value=[])),
+        "retirement of 101 lots": changed(RETIRE.raw, put("body", "lots", value=["00" * 32] * 101)),
+        "retirement of a name that is no id": changed(RETIRE.raw, put("body", "lots", value=["00" * 31])),
         "bid with a seller": changed(wanted, put("body", "member", value="haenam-farm")),
     }
 

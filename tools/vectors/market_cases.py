@@ -10,7 +10,7 @@ from minervas_core.blocks import Block
 from minervas_core.chain import Chain
 from minervas_core.encoding import encode
 from minervas_core.market.matching import derived_lot_id
-from minervas_core.market.records import Trade
+from minervas_core.market.records import Retirement, Trade
 from minervas_core.market.state import ROW_TYPES
 from minervas_core.state import BlockUndo
 from tools.vectors.chain_cases import NOW_MS, Blocks, Step
@@ -53,13 +53,13 @@ def play(name: str, steps: list[Step], blocks: Blocks) -> Case:
             "tip": node.chain.tip.hash,
         }
         if step.block not in (BLOCK_1, METERS, LOTS) and code is None:
-            what |= {"market": node.market(), "trades": node.told_trades()}
+            what |= {"market": node.market(), "trades": node.told_trades(), "retirements": node.told_retirements()}
         told.append(what)
     return {"name": name, "steps": told}
 
 
 class MarketNode:
-    """A chain with what it stores, and the trades of its best branch."""
+    """A chain with what it stores, and the trades and retirements of its best branch."""
 
     def __init__(self) -> None:
         raws: dict[str, bytes] = {}
@@ -67,6 +67,7 @@ class MarketNode:
         self._raws, self._undo = raws, undo
         self.chain = Chain.fresh(GENESIS, raws.__getitem__, undo.__getitem__)
         self.trades: dict[int, tuple[Trade, ...]] = {}
+        self.retirements: dict[int, tuple[Retirement, ...]] = {}
 
     def receive(self, block: Block, now_ms: int = NOW_MS) -> tuple[str, str | None]:
         """Hand a block in; returns what became of it and the code of a refusal."""
@@ -74,10 +75,11 @@ class MarketNode:
         self._raws |= {stored.block.hash: stored.block.raw for stored in outcome.stored}
         if outcome.change is not None:
             for gone in outcome.change.disconnected:
-                del self.trades[gone.header.height]
+                del self.trades[gone.header.height], self.retirements[gone.header.height]
             for joined in outcome.change.connected:
                 self._undo[joined.block.hash] = joined.undo
                 self.trades[joined.block.header.height] = joined.trades
+                self.retirements[joined.block.header.height] = joined.retirements
         return outcome.status, str(outcome.error.code) if outcome.error is not None else None
 
     def market(self) -> dict[str, Plain]:
@@ -91,6 +93,10 @@ class MarketNode:
     def told_trades(self) -> list[Plain]:
         """Trades of the best branch, oldest first."""
         return [json.loads(encode(trade)) for height in sorted(self.trades) for trade in self.trades[height]]
+
+    def told_retirements(self) -> list[Plain]:
+        """Lots retired on the best branch, oldest first."""
+        return [json.loads(encode(each)) for height in sorted(self.retirements) for each in self.retirements[height]]
 
 
 def derived_lot_cases() -> list[Case]:

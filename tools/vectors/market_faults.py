@@ -9,13 +9,17 @@ from tools.vectors.chain_cases import Step
 from tools.vectors.fixtures import AUTHORITY, BLOCK_1, HAENAM, KIM, MOKPO, OUTSIDER
 from tools.vectors.market_fixtures import (
     FIRST_STATEMENT,
+    MERGE,
     OFFER,
     PANELS,
+    RETIRE,
     bid,
     cancel,
     gateway_key,
+    merge,
     offer,
     register_meter,
+    retire,
     statement,
 )
 from tools.vectors.market_histories import BOUGHT, FIRST_LOT, LOTS, METERS, SECOND_LOT, grown
@@ -29,7 +33,9 @@ LARGEST = 2**53 - 1
 def market_faults() -> dict[str, list[Step]]:
     """Histories by name; the last block of each is refused."""
     found: dict[str, list[Step]] = {}
-    for name, (contents, code) in (_meters() | _statements() | _offers() | _bids() | _cancellations()).items():
+    for name, (contents, code) in (
+        _meters() | _statements() | _offers() | _bids() | _cancellations() | _uses()
+    ).items():
         *good, bad = grown(*contents)
         steps = [Step(block, "connected") for block in (BLOCK_1, METERS, LOTS, *good)]
         found[f"refused: {name}"] = [*steps, Step(bad, "refused", code)]
@@ -157,3 +163,25 @@ def _cancellations() -> Contents:
             "order_unknown",
         ),
     }
+
+
+def _uses() -> Contents:
+    both = [FIRST_LOT, SECOND_LOT]
+    found: Contents = {
+        "a merge of a retired lot": ([(RETIRE,), (MERGE,)], "lot_unknown"),
+        "a retirement of a merged lot's part": ([(MERGE,), (RETIRE,)], "lot_unknown"),
+        "a lot retired twice": ([(RETIRE,), (retire(HAENAM, [FIRST_LOT], "again"),)], "lot_unknown"),
+        "an offer of a retired lot": ([(RETIRE,), (OFFER,)], "lot_unknown"),
+        "a lot merged and retired in one block": ([(MERGE, RETIRE)], "lot_unknown"),
+        "a lot offered and retired in one block": ([(OFFER, RETIRE)], "lot_offered"),
+    }
+    for what, use in (("merge", merge), ("retirement", retire)):
+        found |= {
+            f"a {what} of a lot that does not exist": ([(use(HAENAM, [FIRST_LOT, "00" * 32]),)], "lot_unknown"),
+            f"a {what} of another's lots": ([(use(KIM, both),)], "lot_not_owned"),
+            f"a {what} of a lot on sale": ([(OFFER,), (use(HAENAM, both),)], "lot_offered"),
+            f"a {what} that names a lot twice": ([(use(HAENAM, [FIRST_LOT, FIRST_LOT]),)], "lot_twice"),
+            f"a {what} of a stranger": ([(use(OUTSIDER, both),)], "member_unknown"),
+            f"a {what} of a revoked member": ([(revoke(HAENAM, what), use(HAENAM, both))], "member_unknown"),
+        }
+    return found

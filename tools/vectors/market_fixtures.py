@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from minervas_core.keys import SigningKey
-from minervas_core.market.records import Bid, Cancel, Channel, MeterDeclaration, Offer
+from minervas_core.market.records import Bid, Cancel, Channel, Merge, MeterDeclaration, Offer, Retire
 from minervas_core.metering import (
     Generation,
     Reading,
@@ -146,6 +146,30 @@ def cancel(who: MemberKeys, order: str, name: str = "") -> Transaction:
     return sign_transaction(body, who.wallet)
 
 
+def merge(who: MemberKeys, lots: list[str], name: str = "") -> Transaction:
+    """A merge of lots."""
+    body = Merge(
+        network=NETWORK,
+        sender=who.wallet.public,
+        salt=seed(f"merge {who.member} {lots} {name}", 16).hex(),
+        expires_height=EXPIRES_HEIGHT,
+        lots=lots,
+    )
+    return sign_transaction(body, who.wallet)
+
+
+def retire(who: MemberKeys, lots: list[str], name: str = "") -> Transaction:
+    """A retirement of lots."""
+    body = Retire(
+        network=NETWORK,
+        sender=who.wallet.public,
+        salt=seed(f"retire {who.member} {lots} {name}", 16).hex(),
+        expires_height=EXPIRES_HEIGHT,
+        lots=lots,
+    )
+    return sign_transaction(body, who.wallet)
+
+
 READINGS = (
     Reading(
         meter="balcony",
@@ -191,3 +215,5 @@ SECOND_STATEMENT = statement(HAENAM, (1_500, 1_900), (2_500, 2_400))
 OFFER = offer(HAENAM, [FIRST_STATEMENT.id], 142_600, smallest_wh=100)
 BID = bid(KIM, 300, 150_000)
 CANCEL = cancel(HAENAM, OFFER.id)
+MERGE = merge(HAENAM, [SECOND_STATEMENT.id, FIRST_STATEMENT.id])
+RETIRE = retire(HAENAM, [FIRST_STATEMENT.id])

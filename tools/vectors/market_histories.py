@@ -15,12 +15,16 @@ from tools.vectors.market_fixtures import (
     BID,
     CANCEL,
     FIRST_STATEMENT,
+    MERGE,
     OFFER,
+    RETIRE,
     ROOF_OF_HAENAM,
     SECOND_STATEMENT,
     bid,
     cancel,
+    merge,
     offer,
+    retire,
     statement,
 )
 
@@ -64,6 +68,7 @@ def trading_histories() -> dict[str, list[Step]]:
         **_prices(),
         **_terms(),
         **_ends(),
+        **_uses(),
         **_meters(),
         **_branches(),
     }
@@ -120,6 +125,34 @@ def _ends() -> dict[str, list[Step]]:
     }
 
 
+def _uses() -> dict[str, list[Step]]:
+    sale = offer(HAENAM, [MERGE.id], 10)
+    first_bid, second_bid = bid(KIM, 700, 10), bid(MOKPO, 500, 10)
+    parts = [derived_lot_id(sale.id, first_bid.id, 0), derived_lot_id(sale.id, second_bid.id, 2)]
+    resale = offer(MOKPO, parts[1:], 10)
+    back = bid(KIM, 500, 10, name="back")
+    rest = bid(KIM, 600, 142_600)
+    of_one_origin = [BOUGHT, derived_lot_id(OFFER.id, rest.id, 2)]
+    return {
+        "lots are merged": line((MERGE,)),
+        "a merged lot is divided by origin, and its parts joined again": line(
+            (MERGE,),
+            (sale,),
+            (first_bid,),
+            (second_bid,),
+            (resale,),
+            (back,),
+            (merge(KIM, [parts[0], derived_lot_id(resale.id, back.id, 0)]),),
+        ),
+        "two parts of one origin are merged": line((OFFER,), (BID,), (rest,), (merge(KIM, of_one_origin),)),
+        "a lot is retired": line((RETIRE,)),
+        "a merged lot is retired": line((MERGE,), (retire(HAENAM, [MERGE.id]),)),
+        "two lots are retired at once": line((retire(HAENAM, [SECOND_LOT, FIRST_LOT]),)),
+        "a lot of a cancelled offer is retired in its block": line((OFFER,), (CANCEL, RETIRE)),
+        "a bought lot is retired in the block that sells it": line((OFFER,), (BID, retire(KIM, [BOUGHT]))),
+    }
+
+
 def _meters() -> dict[str, list[Step]]:
     return {
         "a statement without energy, and one after a reset": line(
@@ -141,4 +174,14 @@ def _branches() -> dict[str, list[Step]]:
     right.append(upon(right[-1], KIM, cancel(HAENAM, OFFER.id, "right")))
     steps = [Step(block, "connected") for block in (BLOCK_1, METERS, LOTS, *left)]
     steps += [Step(right[0], "side_branch"), Step(right[1], "side_branch"), Step(right[2], "connected")]
-    return {"the same orders trade otherwise on a better branch": [*steps, Step(right[3], "connected")]}
+    return {
+        "the same orders trade otherwise on a better branch": [*steps, Step(right[3], "connected")],
+        "a retirement is undone by a better branch": _retired_or_merged(),
+    }
+
+
+def _retired_or_merged() -> list[Step]:
+    left = grown((RETIRE,))
+    right = [upon(LOTS, KIM), upon(upon(LOTS, KIM), HAENAM, MERGE)]
+    steps = [Step(block, "connected") for block in (BLOCK_1, METERS, LOTS, *left)]
+    return [*steps, Step(right[0], "side_branch"), Step(right[1], "connected")]

@@ -7,7 +7,7 @@ from msgspec import Raw
 from minervas_core import node_market_messages as said
 from minervas_core.encoding import Record
 from minervas_core.market.matching import derived_lot_id
-from minervas_core.market.records import Lot, Meter, Obligation, Order, Register, Trade
+from minervas_core.market.records import Lot, Meter, Obligation, Order, Origin, Register, Retirement, Trade
 from minervas_core.node_messages import SubmitResult
 from minervas_core.transactions import Transaction, TransactionForm
 from tools.vectors.fixtures import HAENAM, KIM, START_MS
@@ -17,9 +17,11 @@ from tools.vectors.market_fixtures import (
     BID,
     CANCEL,
     FIRST_STATEMENT,
+    MERGE,
     OFFER,
     READINGS,
     REGISTERED_MS,
+    RETIRE,
     ROOF,
     ROOF_OF_HAENAM,
     gateway_key,
@@ -68,6 +70,48 @@ def metering_samples() -> dict[str, Record]:
         "TransactionForm, offer": _form(OFFER),
         "TransactionForm, bid": _form(BID),
         "TransactionForm, cancel": _form(CANCEL),
+        "TransactionForm, merge": _form(MERGE),
+        "TransactionForm, retire": _form(RETIRE),
+    }
+
+
+def _traced_samples() -> dict[str, Record]:
+    """What is told of a retired lot."""
+    wh, used = 900, Origin(statement=FIRST_STATEMENT.id, energy_wh=900)
+    lot = Lot(owner=HAENAM.member, energy_wh=wh, parent=FIRST_STATEMENT.id, origins=[used])
+    traced = said.TracedOrigin(
+        statement=FIRST_STATEMENT.id,
+        energy_wh=wh,
+        member=HAENAM.member,
+        meter="roof",
+        channel="array",
+        start_ms=REGISTERED_MS + 500,
+        end_ms=REGISTERED_MS + 1_500,
+    )
+    retirement = Retirement(
+        height=4,
+        position=0,
+        transaction=RETIRE.id,
+        owner=HAENAM.member,
+        lot=FIRST_STATEMENT.id,
+        energy_wh=wh,
+        origins=[used],
+    )
+    return {
+        "GetLot": said.GetLot(id=FIRST_STATEMENT.id),
+        "LotDetail": said.LotDetail(
+            id=FIRST_STATEMENT.id,
+            lot=lot,
+            joined=[],
+            origins=[traced],
+            created_height=3,
+            spent_height=4,
+            retired_by=RETIRE.id,
+        ),
+        "GetRetirements": said.GetRetirements(owner=HAENAM.member),
+        "Retirements": said.Retirements(
+            retirements=[said.RetirementEntry(retirement=retirement, origins=[traced])], more=False
+        ),
     }
 
 
@@ -80,7 +124,13 @@ def node_market_samples() -> dict[str, Record]:
         since_ms=REGISTERED_MS + 500,
         minted_wh=900,
     )
-    lot = Lot(owner=HAENAM.member, energy_wh=600, parent=FIRST_STATEMENT.id, origin=FIRST_STATEMENT.id, offer=OFFER.id)
+    lot = Lot(
+        owner=HAENAM.member,
+        energy_wh=600,
+        parent=FIRST_STATEMENT.id,
+        origins=[Origin(statement=FIRST_STATEMENT.id, energy_wh=600)],
+        offer=OFFER.id,
+    )
     order = Order(
         side="offer",
         member=HAENAM.member,
@@ -108,7 +158,9 @@ def node_market_samples() -> dict[str, Record]:
         "ReadingsStored": said.ReadingsStored(spool=BATCH.body.spool, ranges=[[0, 1]]),
         "Relay": said.Relay(transactions=[Raw(FIRST_STATEMENT.raw)]),
         "GetLots": said.GetLots(owner=HAENAM.member),
-        "Lots": said.Lots(lots=[said.LotEntry(id=CHANGE, lot=lot)]),
+        "GetLots, the next page of free ones": said.GetLots(owner=HAENAM.member, free=True, after=CHANGE, limit=1_000),
+        "Lots": said.Lots(lots=[said.LotEntry(id=CHANGE, lot=lot)], more=False),
+        **_traced_samples(),
         "GetOrders": said.GetOrders(),
         "Orders": said.Orders(orders=[said.OrderEntry(id=OFFER.id, order=order)]),
         "GetTrades": said.GetTrades(),

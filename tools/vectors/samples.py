@@ -244,6 +244,15 @@ def _chain_samples() -> dict[str, Record]:
         ),
         "GetAbandoned": node_messages.GetAbandoned(limit=20),
         "AbandonedSearches": node_messages.AbandonedSearches(searches=[_abandoned()]),
+        "GetSideBranches": node_messages.GetSideBranches(limit=20),
+        "SideBranches": node_messages.SideBranches(
+            branches=[
+                node_messages.SideBranchEntry(
+                    hash=BLOCK_2.hash, height=2, length=1, fork_height=1, work="20", status="valid-fork"
+                )
+            ],
+            total=1,
+        ),
     }
 
 

@@ -24,6 +24,13 @@ class Search(msgspec.Struct, frozen=True):
     lowest_hash: str
 
 
+class Checkpoint(msgspec.Struct, frozen=True):
+    """A block that members vote on, or genesis."""
+
+    height: int
+    hash: str
+
+
 class LedgerState(msgspec.Struct, frozen=True):
     """What the member's ledger says of itself."""
 
@@ -35,6 +42,9 @@ class LedgerState(msgspec.Struct, frozen=True):
     abandoned_searches: int
     reorganisations: int
     side_branches: int
+    justified: Checkpoint
+    final: Checkpoint
+    missing_voters: list[str]
     syncing: bool
     refusals: dict[str, int]
     search: Search | None = None

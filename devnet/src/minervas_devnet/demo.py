@@ -19,6 +19,7 @@ from minervas_devnet import checks, market_checks
 from minervas_devnet.checks import Check
 from minervas_devnet.consortium import Consortium
 from minervas_devnet.demo_sites import COOPERATIVE, FARM, UNIVERSITY
+from minervas_devnet.finality import FinalityPause, Pause, check_pause
 from minervas_devnet.hash_rate import fitting_difficulty
 from minervas_devnet.options import DevnetOptions
 from minervas_devnet.outsiders import Outsider
@@ -37,6 +38,8 @@ OUTSIDER = "jindo-solar"
 
 BLOCK_INTERVAL_MS = 2_000
 SLOT_MS = 20_000
+VOTE_INTERVAL = 2
+"""A checkpoint every two blocks, so that a pause of finality is short to watch."""
 LWMA_WINDOW = 8
 """Short, so that the difficulty follows this machine's load within the demo."""
 MIN_BLOCKS = 10
@@ -78,14 +81,16 @@ def _run(work: WorkDir, *, once: bool) -> int:
             block_interval_ms=BLOCK_INTERVAL_MS,
             initial_difficulty=fitting_difficulty(BLOCK_INTERVAL_MS, len(MEMBERS)),
             lwma_window=LWMA_WINDOW,
+            vote_interval=VOTE_INTERVAL,
+            founding_voters=len(MEMBERS),
             slot_ms=SLOT_MS,
         ),
     )
     consortium = Consortium(work.path, options, progress=progress)
     try:
         with view:
-            since_ms, refusals, orders = _scenario(consortium, view)
-            results = [*_final_checks(consortium, progress), *refusals]
+            since_ms, seen, orders = _scenario(consortium, view)
+            results = [*_final_checks(consortium, progress), *seen]
             view.show(take_snapshot(consortium.nodes.values()))
         progress.say = say_line  # the live view is over
         passed = all(result.holds for result in results)
@@ -104,7 +109,7 @@ def _scenario(consortium: Consortium, view: View) -> tuple[int, list[Check], lis
     """Run everything that happens.
 
     Returns:
-        When all gateways worked, in ms; how the refusals went; the orders that were placed.
+        When all gateways worked, in ms; what was checked on the way; the orders that were placed.
     """
     progress = consortium.progress
     nodes = consortium.start(MEMBERS)
@@ -117,7 +122,25 @@ def _scenario(consortium: Consortium, view: View) -> tuple[int, list[Check], lis
     since_ms = time.time_ns() // 1_000_000
     with progress.step("what they metered became lots, was offered, bid for, and traded"):
         orders = _trade(consortium, view)
-    return since_ms, refusals, orders
+    off = MEMBERS[-1]
+    with progress.step(f"{off} was off: finality waited for its votes, and went on when it was back"):
+        pause = _pause_finality(consortium, view, off)
+    return since_ms, [*refusals, *check_pause(pause)], orders
+
+
+def _pause_finality(consortium: Consortium, view: View, off: str) -> Pause:
+    nodes = list(consortium.nodes.values())
+
+    def look() -> None:
+        view.show(take_snapshot(nodes))
+        time.sleep(LOOK_EVERY_S)
+
+    pause = FinalityPause(nodes, look).run(consortium.nodes[off], consortium.nodes[MEMBERS[0]])
+    consortium.progress.say(
+        f"          without {off} block {pause.final_height} stayed final up to block {pause.tip_height}; "
+        f"with it, block {pause.resumed_height} is"
+    )
+    return pause
 
 
 def _trade(consortium: Consortium, view: View) -> list[Placed]:

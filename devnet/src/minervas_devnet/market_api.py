@@ -15,6 +15,13 @@ ALL = 1_000
 """More than a devnet ever has of anything."""
 
 
+class Origin(msgspec.Struct, frozen=True, order=True):
+    """Energy that one statement minted."""
+
+    statement: str
+    energy_wh: int
+
+
 class Lot(msgspec.Struct, frozen=True, order=True):
     """An unspent lot."""
 
@@ -22,8 +29,20 @@ class Lot(msgspec.Struct, frozen=True, order=True):
     owner: str
     energy_wh: int
     parent: str
-    origin: str
+    origins: list[Origin]
     offer: str
+
+
+class Retirement(msgspec.Struct, frozen=True, order=True):
+    """A lot that its owner claimed as used."""
+
+    height: int
+    position: int
+    transaction: str
+    owner: str
+    lot: str
+    energy_wh: int
+    origins: list[Origin]
 
 
 class Order(msgspec.Struct, frozen=True, order=True):
@@ -99,6 +118,10 @@ class _Lots(msgspec.Struct, frozen=True):
     lots: list[Lot]
 
 
+class _Retirements(msgspec.Struct, frozen=True):
+    retirements: list[Retirement]
+
+
 class _Orders(msgspec.Struct, frozen=True):
     orders: list[Order]
 
@@ -142,6 +165,10 @@ class MarketApi:
         """Unspent lots by id, of one owner or of all."""
         return self._api.get(f"/v1/lots?owner={owner}&limit={ALL}", _Lots).lots
 
+    def retirements(self) -> list[Retirement]:
+        """The newest retirements, newest first."""
+        return self._api.get("/v1/retirements?limit=200", _Retirements).retirements
+
     def orders(self) -> list[Order]:
         """Open orders of all members."""
         return self._api.get(f"/v1/orders?limit={ALL}", _Orders).orders
@@ -166,7 +193,7 @@ class MarketApi:
         """Post an order.
 
         Args:
-            path: ``/v1/offers``, ``/v1/bids`` or ``/v1/cancellations``.
+            path: ``/v1/offers``, ``/v1/bids``, ``/v1/cancellations``, ``/v1/merges`` or ``/v1/retirements``.
             order: the body.
             token: to show instead of the right one.
 

@@ -57,7 +57,7 @@ def _committed_tip(node: Node) -> str:
 
 
 def check_market(consortium: Consortium) -> list[Check]:
-    """All ledgers agree on lots, orders, trades and obligations, and lots are what was minted."""
+    """All ledgers agree on the market, and what is in lots or retired is what was minted."""
     seen = at_one_tip(consortium, _Market)
     first = next(iter(seen.values()))
     checks = [
@@ -66,15 +66,19 @@ def check_market(consortium: Consortium) -> list[Check]:
             len({market.digest(name) for market in seen.values()}) == 1,
             ", ".join(f"{member} {len(getattr(each, name))}: {each.digest(name)}" for member, each in seen.items()),
         )
-        for name in ("lots", "orders", "trades", "obligations")
+        for name in ("lots", "orders", "trades", "obligations", "retirements")
     ]
     minted_wh = sum(each.minted_wh for each in first.minted)
-    lots_wh = sum(lot.energy_wh for lot in first.lots)
+    lots_wh = sum(lot.energy_wh for lot in first.lots) + sum(lot.energy_wh for lot in first.retirements)
     owned = ", ".join(f"{member} {_owned_wh(first.lots, member)} Wh" for member in consortium.nodes)
     due = {(each.debtor, each.creditor): each.amount_micro for each in first.obligations}
     return [
         *checks,
-        Check("energy minted = energy in lots", minted_wh == lots_wh > 0, f"{minted_wh} Wh = {lots_wh} Wh: {owned}"),
+        Check(
+            "energy minted = energy in lots or retired",
+            minted_wh == lots_wh > 0,
+            f"{minted_wh} Wh = {lots_wh} Wh: {owned}",
+        ),
         Check("what is owed is what was traded", due == _owed(first.trades), f"{len(first.trades)} trades"),
     ]
 
@@ -122,6 +126,7 @@ class _Market:
         self.lots = sorted(node.market.lots())
         self.orders = sorted(node.market.orders())
         self.trades = sorted(node.market.trades())
+        self.retirements = sorted(node.market.retirements())
         self.obligations = sorted(node.market.obligations())
         self.minted = node.market.minted()
 

@@ -77,6 +77,7 @@ class LiveView:
                 market_line(self._snapshot),
                 blocks_table(self._snapshot),
                 abandoned_line(self._snapshot),
+                finality_line(self._snapshot),
             ]
         parts.append(Panel(Text("\n".join(self._lines)), title="Minervas demo", title_align="left"))
         return Group(*parts)
@@ -122,8 +123,17 @@ def make_view() -> View:
 def members_table(snapshot: Snapshot) -> Table:
     """Each member with its chain's tip and its miner's search."""
     table = Table(title="Members", title_justify="left", expand=True)
-    for name in ("member", "standing", "height", "tip", "others' keys", "tries/s", "lowest hash of the search"):
-        table.add_column(name, no_wrap=True, justify="right" if name in ("height", "tries/s") else "left")
+    for name in (
+        "member",
+        "standing",
+        "height",
+        "final",
+        "tip",
+        "others' keys",
+        "tries/s",
+        "lowest hash of the search",
+    ):
+        table.add_column(name, no_wrap=True, justify="right" if name in ("height", "final", "tries/s") else "left")
     for node in snapshot.nodes:
         table.add_row(*_member_row(node))
     return table
@@ -202,16 +212,27 @@ def abandoned_line(snapshot: Snapshot) -> Text:
     return Text(text)
 
 
+def finality_line(snapshot: Snapshot) -> Text:
+    """The last final block, and whom finality waits for."""
+    ledgers = [node.ledger for node in snapshot.nodes if node.ledger]
+    if not ledgers:
+        return Text("")
+    newest = max(ledgers, key=lambda ledger: ledger.tip.height)
+    waits = f"; waits for votes of {', '.join(newest.missing_voters)}" if newest.missing_voters else ""
+    return Text(f"Final up to block {newest.final.height}{waits}")
+
+
 def _member_row(node: NodeSnapshot) -> tuple[str, ...]:
     status, ledger = node.status, node.ledger
     if status is None:
-        return (node.member, "starting", "", "", "", "", "")
+        return (node.member, "away", "", "", "", "", "", "")
     held = sum(1 for peer in status.peers if peer.their_key == "held")
     search = ledger.search if ledger else None
     return (
         node.member,
         status.standing,
         str(ledger.tip.height) if ledger else "",
+        str(ledger.final.height) if ledger else "",
         ledger.tip.hash[:20] if ledger else "",
         str(held),
         f"{search.tries_per_second:,}" if search else "",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from minervas_core.blocks import Block, decode_block
 from minervas_core.errors import Code, InvalidBlock
 from minervas_core.genesis import Genesis
-from minervas_core.market.records import Lot, Trade
+from minervas_core.market.records import Lot, Retirement, Trade
 from minervas_core.signature_cache import SignatureCache
 from minervas_core.state import BlockUndo, ChainState
 from minervas_core.tree import BlockTree
@@ -30,6 +30,8 @@ class ReplayedBlock:
     """What it traded, in order."""
     lots: Mapping[str, Lot] = field(default_factory=dict)
     """Lots that it made, by id, as they were then; some may be used up again."""
+    retirements: tuple[Retirement, ...] = ()
+    """Lots that it retired, in order."""
 
 
 def replay(
@@ -70,4 +72,13 @@ def replay(
         node = tree.add(block.header, block.hash, parent)
         tree.set_body(node)
         tree.move_tip(node)
-        yield ReplayedBlock(node.height, block, applied.undo, node.work, state, applied.trades, applied.lots)
+        yield ReplayedBlock(
+            node.height,
+            block,
+            applied.undo,
+            node.work,
+            state,
+            applied.trades,
+            applied.lots,
+            retirements=applied.retirements,
+        )

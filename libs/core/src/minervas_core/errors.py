@@ -83,6 +83,7 @@ class Code(StrEnum):
     LOT_NOT_OWNED = "lot_not_owned"
     LOT_OFFERED = "lot_offered"
     LOT_TWICE = "lot_twice"
+    LOT_TOO_LARGE = "lot_too_large"
     ORDER_UNKNOWN = "order_unknown"
     ORDER_NOT_OWNED = "order_not_owned"
     ORDER_EXPIRED = "order_expired"
@@ -117,6 +118,10 @@ class Code(StrEnum):
     VOTE_SOURCE = "vote_source"
     VOTE_TWICE = "vote_twice"
     VOTE_NOT_VOTER = "vote_not_voter"
+    # proofs for outsiders
+    PROOF_INCOMPLETE = "proof_incomplete"
+    PROOF_PATH = "proof_path"
+    PROOF_NOT_FINAL = "proof_not_final"
     # work in progress
     TEMPLATE_STALE = "template_stale"
     ABANDONED_CLAIM = "abandoned_claim"
@@ -131,6 +136,7 @@ class Code(StrEnum):
     SCHEMA_VERSION = "schema_version"
     SOFTWARE_TOO_OLD = "software_too_old"
     AUDIT_MISMATCH = "audit_mismatch"
+    BAD_CHAIN_FILE = "bad_chain_file"
     INTERNAL = "internal"
     # passing trouble
     BUS_OFFLINE = "bus_offline"
@@ -182,6 +188,10 @@ class InvalidFrame(PeerFault):
 
 class InvalidTransaction(PeerFault):
     """A transaction that no block may contain, or not at this point of the chain."""
+
+
+class InvalidProof(PeerFault):
+    """A proof that does not show what it claims."""
 
 
 class InvalidVote(PeerFault):

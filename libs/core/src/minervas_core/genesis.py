@@ -60,6 +60,8 @@ class Parameters(Record, frozen=True, kw_only=True):
 
     vote_interval: Annotated[int, msgspec.Meta(ge=2, le=1_000)] = 4
     """Every so many blocks is a checkpoint that members vote on."""
+    founding_voters: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 3
+    """The first final checkpoint needs at least so many voters, or a newcomer could make a chain of its own final."""
 
     recovery_wait_ms: Positive = 86_400_000
     """How long a recovery of a wallet waits for a veto, in chain time."""

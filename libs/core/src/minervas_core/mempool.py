@@ -1,7 +1,14 @@
 """The queue: valid transactions that wait for a block (design section 5, mempool).
 
-It is bounded by count, bytes and a share per sender, for its content costs its senders nothing. Of two transactions
-that exclude each other the first seen stays. Nothing is pushed out for something newer: there are no fees to rank by.
+The rules, in full:
+
+* Limits: it is bounded by count and bytes, for its content costs its senders nothing.
+* Share: one member fills only a part of both, with all its keys together: wallet and gateways.
+* Replacement: there is none. Of two transactions that exclude each other the first seen stays, and nothing is pushed
+  out for something newer: there are no fees to rank by. Whoever wants another order cancels the first one.
+* Expiry: what the next block can no longer carry leaves.
+* What a reorganisation takes out of the chain comes back, before anything new; what a restart finds stored, too. Both
+  are judged by limits, conflicts and rules, but not by the share: they were let in before.
 """
 
 from __future__ import annotations
@@ -36,7 +43,7 @@ class MempoolLimits:
     max_bytes: int = 32_000_000
     """Thirty-two full blocks."""
     share_per_mille: int = 250
-    """Part of both that one sender may fill, so that none locks the others out."""
+    """Part of both that one member may fill, so that none locks the others out."""
 
 
 class Mempool:
@@ -50,10 +57,12 @@ class Mempool:
         self._claims: dict[str, str] = {}
         """Transaction id by what it claims."""
         self._bytes = 0
-        self._sender_count: Counter[str] = Counter()
-        self._sender_bytes: Counter[str] = Counter()
-        self._sender_orders: Counter[str] = Counter()
-        """Queued offers and bids by sender."""
+        self._owners: dict[str, str] = {}
+        """By transaction id, whose share it fills."""
+        self._owner_count: Counter[str] = Counter()
+        self._owner_bytes: Counter[str] = Counter()
+        self._owner_orders: Counter[str] = Counter()
+        """Queued offers and bids by member."""
         self._statement_ends: dict[str, str] = {}
         """Transaction id of a queued statement by where it ends."""
 
@@ -78,6 +87,8 @@ class Mempool:
     def add(self, transaction: Transaction, state: ChainState, now_ms: int) -> bool:
         """Queue a transaction if the block after `state` could carry it; False if it is queued already.
 
+        Nothing else in the queue is touched.
+
         A metering statement may go on where a queued one ends: both can stand in one block. A member's orders are
         limited with those that it has queued.
 
@@ -94,11 +105,12 @@ class Mempool:
             if error.code != Code.STATEMENT_GAP:
                 raise
             self._check_with_queued(transaction, state, latest_ms, error)
+        owner = owner_of(transaction, state)
         self._check_orders(transaction, state)
-        self._check_room(transaction)
+        self._check_room(transaction, owner)
         self._check_conflict(transaction)
         self._signatures.check(transaction)
-        self._put(transaction)
+        self._put(transaction, owner)
         return True
 
     def remove_included(self, block: Block) -> None:
@@ -118,7 +130,7 @@ class Mempool:
         Their member was revoked or left, or has another wallet or gateway key now; or the authority has another key. A
         key that nobody has (yet, on this branch) is no such key.
         """
-        senders = [sender for sender, count in self._sender_count.items() if count > 0]
+        senders = {each.body.sender for each in self._transactions.values()}
         disused = {sender for sender in senders if self._is_disused(sender, state)}
         gone = tuple(each for each in self._transactions.values() if each.body.sender in disused) if disused else ()
         for transaction in gone:
@@ -130,8 +142,9 @@ class Mempool:
     ) -> tuple[tuple[Transaction, InvalidTransaction], ...]:
         """Queue transactions of a losing branch again, in that branch's order, after the winning one was connected.
 
-        They are tried one upon the other, so that one which needs an earlier one stays with it. They were in a block
-        before, so neither their signature nor the sender's share is judged again.
+        They are tried one upon the other, so that one which needs an earlier one stays with it; one that would apply
+        but for an earlier one stays too, as if it had come first. They were in a block before, so neither their
+        signature nor the member's share is judged again.
 
         Returns:
             Those that do not apply on the new branch, with the reason.
@@ -145,15 +158,36 @@ class Mempool:
             # On a lower tip an expiry can be too far for now; that passes with the next blocks.
             height = max(state.height + 1, transaction.body.expires_height - self._genesis.parameters.max_expiry_blocks)
             try:
-                check_transaction(scratch, transaction, height, MAX_INTEGER, self._genesis)
                 self._check_conflict(transaction)
                 self._check_total(transaction)
+                if not self._applies(transaction, scratch, height):
+                    check_transaction(state, transaction, height, MAX_INTEGER, self._genesis)
+                    self._put(transaction, owner_of(transaction, state))
+                    continue
             except InvalidTransaction as error:
                 dropped.append((transaction, error))
             else:
+                self._put(transaction, owner_of(transaction, scratch))
                 apply_transaction(scratch, transaction, context)
-                self._put(transaction)
         return tuple(dropped)
+
+    def restore(
+        self, transactions: Iterable[Transaction], state: ChainState
+    ) -> tuple[tuple[Transaction, InvalidTransaction], ...]:
+        """Queue again what was stored before a restart, in the order in which it came; signatures are judged too.
+
+        Returns:
+            Those that no longer apply, with the reason.
+        """
+        valid: list[Transaction] = []
+        dropped: list[tuple[Transaction, InvalidTransaction]] = []
+        for transaction in transactions:
+            try:
+                self._signatures.check(transaction)
+                valid.append(transaction)
+            except InvalidTransaction as error:
+                dropped.append((transaction, error))
+        return (*dropped, *self.give_back(valid, state))
 
     def expire(self, next_height: int) -> tuple[Transaction, ...]:
         """Remove and return what a block at `next_height` can no longer carry."""
@@ -185,6 +219,13 @@ class Mempool:
         record = state.roster.active(owner)
         return record is None or (sender != record.keys.wallet and state.market.owner_of_gateway(sender) is None)
 
+    def _applies(self, transaction: Transaction, state: ChainState, height: int) -> bool:
+        try:
+            check_transaction(state, transaction, height, MAX_INTEGER, self._genesis)
+        except InvalidTransaction:
+            return False
+        return True
+
     def _check_with_queued(
         self, transaction: Transaction, state: ChainState, latest_ms: int, gap: InvalidTransaction
     ) -> None:
@@ -210,19 +251,19 @@ class Mempool:
         body = transaction.body
         if isinstance(body, Offer | Bid):
             member, limit = sender_of(state, body), active_parameters(state.governance, self._genesis).max_open_orders
-            if state.market.count_of_orders(member) + self._sender_orders[body.sender] >= limit:
+            if state.market.count_of_orders(member) + self._owner_orders[member] >= limit:
                 raise InvalidTransaction(
                     Code.ORDER_LIMIT, "Too many orders, open and queued", tx=transaction.id, member=member, limit=limit
                 )
 
-    def _check_room(self, transaction: Transaction) -> None:
+    def _check_room(self, transaction: Transaction, owner: str) -> None:
         self._check_total(transaction)
-        limits, sender = self._limits, transaction.body.sender
-        count = (self._sender_count[sender] + 1) * 1000
-        size = (self._sender_bytes[sender] + len(transaction.raw)) * 1000
+        limits = self._limits
+        count = (self._owner_count[owner] + 1) * 1000
+        size = (self._owner_bytes[owner] + len(transaction.raw)) * 1000
         if count > limits.max_count * limits.share_per_mille or size > limits.max_bytes * limits.share_per_mille:
             raise InvalidTransaction(
-                Code.POOL_SHARE, "The sender's share of the queue is full", tx=transaction.id, sender=sender
+                Code.POOL_SHARE, "The member's share of the queue is full", tx=transaction.id, owner=owner
             )
 
     def _check_total(self, transaction: Transaction) -> None:
@@ -240,12 +281,13 @@ class Mempool:
                     Code.POOL_CONFLICT, "Excluded by one that came first", tx=transaction.id, other=other
                 )
 
-    def _put(self, transaction: Transaction) -> None:
+    def _put(self, transaction: Transaction, owner: str) -> None:
         self._transactions[transaction.id] = transaction
+        self._owners[transaction.id] = owner
         self._claims.update((claim, transaction.id) for claim in claims_of(transaction))
         if isinstance(transaction.body, Generation):
             self._statement_ends[_place(transaction.body, transaction.body.end)] = transaction.id
-        self._count(transaction, 1)
+        self._count(transaction, owner, 1)
 
     def _remove(self, tx_id: str) -> None:
         transaction = self._transactions.pop(tx_id, None)
@@ -257,15 +299,26 @@ class Mempool:
             place = _place(transaction.body, transaction.body.end)
             if self._statement_ends.get(place) == tx_id:
                 del self._statement_ends[place]
-        self._count(transaction, -1)
+        self._count(transaction, self._owners.pop(tx_id), -1)
 
-    def _count(self, transaction: Transaction, step: int) -> None:
-        size, sender = len(transaction.raw), transaction.body.sender
+    def _count(self, transaction: Transaction, owner: str, step: int) -> None:
+        size = len(transaction.raw)
         self._bytes += step * size
-        self._sender_count[sender] += step
-        self._sender_bytes[sender] += step * size
+        self._owner_count[owner] += step
+        self._owner_bytes[owner] += step * size
         if isinstance(transaction.body, Offer | Bid):
-            self._sender_orders[sender] += step
+            self._owner_orders[owner] += step
+        if not self._owner_count[owner]:  # whoever has nothing here costs nothing
+            for counter in (self._owner_count, self._owner_bytes, self._owner_orders):
+                counter.pop(owner, None)
+
+
+def owner_of(transaction: Transaction, state: ChainState) -> str:
+    """Whose share of the queue a transaction fills: its member, with all keys; the key itself if it is nobody's."""
+    body = transaction.body
+    if isinstance(body, Generation):
+        return body.member
+    return state.roster.owner_of_key(body.sender) or body.sender
 
 
 def _place(statement: Generation, point: RegisterPoint) -> str:

@@ -10,14 +10,17 @@ from typing import Annotated
 
 import msgspec
 
-from minervas_core.encoding import Count, Hash, Record, Salt, TimeMs
+from minervas_core.encoding import MAX_INTEGER, Count, Hash, Record, Salt, TimeMs
 from minervas_core.identifiers import MemberId
-from minervas_core.market.records import Lot, Meter, Obligation, Order, Register, Trade
+from minervas_core.market.records import EnergyWh, Lot, Meter, Obligation, Order, Register, Retirement, Trade
 from minervas_core.metering import Name, Reading
 from minervas_core.node_messages import PageSize, SubmitResult
 
 MAX_RANGES = 200
 """Ranges in one acknowledgement: a batch of 200 readings has at most that many gaps."""
+
+MAX_ORIGINS_PER_ANSWER = 4_000
+"""Origins of lots or retirements in one answer, which ends before the first that would exceed them."""
 
 SequenceRange = Annotated[list[Count], msgspec.Meta(min_length=2, max_length=2)]
 """First and last sequence number of a run without gaps."""
@@ -78,9 +81,13 @@ class Relay(Record, frozen=True, kw_only=True):
 
 
 class GetLots(Record, frozen=True, kw_only=True):
-    """Request: unspent lots, of one owner or of all."""
+    """Request: a page of the unspent lots, of one owner or of all."""
 
     owner: str = ""
+    free: bool = False
+    """Only those that no offer holds."""
+    after: Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{64})?\Z")] = ""
+    """Only ids above this one: the last of the page before."""
     limit: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 200
 
 
@@ -95,6 +102,66 @@ class Lots(Record, frozen=True, kw_only=True):
     """Answer to `GetLots`, by id."""
 
     lots: list[LotEntry]
+    more: bool
+    """Whether there are more after these."""
+
+
+class GetLot(Record, frozen=True, kw_only=True):
+    """Request: a lot of the best chain, also one that is used up."""
+
+    id: Hash
+
+
+class TracedOrigin(Record, frozen=True, kw_only=True):
+    """Energy, and the metering statement that minted it."""
+
+    statement: Hash
+    energy_wh: EnergyWh
+    member: MemberId
+    meter: Name
+    channel: Name
+    start_ms: TimeMs
+    end_ms: TimeMs
+
+
+class LotDetail(Record, frozen=True, kw_only=True):
+    """Answer to `GetLot`: where a lot came from and what became of it."""
+
+    id: Hash
+    lot: Lot
+    joined: list[Hash]
+    """Lots that a merge joined into it, in its order; empty if no merge made it."""
+    origins: list[TracedOrigin]
+    created_height: Count
+    spent_height: Count | msgspec.UnsetType = msgspec.UNSET
+    """Block that used it up; absent as long as it exists."""
+    retired_by: str = ""
+    """Transaction that retired it, or empty."""
+
+
+class GetRetirements(Record, frozen=True, kw_only=True):
+    """Request: a page of the lots that were claimed as used, of one owner or of all, newest first."""
+
+    owner: str = ""
+    before_height: Count = MAX_INTEGER
+    before_position: Count = MAX_INTEGER
+    """Only those before this place in the chain: that of the last of the page before."""
+    limit: PageSize = 50
+
+
+class RetirementEntry(Record, frozen=True, kw_only=True):
+    """A retirement, traced."""
+
+    retirement: Retirement
+    origins: list[TracedOrigin]
+
+
+class Retirements(Record, frozen=True, kw_only=True):
+    """Answer to `GetRetirements`, newest first."""
+
+    retirements: list[RetirementEntry]
+    more: bool
+    """Whether there are older ones."""
 
 
 class GetOrders(Record, frozen=True, kw_only=True):
@@ -207,6 +274,8 @@ NODE_MARKET_REQUEST_TYPES: dict[str, tuple[type[Record], type[Record]]] = {
     "statement": (Statement, SubmitResult),
     "channel_registers": (GetChannelRegisters, ChannelRegisters),
     "lots": (GetLots, Lots),
+    "lot_detail": (GetLot, LotDetail),
+    "retirements": (GetRetirements, Retirements),
     "orders": (GetOrders, Orders),
     "trades": (GetTrades, Trades),
     "obligations": (GetObligations, Obligations),

@@ -13,6 +13,7 @@ import msgspec
 
 from minervas_core.blocks import Draft, Header
 from minervas_core.encoding import Count, FieldName, Hash, PublicKey, Record, Salt, Signature, TimeMs, WorkSum
+from minervas_core.errors import Value
 from minervas_core.finality.votes import Checkpoint
 from minervas_core.genesis import Parameters
 from minervas_core.identifiers import MemberId
@@ -53,6 +54,8 @@ class SubmitResult(Record, frozen=True, kw_only=True):
     code: str = ""
     """Refusal code."""
     message: str = ""
+    values: dict[FieldName, Value] = msgspec.field(default_factory=dict)
+    """The offending values of a refusal, by name."""
 
 
 class SubmitResults(Record, frozen=True, kw_only=True):
@@ -256,6 +259,36 @@ class AbandonedSearches(Record, frozen=True, kw_only=True):
     searches: list[AbandonedSearch]
 
 
+class GetSideBranches(Record, frozen=True, kw_only=True):
+    """Ask for the branches beside the best chain."""
+
+    limit: PageSize = 20
+
+
+class SideBranchEntry(Record, frozen=True, kw_only=True):
+    """A branch that this node knows and does not follow, as Bitcoin's ``getchaintips`` lists it."""
+
+    hash: Hash
+    """Of its head."""
+    height: Count
+    length: Count
+    """Blocks from the fork to the head."""
+    fork_height: Count
+    """Of the last block that it shares with the best chain; 0 for genesis."""
+    work: WorkSum
+    """Of the chain up to its head."""
+    status: Literal["valid-fork", "invalid", "headers-only"]
+    """All its blocks are here and valid by themselves; one breaks a rule; or blocks are missing."""
+
+
+class SideBranches(Record, frozen=True, kw_only=True):
+    """Answer to `GetSideBranches`: most work first; the best chain is not among them."""
+
+    branches: list[SideBranchEntry]
+    total: Count
+    """How many there are, also beyond the limit."""
+
+
 # ledger -> peer
 
 
@@ -345,6 +378,7 @@ NODE_REQUEST_TYPES: dict[str, tuple[type[Record], type[Record]]] = {
     "block_detail": (GetBlock, BlockDetail),
     "transaction": (GetTransaction, TransactionDetail),
     "abandoned_list": (GetAbandoned, AbandonedSearches),
+    "side_branches": (GetSideBranches, SideBranches),
     "fetch_headers": (FetchHeaders, Headers),
     "fetch_bodies": (FetchBodies, Bodies),
     "found": (Found, BlockResult),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from minervas_core.blocks import Block
 from minervas_core.errors import Code, InvalidBlock, LocalFault
 from minervas_core.genesis import Genesis
-from minervas_core.market.records import Lot, Trade
+from minervas_core.market.records import Lot, Retirement, Trade
 from minervas_core.state import BlockUndo, ChainState, undo_block
 from minervas_core.transactions import Transaction
 from minervas_core.tree import BlockTree, HeaderNode
@@ -27,6 +27,8 @@ class ConnectedBlock:
     """What it traded, in order."""
     lots: Mapping[str, Lot] = field(default_factory=dict)
     """Lots that it made, by id, as they were then; some may be used up again."""
+    retirements: tuple[Retirement, ...] = ()
+    """Lots that it retired, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,11 @@ def walk_state(
             if error.code != Code.SOFTWARE_TOO_OLD:
                 raise
             raise RulesUnknown(parent, error) from error
-        connected.append(ConnectedBlock(block, applied.undo, joining.work, applied.trades, applied.lots))
+        connected.append(
+            ConnectedBlock(
+                block, applied.undo, joining.work, applied.trades, applied.lots, retirements=applied.retirements
+            )
+        )
         parent = joining
     return TipChange(tuple(disconnected), tuple(connected))
 

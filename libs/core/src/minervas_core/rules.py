@@ -17,9 +17,9 @@ from minervas_core.governance import recovery
 from minervas_core.governance import rules as governance
 from minervas_core.governance.parameters import active_parameters
 from minervas_core.governance.records import ChangeAuthority, ChangeParameters
-from minervas_core.market import generation, orders
+from minervas_core.market import generation, lots, orders
 from minervas_core.market.matching import resume_matching
-from minervas_core.market.records import Bid, Cancel, MarketBody, Offer
+from minervas_core.market.records import Bid, Cancel, MarketBody, Merge, Offer, Retire
 from minervas_core.market.state import BlockContext
 from minervas_core.metering import Generation
 from minervas_core.transactions import Membership, Transaction, Veto
@@ -86,14 +86,8 @@ def apply_in_state(state: ChainState, transaction: Transaction, context: BlockCo
             minted = generation.apply_statement(market, transaction.id, body)
             if minted is not None:
                 context.lots[transaction.id] = minted
-        case Offer():
-            orders.place_offer(market, transaction.id, body, sender_of(state, body), context)
-        case Bid():
-            orders.place_bid(market, transaction.id, body, sender_of(state, body), context)
-        case Cancel():
-            orders.close_order(market, body.order)
-        case Veto():
-            state.governance.end_recovery(sender_of(state, body))
+        case _:
+            _apply_of_wallet(state, transaction.id, body, context)
 
 
 def claims_of(transaction: Transaction) -> tuple[str, ...]:
@@ -106,7 +100,7 @@ def claims_of(transaction: Transaction) -> tuple[str, ...]:
             return governance.claims_of(body)
         case Generation():
             return (f"statement {generation.channel_key(body)} {body.start.time_ms}",)
-        case Offer() | Cancel() | Bid():
+        case Offer() | Cancel() | Bid() | Merge() | Retire():
             return orders.claims_of(body)
         case Veto():
             return (f"veto {body.recovery}",)
@@ -124,6 +118,25 @@ def sender_of(state: ChainState, body: MarketBody) -> str:
     return record.member
 
 
+def _apply_of_wallet(
+    state: ChainState, tx_id: str, body: Offer | Bid | Cancel | Merge | Retire | Veto, context: BlockContext
+) -> None:
+    market = state.market
+    match body:
+        case Offer():
+            orders.place_offer(market, tx_id, body, sender_of(state, body), context)
+        case Bid():
+            orders.place_bid(market, tx_id, body, sender_of(state, body), context)
+        case Cancel():
+            orders.close_order(market, body.order)
+        case Merge():
+            lots.merge_lots(market, tx_id, body, context)
+        case Retire():
+            lots.retire_lots(market, tx_id, body, context)
+        case Veto():
+            state.governance.end_recovery(sender_of(state, body))
+
+
 def _check(state: ChainState, transaction: Transaction, latest_ms: int, genesis: Genesis) -> None:
     body, market = transaction.body, state.market
     if isinstance(body, Membership | ChangeParameters):
@@ -138,18 +151,25 @@ def _check(state: ChainState, transaction: Transaction, latest_ms: int, genesis:
                 raise InvalidTransaction(Code.MEMBER_UNKNOWN, "Not an active member", member=body.member)
             generation.check_statement_alone(transaction.id, body)
             generation.check_statement(market, body, latest_ms)
+        case _:
+            _check_of_wallet(state, body, genesis)
+
+
+def _check_of_wallet(state: ChainState, body: Offer | Bid | Cancel | Merge | Retire | Veto, genesis: Genesis) -> None:
+    market, member, parameters = state.market, sender_of(state, body), active_parameters(state.governance, genesis)
+    match body:
         case Offer():
-            orders.check_offer(
-                market, body, sender_of(state, body), state.time_ms, active_parameters(state.governance, genesis)
-            )
+            orders.check_offer(market, body, member, state.time_ms, parameters)
         case Bid():
-            orders.check_bid(
-                market, body, sender_of(state, body), state.time_ms, active_parameters(state.governance, genesis)
-            )
+            orders.check_bid(market, body, member, state.time_ms, parameters)
         case Cancel():
-            orders.check_cancel(market, body, sender_of(state, body))
+            orders.check_cancel(market, body, member)
+        case Merge():
+            lots.check_merge(market, body, member)
+        case Retire():
+            lots.check_retire(market, body, member)
         case Veto():
-            recovery.check_veto(state, body, sender_of(state, body))
+            recovery.check_veto(state, body, member)
 
 
 def _check_sent_by_authority(state: ChainState, sender: str, genesis: Genesis) -> None:

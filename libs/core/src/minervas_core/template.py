@@ -16,7 +16,7 @@ from minervas_core.mempool import Mempool
 from minervas_core.rules import begin_block
 from minervas_core.state import ChainState, apply_transaction, check_transaction
 from minervas_core.timing import earliest_time_ms
-from minervas_core.transactions import Transaction
+from minervas_core.transactions import Membership, Rotate, Transaction
 from minervas_core.validation import check_miner
 
 FRAME_BYTES = 1_200
@@ -37,6 +37,8 @@ def build_draft(chain: Chain, mempool: Mempool, votes: Iterable[Vote], miner: st
     Transactions that do not apply (yet) are left in the queue. A miner may be admitted by the block itself. No
     transaction is left out to make the miner eligible: a sole active miner that an admission (one more member to let
     go first) excludes would otherwise mine on without it for ever; so it waits for the others, or for the idle time.
+    But the miner leaves the exchange of its own block key to the others: the block that carries it needs the new key,
+    which the miner gets when the chain has it.
 
     Raises:
         LocalFault: ``software_too_old`` if the next block is judged by rules that this software does not have.
@@ -51,7 +53,7 @@ def build_draft(chain: Chain, mempool: Mempool, votes: Iterable[Vote], miner: st
     most_votes = min(MAX_BLOCK_VOTES, room // 2 // MAX_VOTE_BYTES)
     carried = choose_votes(chain.state.scratch().finality, votes, tip.height + 1, genesis, most_votes)
     room -= sum(len(vote.raw) + 1 for vote in carried)
-    layer, chosen = _fill(chain, mempool, time_ms, room)
+    layer, chosen = _fill(chain, mempool, time_ms, room, left_out=_own_block_keys(chain, mempool, miner))
     try:
         check_miner(layer.roster, miner, time_ms, tip, parameters)
     except InvalidBlock as error:
@@ -70,14 +72,28 @@ def build_draft(chain: Chain, mempool: Mempool, votes: Iterable[Vote], miner: st
     return BlockContent(draft, tuple(chosen), carried)
 
 
-def _fill(chain: Chain, mempool: Mempool, time_ms: int, room: int) -> tuple[ChainState, list[Transaction]]:
+def _own_block_keys(chain: Chain, mempool: Mempool, miner: str) -> set[str]:
+    """Queued rotations of the miner's block key, unless nobody else is there to carry them."""
+    if chain.state.roster.active_count == 1:
+        return set()
+    queued = ((each.id, each.body.change) for each in mempool if isinstance(each.body, Membership))
+    return {
+        tx_id
+        for tx_id, change in queued
+        if isinstance(change, Rotate) and change.member == miner and "block" in change.keys.given()
+    }
+
+
+def _fill(
+    chain: Chain, mempool: Mempool, time_ms: int, room: int, *, left_out: Iterable[str]
+) -> tuple[ChainState, list[Transaction]]:
     """Choose transactions that apply; returns the state after them, too.
 
     What does not apply makes room for what waited less, so that nobody keeps blocks empty by queueing such. While
     most of a selection applied it stays as it is: the rest has its turn in the next block.
     """
     parameters = chain.parameters
-    refused: set[str] = set()
+    refused = set(left_out)
     while True:
         candidates = mempool.select(room, parameters.max_block_transactions, skip=refused)
         layer = chain.state.scratch()

@@ -27,7 +27,7 @@ from minervas_core.errors import Code, InvalidEncoding, InvalidTransaction
 from minervas_core.governance.records import ChangeAuthority, ChangeParameters
 from minervas_core.identifiers import MemberId
 from minervas_core.keys import SigningKey, signing_bytes, verify
-from minervas_core.market.records import Bid, Cancel, MarketBody, MeterDeclaration, Offer
+from minervas_core.market.records import Bid, Cancel, MarketBody, Merge, MeterDeclaration, Offer, Retire
 from minervas_core.metering import Generation, Name
 
 MAX_TRANSACTION_BYTES = 65_536
@@ -178,11 +178,26 @@ class Veto(MarketBody, frozen=True, kw_only=True, tag_field="type", tag="veto"):
     """Id of the transaction that asked for it."""
 
 
-TransactionBody = Membership | ChangeAuthority | Veto | Generation | Offer | Bid | Cancel | ChangeParameters
+TransactionBody = (
+    Membership | ChangeAuthority | Veto | Generation | Offer | Bid | Cancel | Merge | Retire | ChangeParameters
+)
 """Every kind of body, told apart by ``type``."""
 
 
-KNOWN_TYPES = frozenset({"membership", "authority", "veto", "generation", "offer", "bid", "cancel", "parameters"})
+KNOWN_TYPES = frozenset(
+    {
+        "membership",
+        "authority",
+        "veto",
+        "generation",
+        "offer",
+        "bid",
+        "cancel",
+        "merge",
+        "retire",
+        "parameters",
+    }
+)
 """Types that `TransactionBody` can decode."""
 
 
@@ -225,6 +240,15 @@ def block_order(transaction: Transaction) -> tuple[int, str, int, str]:
             transaction.id,
         )
     return ORDER_GROUPS.get(transaction.kind, 6), "", 0, transaction.id
+
+
+MEMBER_KINDS = frozenset({"authority", "membership", "parameters", "veto"})
+"""Kinds that decide who the members are and what they may do: all that is needed to judge votes and miners."""
+
+
+def is_about_members(transaction: Transaction) -> bool:
+    """Whether a transaction is of one of the `MEMBER_KINDS`."""
+    return transaction.kind in MEMBER_KINDS
 
 
 def sign_transaction(body: TransactionBody, key: SigningKey) -> Transaction:

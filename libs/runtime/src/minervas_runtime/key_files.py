@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import secrets
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -25,20 +28,10 @@ def write_atomic(path: Path, data: bytes, *, mode: int = PRIVATE_MODE) -> None:
     Raises:
         LocalFault: ``bad_key_file`` if the directory cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         path.parent.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                os.fchmod(descriptor, mode)  # the umask must not widen or narrow it
-                file.write(data)
-                file.flush()
-                os.fsync(descriptor)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        _flush_directory(path.parent)
+        with atomic_file(path, mode=mode) as file:
+            file.write(data)
     except OSError as error:
         raise LocalFault(
             Code.BAD_KEY_FILE,
@@ -46,6 +39,27 @@ def write_atomic(path: Path, data: bytes, *, mode: int = PRIVATE_MODE) -> None:
             file=str(path),
             reason=error.strerror or str(error),
         ) from error
+
+
+@contextmanager
+def atomic_file(path: Path, *, mode: int = PRIVATE_MODE) -> Iterator[BinaryIO]:
+    """A file that takes its place at the end of the block, flushed to the disk; if the block raises, it never was.
+
+    Raises:
+        OSError: if the directory does not exist or cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, mode)  # the umask must not widen or narrow it
+            yield file
+            file.flush()
+            os.fsync(descriptor)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _flush_directory(path.parent)
 
 
 def _flush_directory(directory: Path) -> None:

@@ -9,10 +9,13 @@ from pathlib import Path
 
 from minervas_ledger import __version__
 from minervas_ledger.audit_command import run_audit
+from minervas_ledger.export_command import run_export
+from minervas_ledger.import_command import run_import
 from minervas_ledger.service import run_ledger
 from minervas_ledger.settings import LedgerSettings, load_ledger_settings
 from minervas_ledger.store.schema import migrate
-from minervas_runtime.service import report_errors, run_service
+from minervas_runtime.clock import SystemClock
+from minervas_runtime.service import EXIT_FAILED, report_errors, run_service
 from minervas_runtime.settings import SettingsError
 
 PROGRAM = "minervas-ledger"
@@ -21,6 +24,8 @@ VERBS = {
     "run": "work until stopped",
     "migrate": "bring the database's schema up to date, as its owner",
     "audit": "replay the chain from genesis and compare every row with it; also while the ledger runs",
+    "export": "write the best chain into a file; also while the ledger runs",
+    "import": "take in the chain of a file, checking every rule; not while the ledger runs",
     "check-config": "check the settings file and say so",
 }
 
@@ -30,7 +35,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog=PROGRAM, description="Keeps the chain of one member in PostgreSQL.")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for verb, text in VERBS.items():
-        verbs.add_parser(verb, help=text).add_argument("--config", type=Path, required=True, metavar="FILE")
+        command = verbs.add_parser(verb, help=text)
+        command.add_argument("--config", type=Path, required=True, metavar="FILE")
+        if verb in ("export", "import"):
+            command.add_argument("file", type=Path, metavar="FILE", help="the chain; packed if it ends with .gz")
     verbs.add_parser("version", help="show the version")
     arguments = parser.parse_args()
     if arguments.verb == "version":
@@ -39,11 +47,27 @@ def main() -> int:
     actions: dict[str, Callable[[LedgerSettings, Path], int]] = {
         "run": lambda settings, _: run_service("ledger", settings, run_ledger),
         "migrate": _migrate,
-        "audit": lambda settings, _: run_audit(settings, lambda line: print(line, flush=True)),
+        "audit": lambda settings, _: run_audit(settings, _say, _tell),
+        "export": lambda settings, _: run_export(settings, arguments.file, _say, _tell),
+        "import": lambda settings, _: run_import(settings, arguments.file, SystemClock(), _say, _tell),
         "check-config": _check,
     }
     config: Path = arguments.config
-    return report_errors(PROGRAM, lambda: actions[arguments.verb](load_ledger_settings(config), config))
+    try:
+        return report_errors(PROGRAM, lambda: actions[arguments.verb](load_ledger_settings(config), config))
+    except KeyboardInterrupt:
+        _tell(f"{PROGRAM}: interrupted; run the same command again to go on")
+        return EXIT_FAILED
+
+
+def _say(line: str) -> None:
+    """Print a result."""
+    print(line, flush=True)
+
+
+def _tell(line: str) -> None:
+    """Print progress."""
+    print(line, file=sys.stderr, flush=True)
 
 
 def _migrate(settings: LedgerSettings, config: Path) -> int:

@@ -1,14 +1,14 @@
 """The audit: replay the chain from genesis out of the database, and find the first row that does not follow from it.
 
 Everything is read in one read-only snapshot, so the ledger may go on working meanwhile. Best chain first, with the
-transactions, metering statements, lots and trades in it; then what the state tables say of the tip; then the blocks
-beside the best chain; then the abandoned searches, which are checked by recomputation.
+transactions, metering statements, lots, trades and retirements in it; then what the state tables say of the tip; then
+the blocks beside the best chain; then the abandoned searches, which are checked by recomputation. `audit_scope` names
+what it leaves alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from minervas_core.audit import ReplayedBlock, replay
@@ -28,7 +28,10 @@ from minervas_ledger.store.audit_rows import (
     best_chain_blocks,
     best_chain_transactions,
     count_blocks,
+    count_node_states,
     search_rows,
+    snapshot,
+    stray_transaction,
 )
 from minervas_ledger.store.chain_state import NodeState, read_members, read_node_state
 from minervas_ledger.store.connection import Connection
@@ -46,6 +49,7 @@ class AuditReport:
     members: int = 0
     lots: int = 0
     trades: int = 0
+    retirements: int = 0
     side_blocks: int = 0
     abandoned_searches: int = 0
 
@@ -76,7 +80,7 @@ class Audit:
             LocalFault: ``audit_mismatch`` naming table and row of the first that does not follow.
             psycopg.Error: if the database goes away.
         """
-        with self._snapshot():
+        with snapshot(self._connection):
             best_count, side_count = count_blocks(self._connection)
             self.report = replace(self.report, target_height=best_count)
             market = self._check_best_chain()
@@ -85,18 +89,10 @@ class Audit:
             market.check_end()
             self._check_state_rows()
             SideBranchAudit(self._connection, self._genesis, self._tree).run()
+            self._check_strays()
             searches = self._check_searches()
         self.report = replace(self.report, side_blocks=side_count, abandoned_searches=searches)
         return self.report
-
-    @contextmanager
-    def _snapshot(self) -> Iterator[None]:
-        self._connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        try:
-            yield
-        finally:
-            if not self._connection.closed and not self._connection.broken:
-                self._connection.execute("ROLLBACK")
 
     def _check_best_chain(self) -> MarketAudit:
         transactions = _Groups(best_chain_transactions(self._connection))
@@ -126,6 +122,7 @@ class Audit:
                 transactions=self.report.transactions + len(block.transactions),
                 lots=market.lots,
                 trades=market.trades,
+                retirements=market.retirements,
             )
             self._on_progress(self.report)
         return market
@@ -162,6 +159,8 @@ class Audit:
         ):
             if found != expected:
                 raise mismatch("node_state", "the only row", f"{column} is {found}, not {expected}")
+        if count_node_states(self._connection) > 1:
+            raise mismatch("node_state", "the second row", "there can only be one")
         self._check_landmarks(state)
 
     def _check_landmarks(self, state: NodeState) -> None:
@@ -188,6 +187,12 @@ class Audit:
             if found[member] != expected[member]:
                 raise mismatch("roster", member, f"is {encode(found[member])!r}, not {encode(expected[member])!r}")
         self.report = replace(self.report, members=len(expected))
+
+    def _check_strays(self) -> None:
+        stray = stray_transaction(self._connection)
+        if stray is not None:
+            name = f"position {stray.position} of block {stray.block}"
+            raise mismatch("transactions", name, "there is no such block")
 
     def _check_state_rows(self) -> None:
         """Rows of the state without tables of their own, and how far finality has come."""

@@ -10,21 +10,19 @@ from minervas_core.market.state import Market
 from minervas_ledger.audit_compare import mismatch, shown
 from minervas_ledger.store.columns import as_bytes
 from minervas_ledger.store.connection import Connection
+from minervas_ledger.store.lot_rows import LOT_FIXED_COLUMNS, LOTS, RETIREMENTS, lot_row, retirement_row
 from minervas_ledger.store.market_history import HistoryRows
 from minervas_ledger.store.market_rows import (
-    LOT_FIXED_COLUMNS,
-    LOTS,
     STATE_FORMS,
     STATEMENTS,
     TRADES,
     Row,
     StateForm,
     TableForm,
-    lot_row,
     trade_row,
 )
 from minervas_ledger.store.market_state import read_table
-from minervas_ledger.store.market_writes import statement_rows
+from minervas_ledger.store.market_writes import joined_lots, statement_rows
 
 
 class MarketAudit:
@@ -39,6 +37,7 @@ class MarketAudit:
         self._statements = HistoryRows(connection, STATEMENTS, height_column="height", order="position")
         self._lots = HistoryRows(connection, LOTS, height_column="created_height", order="id")
         self._trades = HistoryRows(connection, TRADES, height_column="height", order="position")
+        self._retirements = HistoryRows(connection, RETIREMENTS, height_column="height", order="position")
         self._open_lots: dict[str, Row] = {}
         """Rows of the lots that no block has spent so far."""
         self._market = Market()
@@ -46,6 +45,8 @@ class MarketAudit:
         """Lots checked so far."""
         self.trades = 0
         """Trades checked so far."""
+        self.retirements = 0
+        """Retired lots checked so far."""
 
     def check_block(self, replayed: ReplayedBlock) -> None:
         """Check what one block added.
@@ -56,11 +57,14 @@ class MarketAudit:
         height, block = replayed.height, replayed.block
         _compare_rows(STATEMENTS, self._statements.of(height), statement_rows(block))
         _compare_rows(TRADES, self._trades.of(height), [trade_row(trade, block.hash) for trade in replayed.trades])
+        retired = [retirement_row(each) for each in replayed.retirements]
+        _compare_rows(RETIREMENTS, self._retirements.of(height), retired)
         self._check_made(replayed)
         self._check_spent(replayed)
         self._market = replayed.state.market
         self.lots += len(replayed.lots)
         self.trades += len(replayed.trades)
+        self.retirements += len(replayed.retirements)
 
     def check_end(self) -> None:
         """Check that there is nothing else, and the state at the tip.
@@ -68,7 +72,12 @@ class MarketAudit:
         Raises:
             LocalFault: ``audit_mismatch``.
         """
-        for form, rows in ((STATEMENTS, self._statements), (LOTS, self._lots), (TRADES, self._trades)):
+        for form, rows in (
+            (STATEMENTS, self._statements),
+            (LOTS, self._lots),
+            (TRADES, self._trades),
+            (RETIREMENTS, self._retirements),
+        ):
             if rows.left is not None:
                 raise mismatch(form.name, _name(form, rows.left), "the best chain has no such row")
         for lot_id, row in self._open_lots.items():
@@ -79,9 +88,11 @@ class MarketAudit:
 
     def _check_made(self, replayed: ReplayedBlock) -> None:
         """What never changes of a lot is as the block made it."""
-        found = self._lots.of(replayed.height)
+        found, joined = self._lots.of(replayed.height), joined_lots(replayed.block)
         expected = [
-            lot_row(lot_id, lot, created_height=replayed.height, spent_height=None)[:LOT_FIXED_COLUMNS]
+            lot_row(lot_id, lot, joined=joined.get(lot_id, ()), created_height=replayed.height, spent_height=None)[
+                :LOT_FIXED_COLUMNS
+            ]
             for lot_id, lot in replayed.lots.items()
         ]
         _compare_rows(LOTS, [row[:LOT_FIXED_COLUMNS] for row in found], expected)

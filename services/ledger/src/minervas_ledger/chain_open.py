@@ -12,7 +12,7 @@ from minervas_core.governance.state import Governance
 from minervas_core.mempool import Mempool
 from minervas_core.signature_cache import SignatureCache
 from minervas_core.state import BlockUndo, ChainState
-from minervas_ledger.node_chain import NodeChain
+from minervas_ledger.node_chain import NodeChain, note_dropped
 from minervas_ledger.settings import DatabaseSettings
 from minervas_ledger.store.abandoned_searches import count_searches
 from minervas_ledger.store.chain_state import (
@@ -26,6 +26,7 @@ from minervas_ledger.store.chain_state import (
 )
 from minervas_ledger.store.connection import Connection, as_transient, connect
 from minervas_ledger.store.market_state import read_market
+from minervas_ledger.store.queue_rows import QueueRows, read_queue
 from minervas_ledger.store.schema import check_schema
 from minervas_ledger.store.state_rows import read_state_rows, rows_of
 from minervas_ledger.store.votes import read_votes
@@ -34,20 +35,19 @@ APPLICATION = "minervas-ledger"
 
 
 class ChainOpener:
-    """Opens the chain, at start and again after the database was away; the queue outlives both.
+    """Opens the chain with its queue, at start and again after the database was away.
 
     Args:
         database: where it is.
         genesis: the consortium's genesis.
-        voter: whose votes this ledger casts.
+        voter: whose votes this ledger casts; None for a command that casts none.
     """
 
-    def __init__(self, database: DatabaseSettings, genesis: Genesis, voter: Voter) -> None:
+    def __init__(self, database: DatabaseSettings, genesis: Genesis, voter: Voter | None) -> None:
         self._database = database
         self._voter = voter
         self._genesis = genesis
         self._signatures = SignatureCache(genesis)
-        self._mempool = Mempool(genesis, self._signatures)
 
     def open(self) -> NodeChain:
         """Connect and load.
@@ -71,13 +71,17 @@ class ChainOpener:
         with connection.transaction():
             state = open_node_state(connection, self._genesis.hash, self._database.name)
             chain = load_chain(connection, self._genesis, state, loaders.load_block, loaders.load_undo)
+            chain.signatures = self._signatures
             abandoned_searches = count_searches(connection)
-            votes = VoteBook(self._genesis, self._voter, read_votes(connection, state.final_height, self._voter.member))
-        chain.signatures = self._signatures
+            mempool = Mempool(self._genesis, self._signatures)
+            queue_rows = load_queue(connection, mempool, chain.state)
+            voter = self._voter.member if self._voter else ""
+            votes = VoteBook(self._genesis, self._voter, read_votes(connection, state.final_height, voter))
         loaders.source = NodeChain(
             connection,
             chain,
-            self._mempool,
+            mempool,
+            queue_rows,
             votes,
             reorganisations=state.reorganisations,
             abandoned_searches=abandoned_searches,
@@ -122,6 +126,16 @@ def load_chain(
         for node in read_nodes(connection)
     )
     return Chain.restore(genesis, nodes, restored, load_block, load_undo, landmarks=state.landmarks)
+
+
+def load_queue(connection: Connection, mempool: Mempool, state: ChainState) -> QueueRows:
+    """Fill an empty queue with what is stored, through all checks; what no longer applies is counted and deleted."""
+    transactions, unreadable, rows = read_queue(connection)
+    note_dropped("restart", unreadable)
+    dropped = mempool.restore(transactions, state)
+    note_dropped("restart", ((transaction.id, error) for transaction, error in dropped))
+    rows.follow(connection, mempool)
+    return rows
 
 
 class _Loaders:

@@ -36,6 +36,8 @@ class ChainView:
     reorganisations: int
     postponed: int
     """Blocks from the future, kept aside."""
+    target_height: int
+    """Of the best header chain; the tip's when nothing is missing."""
     syncing: bool
     """Whether blocks are missing whose headers are verified and have more work than the tip."""
     gateways: Gateways
@@ -96,6 +98,7 @@ def look(
         abandoned_searches=abandoned_searches,
         reorganisations=reorganisations,
         postponed=chain.held_blocks[1],
+        target_height=max(tip.height, chain.tree.best_header.height),
         syncing=len(chain.missing_bodies(SYNCING_FROM)) >= SYNCING_FROM,
         gateways=gateways,
         justified=Checkpoint(height=chain.justified.height, hash=chain.justified.hash),
@@ -121,3 +124,4 @@ def show_metrics(view: ChainView) -> None:
     metrics.FINAL_HEIGHT.set(view.final.height)
     metrics.MISSING_VOTERS.set(len(view.missing_voters))
     metrics.SYNCING.set(int(view.syncing))
+    metrics.SYNC_TARGET_HEIGHT.set(view.target_height)

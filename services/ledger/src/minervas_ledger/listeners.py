@@ -11,11 +11,13 @@ from minervas_core.identifiers import Principal
 from minervas_core.messages import GetBodies, GetHeaders, GetTransactionStatus, GetVotes
 from minervas_core.node_market_messages import (
     GetChannelRegisters,
+    GetLot,
     GetLots,
     GetMeters,
     GetObligations,
     GetOrders,
     GetReadings,
+    GetRetirements,
     GetTrades,
     Statement,
 )
@@ -27,6 +29,7 @@ from minervas_core.node_messages import (
     GetBlock,
     GetBlocks,
     GetRoster,
+    GetSideBranches,
     GetStatus,
     GetTemplate,
     GetTransaction,
@@ -97,6 +100,7 @@ def answer_about_chain(link: NodeLink, questions: Questions, voting: Voting) -> 
     link.on("block_detail", GetBlock, only_from(questions.block, PEER))
     link.on("transaction", GetTransaction, only_from(questions.transaction, PEER))
     link.on("abandoned_list", GetAbandoned, only_from(questions.abandoned, PEER))
+    link.on("side_branches", GetSideBranches, only_from(questions.side_branches, PEER))
 
 
 def answer_about_market(
@@ -106,6 +110,8 @@ def answer_about_market(
     link.on("statement", Statement, only_from(statements.take, GATEWAY))
     link.on("channel_registers", GetChannelRegisters, only_from(questions.channel_registers, GATEWAY))
     link.on("lots", GetLots, only_from(questions.lots, PEER))
+    link.on("lot_detail", GetLot, only_from(questions.lot, PEER))
+    link.on("retirements", GetRetirements, only_from(questions.retirements, PEER))
     link.on("orders", GetOrders, only_from(questions.orders, PEER))
     link.on("trades", GetTrades, only_from(questions.trades, PEER))
     link.on("obligations", GetObligations, only_from(questions.obligations, PEER))

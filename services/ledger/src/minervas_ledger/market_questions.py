@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from minervas_core.errors import Code, PeerFault
 from minervas_core.node_market_messages import (
     ChannelRegisters,
     GetChannelRegisters,
+    GetLot,
     GetLots,
     GetMeters,
     GetObligations,
     GetOrders,
+    GetRetirements,
     GetTrades,
+    LotDetail,
     Lots,
     Meters,
     Obligations,
     Orders,
+    Retirements,
     Trades,
 )
 from minervas_ledger.chain_worker import ChainWorker
-from minervas_ledger.store import market_reads
+from minervas_ledger.store import lot_reads, market_reads
 from minervas_ledger.store.reader import DatabaseReader
 
 
@@ -36,11 +41,23 @@ class MarketQuestions:
         self._reader = reader
 
     async def lots(self, question: GetLots) -> Lots:
-        """Unspent lots."""
-        found = await self._reader.ask(
-            lambda database: market_reads.unspent_lots(database, question.owner, question.limit)
-        )
-        return Lots(lots=found)
+        """A page of the unspent lots."""
+        return await self._reader.ask(lambda database: lot_reads.unspent_lots(database, question))
+
+    async def lot(self, question: GetLot) -> LotDetail:
+        """One lot, traced.
+
+        Raises:
+            PeerFault: ``not_found``.
+        """
+        found = await self._reader.ask(lambda database: lot_reads.lot_detail(database, question.id))
+        if found is None:
+            raise PeerFault(Code.NOT_FOUND, "No such lot on the best chain", id=question.id)
+        return found
+
+    async def retirements(self, question: GetRetirements) -> Retirements:
+        """A page of what was claimed as used."""
+        return await self._reader.ask(lambda database: lot_reads.retirements(database, question))
 
     async def orders(self, question: GetOrders) -> Orders:
         """Open orders."""

@@ -10,6 +10,11 @@ DIFFICULTY = Gauge("minervas_chain_difficulty", "Difficulty of the next block, i
 ACTIVE_MEMBERS = Gauge("minervas_chain_active_members", "Members that are active on the tip.")
 SIDE_BRANCHES = Gauge("minervas_chain_side_branches", "Ends of branches beside the best chain.")
 BLOCKS_CONNECTED = Counter("minervas_chain_blocks_connected", "Blocks connected to the best chain since start.")
+BLOCK_INTERVAL = Histogram(
+    "minervas_chain_block_interval_seconds",
+    "Time from the predecessor to a block that was connected, by their headers.",
+    buckets=(0.1, 0.5, 1, 2, 5, 10, 15, 20, 30, 45, 60, 120, 300, 900, 3_600),
+)
 REORGANISATIONS = Counter("minervas_chain_reorganisations", "Reorganisations since start.")
 REORGANISATION_DEPTH = Histogram(
     "minervas_chain_reorganisation_depth",
@@ -31,7 +36,18 @@ VOTES_TAKEN = Counter("minervas_finality_votes_taken", "New votes of all members
 EQUIVOCATIONS = Counter("minervas_finality_equivocations", "Votes that contradict an earlier one of their voter.")
 MEMPOOL_TRANSACTIONS = Gauge("minervas_mempool_transactions", "Transactions waiting for a block.")
 MEMPOOL_BYTES = Gauge("minervas_mempool_bytes", "Bytes of the transactions waiting for a block.")
+MEMPOOL_DROPPED = Counter(
+    "minervas_mempool_dropped",
+    "Queued transactions that no longer applied, by occasion (expiry, membership, reorganisation, restart) and code.",
+    ["occasion", "code"],
+)
 SYNCING = Gauge("minervas_sync_active", "1 while the node is behind headers that it has verified.")
+SYNC_TARGET_HEIGHT = Gauge("minervas_sync_target_height", "Height of the best verified header; the tip's if level.")
+SYNC_PEERS = Gauge(
+    "minervas_sync_peers",
+    "Members whose tip was heard of: ahead of us, level (or behind), or dropped for a while.",
+    ["state"],
+)
 SYNC_BLOCKS = Counter("minervas_sync_blocks", "Blocks that came by sync since start.")
 SYNC_DROPS = Counter("minervas_sync_drops", "Peers dropped for a while during sync, by the stable code.", ["code"])
 ABANDONED_SEARCHES = Counter("minervas_abandoned_searches", "Abandoned searches stored since start.")

@@ -1,28 +1,29 @@
 """The node's chain on its thread: memory first, then the database, in one transaction for each operation.
 
 Every operation that changes the chain's memory ends with a commit. If anything goes wrong in between, memory and
-database may differ: then the chain is not `usable` any more, and `chain_worker` throws it away and opens it again from
-what is committed. The queue and the verified signatures are kept.
+database may differ: then the chain is not `usable` any more, and `chain_worker` throws it away, with the queue, and
+opens both again from what is committed. Only the verified signatures are kept.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from minervas_core.blocks import Block, decode_block, decode_header
 from minervas_core.chain import BlockOutcome, Chain, ConnectedBlock, TipChange
-from minervas_core.errors import Code, MinervasError, PeerFault
+from minervas_core.errors import Code, InvalidTransaction, MinervasError, PeerFault
 from minervas_core.finality.book import VoteBook
 from minervas_core.mempool import Mempool
 from minervas_core.node_market_messages import ChannelRegisters
-from minervas_core.node_messages import AbandonedSearch, Roster
+from minervas_core.node_messages import AbandonedSearch, Roster, SideBranches
 from minervas_core.roster import MemberRecord
 from minervas_core.state import BlockUndo
 from minervas_core.template import BlockContent, build_draft
 from minervas_core.transactions import Transaction
 from minervas_ledger import metrics, refusals
+from minervas_ledger.branches import list_side_branches
 from minervas_ledger.chain_view import ChainView, count_side_branches, look
 from minervas_ledger.gateways import Gateways, channel_registers, registered_gateways
 from minervas_ledger.node_votes import NodeVotes
@@ -31,6 +32,7 @@ from minervas_ledger.store.abandoned_searches import store_search
 from minervas_ledger.store.chain_state import read_raw, read_undo
 from minervas_ledger.store.chain_writes import ChainBatch, Tip
 from minervas_ledger.store.connection import Connection
+from minervas_ledger.store.queue_rows import QueueRows
 from minervas_ledger.sync import HeadersTaken, SyncState
 
 log = logging.getLogger(__name__)
@@ -42,7 +44,8 @@ class NodeChain:
     Args:
         connection: the writer's connection.
         chain: as it is committed; its loaders must be `load_block` and `load_undo` of this object.
-        mempool: the queue.
+        mempool: the queue, as it is committed.
+        queue_rows: writes it.
         votes: all votes that are stored.
         reorganisations: how many are committed.
         abandoned_searches: how many are stored.
@@ -53,6 +56,7 @@ class NodeChain:
         connection: Connection,
         chain: Chain,
         mempool: Mempool,
+        queue_rows: QueueRows,
         votes: VoteBook,
         *,
         reorganisations: int,
@@ -63,6 +67,7 @@ class NodeChain:
         self._connection = connection
         self._chain = chain
         self._mempool = mempool
+        self._queue_rows = queue_rows
         self.votes = NodeVotes(connection, chain, votes, self._memory_first)
         self._batch = ChainBatch()
         self._members = _records(chain)
@@ -109,6 +114,7 @@ class NodeChain:
         """
         with self._memory_first():
             outcomes: list[BlockOutcome] = []
+            final_height = self._chain.final.height
             for block in blocks:
                 outcome = self._chain.receive_block(block, now_ms)
                 self._batch.add(outcome)
@@ -116,10 +122,10 @@ class NodeChain:
                 outcomes.append(outcome)
                 if until_refusal and outcome.status == "refused":
                     break
-            final_height = self._chain.final.height
-            self._commit()
-            _log_outcomes(outcomes, origin)
             self._settle_mempool(outcomes)
+            self._commit()
+            self._count_connected(outcomes)
+            _log_outcomes(outcomes, origin)
             self.votes.settle(final_height)
             if not all(_only_extends(outcome) for outcome in outcomes):
                 self._side_branches = count_side_branches(self._chain)
@@ -188,20 +194,33 @@ class NodeChain:
         if forgotten:
             log.info("headers_forgotten", extra={"fields": {"headers": forgotten}})
 
-    def submit(self, transaction: Transaction, now_ms: int) -> bool:
-        """Queue a transaction; False if it is known already.
+    def submit(self, transactions: Sequence[Transaction], now_ms: int) -> list[bool | InvalidTransaction]:
+        """Queue transactions, each on its own, and store those that are new, all in one statement.
 
         Args:
-            transaction: from anybody.
+            transactions: from anybody.
             now_ms: our clock: a statement must not end later than the next block's time can be.
 
+        Returns:
+            For each: True once it is stored, False if it is known already, or why no block after the tip could carry
+            it or the queue has no room.
+
         Raises:
-            InvalidTransaction: if no block after the tip could carry it, or the queue has no room.
+            psycopg.Error: then nothing of it is stored, and the chain is not usable any more.
         """
+        with self._memory_first():
+            results = [self._queue(transaction, now_ms) for transaction in transactions]
+            new = [each for each, result in zip(transactions, results, strict=True) if result is True]
+            self._queue_rows.add(self._connection, new)
+        return results
+
+    def _queue(self, transaction: Transaction, now_ms: int) -> bool | InvalidTransaction:
         if self._chain.state.included_height(transaction.id) is not None:
             return False
-        self._view = None
-        return self._mempool.add(transaction, self._chain.state, now_ms)
+        try:
+            return self._mempool.add(transaction, self._chain.state, now_ms)
+        except InvalidTransaction as error:
+            return error
 
     def queued(self, tx_id: str) -> Transaction | None:
         """A transaction that waits in the queue."""
@@ -210,6 +229,10 @@ class NodeChain:
     def roster(self) -> Roster:
         """All members on the tip."""
         return roster_of(self._chain.state, self._chain.genesis.parameters)
+
+    def side_branches(self, limit: int) -> SideBranches:
+        """The branches beside the best chain, most work first."""
+        return list_side_branches(self._chain.tree, limit)
 
     def channel_registers(self, member: str) -> ChannelRegisters:
         """A member's meters and where their channels' statements ended, at the tip."""
@@ -266,7 +289,8 @@ class NodeChain:
             return
         tip = self._chain.tip
         members = _records(self._chain)
-        with metrics.COMMIT_SECONDS.time():
+        with metrics.COMMIT_SECONDS.time(), self._connection.transaction():
+            self._queue_rows.follow(self._connection, self._mempool)
             batch.write(
                 self._connection,
                 _changes(self._members, members),
@@ -286,20 +310,36 @@ class NodeChain:
             metrics.REORGANISATION_DEPTH.observe(depth)
 
     def _settle_mempool(self, outcomes: Sequence[BlockOutcome]) -> None:
-        """Bring the queue in line with the new tip, once everything is committed."""
+        """Bring the queue in line with the new tip; it is committed with it, so that nothing is lost in between."""
         changes = [outcome.change for outcome in outcomes if outcome.change is not None]
         if not changes:
             return
         for change in changes:
-            metrics.BLOCKS_CONNECTED.inc(len(change.connected))
             for connected in change.connected:
                 self._mempool.remove_included(connected.block)
         for change in changes:
-            for transaction, error in self._mempool.give_back(change.returned(), self._chain.state):
-                fields = {"tx": transaction.id, "code": error.code}
-                log.info("transaction_lost_by_reorganisation", extra={"fields": fields})
-        self._mempool.expire(self._chain.tip.height + 1)
-        self._mempool.forget_disused(self._chain.state)
+            dropped = self._mempool.give_back(change.returned(), self._chain.state)
+            note_dropped("reorganisation", ((transaction.id, error) for transaction, error in dropped))
+        expired = self._mempool.expire(self._chain.tip.height + 1)
+        metrics.MEMPOOL_DROPPED.labels("expiry", Code.TX_EXPIRED).inc(len(expired))
+        disused = self._mempool.forget_disused(self._chain.state)
+        metrics.MEMPOOL_DROPPED.labels("membership", Code.MEMBER_UNKNOWN).inc(len(disused))
+
+    def _count_connected(self, outcomes: Sequence[BlockOutcome]) -> None:
+        for outcome in outcomes:
+            for connected in outcome.change.connected if outcome.change else ():
+                node = self._chain.tree.get(connected.block.hash)
+                metrics.BLOCKS_CONNECTED.inc()
+                if node is not None and node.parent is not None:
+                    metrics.BLOCK_INTERVAL.observe((node.time_ms - node.parent.time_ms) / 1_000)
+
+
+def note_dropped(occasion: str, dropped: Iterable[tuple[str, MinervasError]]) -> None:
+    """Count and log queued transactions that no longer apply: ids with reasons, by the occasion on which it showed."""
+    for tx_id, error in dropped:
+        metrics.MEMPOOL_DROPPED.labels(occasion, error.code).inc()
+        fields = {"occasion": occasion, "tx": tx_id, "code": error.code}
+        log.info("queued_transaction_dropped", extra={"fields": fields})
 
 
 def _records(chain: Chain) -> dict[str, MemberRecord]:

@@ -27,8 +27,10 @@ from minervas_core.node_messages import (
     GetBlock,
     GetBlocks,
     GetRoster,
+    GetSideBranches,
     GetTransaction,
     Roster,
+    SideBranches,
     TransactionDetail,
 )
 from minervas_core.transactions import Transaction
@@ -137,6 +139,10 @@ class Questions:
         """The newest abandoned searches of this node."""
         found = await self._reader.ask(lambda database: newest_searches(database, question.limit))
         return AbandonedSearches(searches=found)
+
+    async def side_branches(self, question: GetSideBranches) -> SideBranches:
+        """Branches that this node knows and does not follow."""
+        return await self._worker.run(lambda chain: chain.side_branches(question.limit))
 
     async def _find(self, ids: list[str]) -> tuple[dict[str, Transaction], dict[str, TransactionPlace]]:
         """The queue is asked first: a transaction that a block takes meanwhile is then found in the block."""

@@ -57,7 +57,9 @@ class Statements:
             queued = await self._worker.run(lambda chain: _queue(chain, transaction, now_ms))
         except PeerFault as error:
             refusals.record(KIND, error, origin=self._member)
-            return SubmitResult(status="refused", id=tx_id, code=error.code.value, message=error.message)
+            return SubmitResult(
+                status="refused", id=tx_id, code=error.code.value, message=error.message, values=error.values
+            )
         if queued.waits:
             await self._link.send("peer", "relay", Relay(transactions=[msgspec.Raw(raw)]))
         return SubmitResult(status="accepted" if queued.is_new else "known", id=tx_id)
@@ -71,5 +73,7 @@ class Statements:
 
 
 def _queue(chain: NodeChain, transaction: Transaction, now_ms: int) -> _Queued:
-    is_new = chain.submit(transaction, now_ms)
-    return _Queued(is_new=is_new, waits=chain.queued(transaction.id) is not None)
+    [result] = chain.submit([transaction], now_ms)
+    if isinstance(result, InvalidTransaction):
+        raise result
+    return _Queued(is_new=result, waits=chain.queued(transaction.id) is not None)

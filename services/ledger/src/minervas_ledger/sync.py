@@ -17,7 +17,7 @@ from typing import Protocol
 
 from minervas_core.errors import Code, MinervasError, PeerFault, TransientFault
 from minervas_core.messages import MAX_BODIES_PER_REQUEST, MAX_HEADERS_PER_REPLY, MAX_LOCATOR, ChainTip
-from minervas_ledger.metrics import SYNC_BLOCKS, SYNC_DROPS
+from minervas_ledger.metrics import SYNC_BLOCKS, SYNC_DROPS, SYNC_PEERS
 from minervas_ledger.sync_peers import Standing, SyncPeer, SyncPeers, standing_of
 from minervas_runtime.node_link import RemoteError
 
@@ -147,11 +147,16 @@ class Sync:
         """Keep up with the others until cancelled."""
         while True:
             self._wake.clear()
+            self._show_peers()
             peer = self._peers.best(self._chain.standing, self._monotonic_ms())
             if peer is None:
                 await self._wait()
             else:
                 await self._try(peer)
+
+    def _show_peers(self) -> None:
+        for state, count in self._peers.by_state(self._chain.standing, self._monotonic_ms()).items():
+            SYNC_PEERS.labels(state).set(count)
 
     async def _wait(self) -> None:
         """Sleep until something is heard, or somebody who was dropped may be asked again."""

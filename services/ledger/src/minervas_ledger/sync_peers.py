@@ -66,6 +66,14 @@ class SyncPeers:
     def __len__(self) -> int:
         return len(self._peers)
 
+    def by_state(self, own: Standing, now_ms: int) -> dict[str, int]:
+        """How many members are ahead of us, level with us (or behind), and dropped for a while."""
+        counts = {"ahead": 0, "level": 0, "dropped": 0}
+        for peer in self._peers.values():
+            state = "dropped" if peer.dropped_until_ms > now_ms else "ahead" if peer.claimed > own else "level"
+            counts[state] += 1
+        return counts
+
     def claims(self, member: str, tip: ChainTip) -> None:
         """Member claims this tip. A new claim of one that had stalled is a sign of life: it may be asked again."""
         peer = self._known(member)

@@ -38,6 +38,8 @@ LAG_INTERVALS = 3
 """So many checkpoints without a justified one count as waiting: usually it is one or two."""
 ASK_AGAIN_S = 1.0
 """Pause between two rounds of asking for our own votes."""
+PATIENCE_MS = 10_000
+"""Once two thirds of the others have told our votes, the rest is waited for so long: one of them may know more."""
 OWN_VOTES = 20
 """Newest votes of ours that others are asked for: the newest one bounds all."""
 
@@ -165,11 +167,13 @@ class Voting:
             await self._take(others[self._asked % len(others)], question)
 
     async def _ask_for_own_votes(self) -> None:
-        """Ask until two thirds of the other members have answered, and we are not behind any.
+        """Ask until enough other members have answered, and we are not behind any.
 
-        Who has just been admitted, or is alone, has nobody to ask.
+        Before the chain has enough members to make anything final there is nothing to vote for; and a database that was
+        lost looks like that too, until the chain is here again.
         """
         answered: set[str] = set()
+        enough_at_ms: int | None = None
         while True:
             try:
                 others = await self._others()
@@ -177,12 +181,18 @@ class Voting:
             except MinervasError as error:
                 log.info("own_votes_not_asked", extra={"fields": {"code": error.code, "reason": str(error)}})
             else:
-                if 3 * len(answered.intersection(others)) >= 2 * len(others) and not self._may_be_behind():
+                is_enough = 3 * len(answered.intersection(others)) >= 2 * len(others) and self._is_up_to_date(others)
+                enough_at_ms = (enough_at_ms or monotonic_ms()) if is_enough else None
+                if is_enough and (answered.issuperset(others) or self._has_been_patient(enough_at_ms)):
                     return
             await asyncio.sleep(ASK_AGAIN_S)
 
-    def _may_be_behind(self) -> bool:
-        return self._worker.view.syncing or self._is_behind()
+    def _is_up_to_date(self, others: Sequence[str]) -> bool:
+        founded = len(others) + 1 >= self._genesis.parameters.founding_voters
+        return founded and not self._worker.view.syncing and not self._is_behind()
+
+    def _has_been_patient(self, since_ms: int | None) -> bool:
+        return since_ms is not None and monotonic_ms() - since_ms >= PATIENCE_MS
 
     async def _ask(self, members: Sequence[str]) -> set[str]:
         """Ask members at once for the votes of ours that they know; returns who answered."""

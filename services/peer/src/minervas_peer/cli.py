@@ -12,6 +12,8 @@ from minervas_peer import __version__, arguments
 from minervas_peer.api_client import ApiClient
 from minervas_peer.commands.abandoned import show_abandoned
 from minervas_peer.commands.blocks import show_block, show_blocks
+from minervas_peer.commands.branches import show_branches
+from minervas_peer.commands.check_proof import show_proof
 from minervas_peer.commands.finality import show_finality
 from minervas_peer.commands.join import run_join
 from minervas_peer.commands.members import show_members
@@ -63,6 +65,9 @@ def _carry_out(given: argparse.Namespace) -> int:
         )
         run_join(options, NodeDirectory(given.node, expects_gateway=given.gateway), Output())
         return EXIT_OK
+    if given.command == "check-proof":
+        show_proof(given.proof, given.genesis, Output(as_json=given.json))
+        return EXIT_OK
     with ApiClient(given.api, given.token_file) as client:
         _show(given, client, Output(as_json=given.json))
     return EXIT_OK
@@ -77,6 +82,7 @@ def _show(given: argparse.Namespace, client: ApiClient, output: Output) -> None:
         "tx": lambda: show_transaction(client, output, given.id),
         "finality": lambda: show_finality(client, output),
         "abandoned": lambda: show_abandoned(client, output, limit=given.limit),
+        "branches": lambda: show_branches(client, output, limit=given.limit),
     }
     actions.update(market_actions(given, client, output))
     actions[given.command]()
@@ -99,6 +105,7 @@ def _parser() -> argparse.ArgumentParser:
         ("tx", "one transaction and where it stands"),
         ("finality", "how far finality has come, and whom it waits for"),
         ("abandoned", "searches of our miner that found nothing in time"),
+        ("branches", "branches that our node knows and does not follow"),
     ):
         command = commands.add_parser(name, help=text)
         _add_shared(command)
@@ -110,6 +117,7 @@ def _parser() -> argparse.ArgumentParser:
         return command
 
     add_market_commands(add)
+    _add_check_proof(add("check-proof", "check a proof that a transaction is final; needs no node"))
     commands.add_parser("version", help="show the version")
     return parser
 
@@ -129,7 +137,7 @@ def _add_common(parser: argparse.ArgumentParser, *, api: str, as_json: str | boo
 
 
 def _add_arguments(name: str, command: argparse.ArgumentParser) -> None:
-    if name in ("blocks", "abandoned"):
+    if name in ("blocks", "abandoned", "branches"):
         command.add_argument(
             "--limit", type=arguments.number(1, MAX_PAGE), default=20, metavar="N", help="how many at most (20)"
         )
@@ -143,6 +151,17 @@ def _add_arguments(name: str, command: argparse.ArgumentParser) -> None:
         )
     if name == "tx":
         command.add_argument("id", type=arguments.transaction_id, metavar="ID", help="id of the transaction")
+
+
+def _add_check_proof(command: argparse.ArgumentParser) -> None:
+    command.add_argument("proof", type=Path, metavar="FILE", help="as `minervas-ledger prove` wrote it")
+    command.add_argument(
+        "--genesis",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="the consortium's genesis.json, from a source you trust",
+    )
 
 
 def _add_join(command: argparse.ArgumentParser) -> None:

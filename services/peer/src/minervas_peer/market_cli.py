@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Mapping
 
+from minervas_core.errors import Code, LocalFault
+from minervas_core.market.records import MAX_LOTS_PER_MERGE
 from minervas_peer import arguments
 from minervas_peer.api_client import ApiClient
-from minervas_peer.commands import market
+from minervas_peer.commands import lots, market
 from minervas_peer.commands.output import Output
 from minervas_peer.commands.trading import place_order
 
@@ -20,13 +22,17 @@ def add_market_commands(add: Callable[[str, str], argparse.ArgumentParser]) -> N
     for name, text, add_arguments in (
         ("meters", "registered meters and what they minted", _add_member),
         ("readings", "the newest readings of our own channels", _add_channel),
-        ("lots", "unspent lots of energy", _add_member_and_limit),
+        ("lots", "unspent lots of energy", _add_lots),
+        ("lot", "one lot, traced to its meters", _add_lot),
+        ("retirements", "lots claimed as used, newest first", _add_member_and_limit),
         ("orders", "open offers and bids", _add_member_and_limit),
         ("trades", "trades, newest first", _add_limit),
         ("obligations", "who owes whom", _add_nothing),
         ("offer", "put own energy on sale", _add_offer),
         ("bid", "ask for energy", _add_bid),
         ("cancel", "take an own order back", _add_cancel),
+        ("merge", "join own lots into one", _add_some_lots),
+        ("retire", "claim own lots as used, for ever", _add_some_lots),
     ):
         add_arguments(add(name, text))
 
@@ -38,13 +44,19 @@ def market_actions(given: argparse.Namespace, client: ApiClient, output: Output)
         "readings": lambda: market.show_readings(
             client, output, meter=given.meter, channel=given.channel, limit=given.limit
         ),
-        "lots": lambda: market.show_lots(client, output, owner=given.member, limit=given.limit),
+        "lots": lambda: lots.show_lots(
+            client, output, owner=given.member, free=given.free, after=given.after or "", limit=given.limit
+        ),
+        "lot": lambda: lots.show_lot(client, output, lot_id=given.lot),
+        "retirements": lambda: lots.show_retirements(client, output, owner=given.member, limit=given.limit),
         "orders": lambda: market.show_orders(client, output, member=given.member, limit=given.limit),
         "trades": lambda: market.show_trades(client, output, limit=given.limit),
         "obligations": lambda: market.show_obligations(client, output),
         "offer": lambda: place_order(client, output, "/v1/offers", _offer(given)),
         "bid": lambda: place_order(client, output, "/v1/bids", _terms(given)),
         "cancel": lambda: place_order(client, output, "/v1/cancellations", {"order": given.order}),
+        "merge": lambda: place_order(client, output, "/v1/merges", _some_lots(given, 2)),
+        "retire": lambda: place_order(client, output, "/v1/retirements", _some_lots(given, 1)),
     }
 
 
@@ -54,6 +66,21 @@ def _terms(given: argparse.Namespace) -> dict[str, object]:
 
 def _offer(given: argparse.Namespace) -> dict[str, object]:
     return {**_terms(given), "lots": given.lot, "smallest_wh": given.smallest_wh, "buyer": given.buyer}
+
+
+def _some_lots(given: argparse.Namespace, least: int) -> dict[str, object]:
+    """The lots to merge or retire.
+
+    Raises:
+        LocalFault: ``wrong_shape`` for too few or too many.
+    """
+    if not least <= len(given.lots) <= MAX_LOTS_PER_MERGE:
+        raise LocalFault(
+            Code.WRONG_SHAPE,
+            f"Name {least} to {MAX_LOTS_PER_MERGE} lots; minervas lots --free shows yours",
+            named=len(given.lots),
+        )
+    return {"lots": given.lots}
 
 
 def _add_nothing(_command: argparse.ArgumentParser) -> None:
@@ -111,6 +138,20 @@ def _add_bid(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--energy-wh", type=arguments.number(1, 2**53 - 1), required=True, metavar="WH", help="how much"
     )
+
+
+def _add_lots(command: argparse.ArgumentParser) -> None:
+    _add_member_and_limit(command)
+    command.add_argument("--free", action="store_true", help="only those that are not on sale")
+    command.add_argument("--after", type=arguments.lot_id, metavar="ID", help="only ids above this: the next page")
+
+
+def _add_lot(command: argparse.ArgumentParser) -> None:
+    command.add_argument("lot", type=arguments.lot_id, metavar="LOT", help="id of the lot, also of one used up")
+
+
+def _add_some_lots(command: argparse.ArgumentParser) -> None:
+    command.add_argument("lots", type=arguments.lot_id, nargs="+", metavar="LOT", help="ids of own free lots")
 
 
 def _add_cancel(command: argparse.ArgumentParser) -> None:

@@ -1,8 +1,8 @@
-"""Placing orders: the one place where the wallet signs offers, bids and cancellations (design section 5)."""
+"""The one place where the wallet signs for the market: orders, merges and retirements (design section 5)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -11,8 +11,8 @@ from minervas_core.errors import Code, InvalidTransaction, PeerFault
 from minervas_core.genesis import Genesis
 from minervas_core.identifiers import check_member_id
 from minervas_core.keys import SigningKey
-from minervas_core.market.records import Bid, Cancel, Offer
-from minervas_core.node_market_messages import GetLots, LotEntry, Lots
+from minervas_core.market.records import Bid, Cancel, Merge, Offer, Retire
+from minervas_core.node_market_messages import GetLots, Lots
 from minervas_core.node_messages import GetStatus, LedgerStatus, Submit, SubmitResults
 from minervas_core.transactions import Transaction, TransactionBody, sign_transaction
 from minervas_peer.gossip import Gossip
@@ -23,7 +23,7 @@ from minervas_runtime.randomness import new_salt
 EXPIRY_BLOCKS = 240
 """An order that no block took in this many is dropped: an hour of 15 s blocks."""
 
-MAX_LOTS_ASKED = 1_000
+LOTS_PER_PAGE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +55,12 @@ class Trader:
         Whole lots are offered: the offer may be up to one lot larger than asked.
 
         Raises:
-            InvalidTransaction: ``lot_unknown`` if the free lots are not enough, or what the ledger refused with.
+            InvalidTransaction: ``lot_unknown`` if the free lots are not enough, ``order_too_large`` if only more lots
+                than an offer may have would do, or what the ledger refused with.
             TransientFault: if the ledger is away.
         """
-        answer = await self._ledger.ask("lots", GetLots(owner=self._member, limit=MAX_LOTS_ASKED), Lots)
         status = await self._ledger.ask("status", GetStatus(), LedgerStatus)
-        lots = choose_lots(answer.lots, energy_wh, status.parameters.max_lots_per_offer)
+        lots = choose_lots(await self._free_lots(), energy_wh, status.parameters.max_lots_per_offer)
         return await self.offer_lots(lots, terms, smallest_wh=smallest_wh, buyer=buyer)
 
     async def offer_lots(self, lots: Sequence[str], terms: Terms, *, smallest_wh: int, buyer: str) -> Transaction:
@@ -120,6 +120,50 @@ class Trader:
         )
         return await self._place(body)
 
+    async def merge(self, lots: Sequence[str]) -> Transaction:
+        """Join own free lots into one, whose id is the transaction's.
+
+        Raises:
+            InvalidTransaction: what the ledger refused with.
+            TransientFault: if the ledger is away.
+        """
+        body = Merge(
+            network=self._genesis.network,
+            sender=self._wallet.public,
+            salt=new_salt(),
+            expires_height=await self._expires_height(),
+            lots=list(lots),
+        )
+        return await self._place(body)
+
+    async def retire(self, lots: Sequence[str]) -> Transaction:
+        """Claim own free lots as used, for ever.
+
+        Raises:
+            InvalidTransaction: what the ledger refused with.
+            TransientFault: if the ledger is away.
+        """
+        body = Retire(
+            network=self._genesis.network,
+            sender=self._wallet.public,
+            salt=new_salt(),
+            expires_height=await self._expires_height(),
+            lots=list(lots),
+        )
+        return await self._place(body)
+
+    async def _free_lots(self) -> dict[str, int]:
+        """Energy of all own lots that no offer holds, by id."""
+        free: dict[str, int] = {}
+        after, more = "", True
+        while more:
+            question = GetLots(owner=self._member, free=True, after=after, limit=LOTS_PER_PAGE)
+            page = await self._ledger.ask("lots", question, Lots)
+            free.update((entry.id, entry.lot.energy_wh) for entry in page.lots)
+            more = page.more and bool(page.lots)
+            after = page.lots[-1].id if page.lots else after
+        return free
+
     async def _expires_height(self) -> int:
         status = await self._ledger.ask("status", GetStatus(), LedgerStatus)
         return status.tip.height + min(EXPIRY_BLOCKS, self._genesis.parameters.max_expiry_blocks)
@@ -129,29 +173,43 @@ class Trader:
         submit = Submit(transactions=[msgspec.Raw(transaction.raw)], origin="local")
         result = (await self._ledger.ask("submit", submit, SubmitResults)).results[0]
         if result.status == "refused":
-            raise InvalidTransaction(_code(result.code), result.message, tx=transaction.id)
+            raise InvalidTransaction(_code(result.code), result.message, **{"tx": transaction.id, **result.values})
         self._gossip.offer(transaction.raw)
         return transaction
 
 
-def choose_lots(entries: Sequence[LotEntry], energy_wh: int, max_lots: int) -> list[str]:
-    """Free lots of at least `energy_wh` in all: the largest first, so that few are needed.
+def choose_lots(free: Mapping[str, int], energy_wh: int, max_lots: int) -> list[str]:
+    """Lots of at least `energy_wh` in all: the largest first, so that few are needed.
+
+    Args:
+        free: energy by lot.
+        energy_wh: how much is wanted.
+        max_lots: how many lots there may be.
 
     Raises:
-        InvalidTransaction: ``lot_unknown`` if there is not so much free energy in so many lots.
+        InvalidTransaction: ``lot_unknown`` if there is not so much energy, ``order_too_large`` if it takes more lots.
     """
-    free = sorted((entry for entry in entries if not entry.lot.offer), key=lambda each: (-each.lot.energy_wh, each.id))
-    chosen: list[str] = []
-    total_wh = 0
-    for entry in free[:max_lots]:
-        if total_wh >= energy_wh:
-            break
-        chosen.append(entry.id)
-        total_wh += entry.lot.energy_wh
-    if not chosen or total_wh < energy_wh:
+    total_wh = sum(free.values())
+    if not free or total_wh < energy_wh:
         raise InvalidTransaction(
             Code.LOT_UNKNOWN, "Not so much free energy", asked_wh=energy_wh, free_wh=total_wh, lots=len(free)
         )
+    chosen: list[str] = []
+    chosen_wh = 0
+    for lot_id, lot_wh in sorted(free.items(), key=lambda each: (-each[1], each[0])):
+        if chosen_wh >= energy_wh:
+            break
+        if len(chosen) == max_lots:
+            raise InvalidTransaction(
+                Code.ORDER_TOO_LARGE,
+                "This takes more lots than an offer may have; merge lots first, or offer less",
+                asked_wh=energy_wh,
+                most_wh=chosen_wh,
+                max_lots=max_lots,
+                free_wh=total_wh,
+            )
+        chosen.append(lot_id)
+        chosen_wh += lot_wh
     return chosen
 
 

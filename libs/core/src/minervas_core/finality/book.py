@@ -47,6 +47,7 @@ class VoteBook:
         Raises:
             InvalidVote: ``vote_not_voter``, ``wrong_network`` or ``bad_signature``.
         """
+        self._recall(vote)
         if vote in self.pool:
             return TakenVote(vote, is_new=False)
         check_vote_signature(vote, self._genesis.network, _vote_key(vote, state))
@@ -79,9 +80,19 @@ class VoteBook:
         """Forget votes that no block above a final one can carry."""
         self.pool.forget_up_to(final_height)
 
+    def _recall(self, vote: Vote) -> None:
+        """What our own key signed binds us, whatever our state (perhaps restored from a backup) says of the voter."""
+        own = self._own
+        if own is None or vote.body.voter != own.member:
+            return
+        try:
+            check_vote_signature(vote, self._genesis.network, own.vote_key)
+        except InvalidVote:
+            return
+        self.guard = self.guard.after([vote])
+
     def _remember(self, vote: Vote) -> bool:
-        if self._own is not None and vote.body.voter == self._own.member:
-            self.guard = self.guard.after([vote])
+        self._recall(vote)
         return self.pool.add(vote)
 
 

@@ -101,8 +101,16 @@ def has_vote(record: MemberRecord) -> bool:
     return record.status == "active" and record.suspended_height == 0
 
 
-def has_supermajority(voted: set[str], checkpoint: CheckpointRecord) -> bool:
-    """Whether more than two thirds of both sets of voters are among those who voted."""
+def has_supermajority(voted: set[str], checkpoint: CheckpointRecord, least_voters: int = 1) -> bool:
+    """Whether more than two thirds of both sets of voters are among those who voted.
+
+    Args:
+        voted: members that voted for a link to the checkpoint.
+        checkpoint: the target.
+        least_voters: how many current voters there must be.
+    """
+    if len(checkpoint.current) < least_voters:
+        return False
     sets = [checkpoint.current, checkpoint.previous] if checkpoint.previous else [checkpoint.current]
     return all(3 * len(voted.intersection(members)) > 2 * len(members) for members in sets)
 
@@ -128,10 +136,11 @@ def missing_voters(finality: Finality, tip_height: int, genesis: Genesis) -> lis
 
 def _count_link(finality: Finality, source_height: int, target_height: int, genesis: Genesis) -> None:
     """Justify the target if the link has its supermajority, and make the source final if the target is the next one."""
-    target = finality.checkpoint(target_height)
-    if target is None or not has_supermajority(voted_for(finality, source_height, target_height), target):
+    target, head = finality.checkpoint(target_height), finality.head(genesis.hash)
+    least_voters = genesis.parameters.founding_voters if head.final.height == 0 else 1
+    voted = voted_for(finality, source_height, target_height)
+    if target is None or not has_supermajority(voted, target, least_voters):
         return
-    head = finality.head(genesis.hash)
     if not target.justified:
         finality.put_checkpoint(target_height, msgspec.structs.replace(target, justified=True))
         if target_height > head.justified.height:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from minervas_core.encoding import MAX_INTEGER
 from minervas_core.errors import Code, InvalidTransaction
-from minervas_core.market.records import Channel, Lot, Meter, Register
+from minervas_core.market.records import Channel, Lot, Meter, Origin, Register
 from minervas_core.market.state import Market
 from minervas_core.metering import Generation
 
@@ -71,7 +71,8 @@ def apply_statement(market: Market, statement_id: str, statement: Generation) ->
     market.registers.put(channel_key(statement), register)
     if energy_wh == 0:
         return None
-    lot = Lot(owner=statement.member, energy_wh=energy_wh, parent=statement_id, origin=statement_id)
+    origin = Origin(statement=statement_id, energy_wh=energy_wh)
+    lot = Lot(owner=statement.member, energy_wh=energy_wh, parent=statement_id, origins=[origin])
     market.lots.put(statement_id, lot)
     return lot
 

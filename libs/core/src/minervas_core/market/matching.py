@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from minervas_core.encoding import MAX_INTEGER, sha256_hex
+from minervas_core.market.lots import split_lot
 from minervas_core.market.records import Lot, Obligation, Order, Trade
 from minervas_core.market.state import BlockContext, Market
 
@@ -110,12 +111,12 @@ def _deliver(market: Market, offer_id: str, bid_id: str, energy_wh: int, context
         source = market.lot(source_id)
         piece_wh = min(missing_wh, source.energy_wh)
         delivered.append(derived_lot_id(offer_id, bid_id, events))
-        piece = Lot(owner=buyer, energy_wh=piece_wh, parent=source_id, origin=source.origin)
-        _make_lot(market, delivered[-1], piece, context)
+        piece, change = split_lot(source_id, source, piece_wh)
+        sold = msgspec.structs.replace(piece, owner=buyer, offer="")
+        _make_lot(market, delivered[-1], sold, context)
         events += 1
-        if piece_wh < source.energy_wh:
+        if change is not None:
             change_id = derived_lot_id(offer_id, "", events)
-            change = msgspec.structs.replace(source, energy_wh=source.energy_wh - piece_wh, parent=source_id)
             _make_lot(market, change_id, change, context)
             lots.insert(0, change_id)
             events += 1

@@ -12,8 +12,9 @@ import msgspec
 from minervas_core.encoding import MAX_INTEGER
 from minervas_core.errors import Code, InvalidTransaction
 from minervas_core.genesis import Parameters
+from minervas_core.market.lots import free_lots
 from minervas_core.market.matching import match_incoming
-from minervas_core.market.records import Bid, Cancel, Lot, Offer, Order
+from minervas_core.market.records import Bid, Cancel, Merge, Offer, Order, Retire
 from minervas_core.market.state import BlockContext, Market
 
 
@@ -26,9 +27,7 @@ def check_offer(market: Market, offer: Offer, seller: str, parent_time_ms: int, 
     """
     if len(offer.lots) > parameters.max_lots_per_offer:
         raise InvalidTransaction(Code.ORDER_TOO_LARGE, "Too many lots in one offer", lots=len(offer.lots))
-    if len(set(offer.lots)) != len(offer.lots):
-        raise InvalidTransaction(Code.LOT_TWICE, "A lot stands twice in the offer", lots=len(offer.lots))
-    energy_wh = sum(_sellable(market, lot_id, seller).energy_wh for lot_id in offer.lots)
+    energy_wh = sum(lot.energy_wh for lot in free_lots(market, offer.lots, seller))
     _check_terms(energy_wh, offer, parent_time_ms, parameters)
     _check_count(market, seller, parameters)
 
@@ -123,26 +122,15 @@ def close_orders_of(market: Market, member: str) -> None:
         close_order(market, order_id)
 
 
-def claims_of(body: Offer | Bid | Cancel) -> tuple[str, ...]:
+def claims_of(body: Offer | Bid | Cancel | Merge | Retire) -> tuple[str, ...]:
     """What only one transaction can have at a time."""
     match body:
-        case Offer():
+        case Offer() | Merge() | Retire():
             return tuple(f"lot {lot}" for lot in body.lots)
         case Cancel():
             return (f"cancel {body.order}",)
         case Bid():
             return ()
-
-
-def _sellable(market: Market, lot_id: str, seller: str) -> Lot:
-    lot = market.lots.get(lot_id)
-    if lot is None:
-        raise InvalidTransaction(Code.LOT_UNKNOWN, "No such unspent lot: never minted, or already sold", lot=lot_id)
-    if lot.owner != seller:
-        raise InvalidTransaction(Code.LOT_NOT_OWNED, "The lot is another member's", lot=lot_id, owner=lot.owner)
-    if lot.offer:
-        raise InvalidTransaction(Code.LOT_OFFERED, "The lot is on sale already", lot=lot_id, offer=lot.offer)
-    return lot
 
 
 def _check_count(market: Market, member: str, parameters: Parameters) -> None:

@@ -62,15 +62,33 @@ class Register(Record, frozen=True, kw_only=True):
     """All that the channel has minted since."""
 
 
+MAX_LOTS_PER_MERGE = 100
+"""As many as an offer may have; so is a retirement's number of lots."""
+
+MAX_ORIGINS = 100
+"""Statements that the energy of one lot may come from: as many fresh lots as one merge joins. A lot's row in the state
+stays below 11 kB, and so does what a certificate has to name for it."""
+
+
+class Origin(Record, frozen=True, kw_only=True):
+    """Energy of a lot that one statement minted."""
+
+    statement: Hash
+    """Id of the generation statement: meter, channel and time."""
+    energy_wh: EnergyWh
+
+
 class Lot(Record, frozen=True, kw_only=True):
-    """An amount of metered energy with its origin and owner: an unspent transaction output."""
+    """An amount of metered energy with its origins and owner: an unspent transaction output."""
 
     owner: MemberId
     energy_wh: EnergyWh
-    parent: str
-    """Lot from which it was split, or the id of the statement that minted it."""
-    origin: Hash
-    """Id of the generation statement at the root: meter, channel and time."""
+    """The sum of its origins' energy."""
+    parent: Hash
+    """Lot from which it was split off; or its own id, that of the transaction that made it: a statement, or a merge,
+    which names the lots that it joined."""
+    origins: Annotated[list[Origin], msgspec.Meta(min_length=1, max_length=MAX_ORIGINS)]
+    """Where the energy comes from, by statement id, each once."""
     offer: str = ""
     """Offer that holds it, or empty."""
 
@@ -117,6 +135,20 @@ class Trade(Record, frozen=True, kw_only=True):
     """Lots that the buyer received."""
 
 
+class Retirement(Record, frozen=True, kw_only=True):
+    """A lot that its owner claimed as used, numbered within its block: what a certificate of origin rests on."""
+
+    height: Count
+    position: Count
+    """Number of the retired lot within the block, from 0."""
+    transaction: Hash
+    owner: MemberId
+    lot: Hash
+    energy_wh: EnergyWh
+    origins: list[Origin]
+    """Where the energy came from, as the lot said."""
+
+
 class Obligation(Record, frozen=True, kw_only=True):
     """What one member owes another in all, before payments."""
 
@@ -159,3 +191,15 @@ class Cancel(MarketBody, frozen=True, kw_only=True, tag_field="type", tag="cance
     """Takes an own offer or bid back."""
 
     order: Hash
+
+
+class Merge(MarketBody, frozen=True, kw_only=True, tag_field="type", tag="merge"):
+    """Joins own free lots into one, whose id is the transaction's."""
+
+    lots: Annotated[list[Hash], msgspec.Meta(min_length=2, max_length=MAX_LOTS_PER_MERGE)]
+
+
+class Retire(MarketBody, frozen=True, kw_only=True, tag_field="type", tag="retire"):
+    """Claims own free lots as used: nobody can trade them any more."""
+
+    lots: Annotated[list[Hash], msgspec.Meta(min_length=1, max_length=MAX_LOTS_PER_MERGE)]

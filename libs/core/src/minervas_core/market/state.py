@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from minervas_core.encoding import Record
 from minervas_core.errors import Code, LocalFault
-from minervas_core.market.records import Lot, Meter, Obligation, Order, Register, Trade
+from minervas_core.market.records import Lot, Meter, Obligation, Order, Register, Retirement, Trade
 from minervas_core.record_tables import RecordTables
 from minervas_core.tables import Entry, SortedTable, Table
 
@@ -106,6 +106,8 @@ class BlockContext:
     """Trades so far, in order."""
     lots: dict[str, Lot] = field(default_factory=dict)
     """Lots that came into being so far, by id, as they were then: some may be used up again within the block."""
+    retirements: list[Retirement] = field(default_factory=list)
+    """Lots retired so far, in order."""
 
 
 def _order_entries(order_id: str, order: Order) -> dict[str, Entry]:

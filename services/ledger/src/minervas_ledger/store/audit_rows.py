@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from minervas_ledger.store.columns import as_bytes, as_int
@@ -63,6 +64,17 @@ class SearchRow:
     header: bytes
 
 
+@contextmanager
+def snapshot(connection: Connection) -> Iterator[None]:
+    """Read one moment of the database, however long that takes; the ledger goes on meanwhile."""
+    connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    try:
+        yield
+    finally:
+        if not connection.closed and not connection.broken:
+            connection.execute("ROLLBACK")
+
+
 def count_blocks(connection: Connection) -> tuple[int, int]:
     """How many blocks are on the best chain, and how many beside it."""
     row = connection.execute(
@@ -104,6 +116,24 @@ def block_transactions(connection: Connection, block_hash: str) -> list[Transact
         binary=True,
     ).fetchall()
     return [_transaction(row) for row in rows]
+
+
+def stray_transaction(connection: Connection) -> TransactionRow | None:
+    """A row that names a block which is not there, if there is one."""
+    row = connection.execute(
+        """
+        SELECT id, block, position, kind, raw FROM transactions t
+        WHERE NOT EXISTS (SELECT FROM blocks b WHERE b.hash = t.block) ORDER BY block, position LIMIT 1
+        """,
+        binary=True,
+    ).fetchone()
+    return _transaction(row) if row else None
+
+
+def count_node_states(connection: Connection) -> int:
+    """How many rows `node_state` has."""
+    row = connection.execute("SELECT count(*) FROM node_state").fetchone()
+    return as_int(row[0]) if row else 0
 
 
 def search_rows(connection: Connection) -> Iterator[SearchRow]:

@@ -5,7 +5,7 @@ Nothing is replayed: the state tables are as of `node_state.tip_hash`, and heade
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,12 +27,6 @@ MAX_UNDO_BYTES = 256 * MAX_BLOCK_BYTES
 one block, those of all their lots."""
 
 FETCH_ROWS = 2_000
-
-_STATUSES: Mapping[str, Literal["active", "revoked", "left"]] = {
-    "active": "active",
-    "revoked": "revoked",
-    "left": "left",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,9 +199,31 @@ def _member(row: tuple[object, ...]) -> MemberRecord:
             block=as_bytes(block).hex(),
             vote=as_bytes(vote).hex(),
         ),
-        status=_STATUSES[str(status)],
+        status=_status(str(member), str(status)),
         admitted_height=as_int(admitted_height),
         ended_height=as_int(ended_height),
         suspended_height=as_int(suspended_height),
         admitted_by=as_bytes(admitted_by).hex(),
+    )
+
+
+def _status(member: str, status: str) -> Literal["active", "revoked", "left"]:
+    """The constraint of the table lets no other one in, but somebody may have taken it away.
+
+    Raises:
+        LocalFault: ``audit_mismatch``.
+    """
+    match status:
+        case "active":
+            return "active"
+        case "revoked":
+            return "revoked"
+        case "left":
+            return "left"
+    raise LocalFault(
+        Code.AUDIT_MISMATCH,
+        "This row does not follow from genesis",
+        table="roster",
+        row=member,
+        reason=f"no member is {status!r}",
     )

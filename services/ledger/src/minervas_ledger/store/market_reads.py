@@ -7,7 +7,6 @@ from typing import cast
 from minervas_core.market.records import Meter, Obligation
 from minervas_core.node_market_messages import (
     ChannelEnergy,
-    LotEntry,
     Meters,
     ObligationEntry,
     OrderEntry,
@@ -15,20 +14,7 @@ from minervas_core.node_market_messages import (
 )
 from minervas_ledger.store.columns import as_int
 from minervas_ledger.store.connection import Connection
-from minervas_ledger.store.market_rows import ORDERS, TRADES, lot_of, meter_of, order_of, trade_of
-
-
-def unspent_lots(connection: Connection, owner: str, limit: int) -> list[LotEntry]:
-    """Unspent lots by id, of one owner or (for an empty name) of all."""
-    rows = connection.execute(
-        """
-        SELECT id, owner, energy_wh, parent, origin, offer FROM lots
-        WHERE spent_height IS NULL AND (%(owner)s = '' OR owner = %(owner)s) ORDER BY id LIMIT %(limit)s
-        """,
-        {"owner": owner, "limit": limit},
-        binary=True,
-    ).fetchall()
-    return [LotEntry(id=lot_id, lot=lot) for lot_id, lot in map(lot_of, rows)]
+from minervas_ledger.store.market_rows import ORDERS, TRADES, meter_of, order_of, trade_of
 
 
 def open_orders(connection: Connection, member: str, limit: int) -> list[OrderEntry]:
@@ -47,7 +33,8 @@ def newest_trades(connection: Connection, limit: int) -> list[TradeEntry]:
     query = f"""
         SELECT {", ".join(f"t.{column}" for column in TRADES.columns)}, ARRAY(
             SELECT DISTINCT concat_ws('/', s.member, s.meter, s.channel)
-            FROM lots l JOIN statements s ON s.id = l.origin WHERE l.id = ANY(t.lots) ORDER BY 1
+            FROM lots l CROSS JOIN unnest(l.origins) AS o (statement) JOIN statements s ON s.id = o.statement
+            WHERE l.id = ANY(t.lots) ORDER BY 1
         )
         FROM trades t ORDER BY height DESC, position DESC LIMIT %s
         """  # noqa: S608 - names are constants

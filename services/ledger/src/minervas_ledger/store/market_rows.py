@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from minervas_core.encoding import Record
-from minervas_core.market.records import Channel, Lot, Meter, Obligation, Order, Register, Trade
+from minervas_core.market.records import Channel, Meter, Obligation, Order, Register, Trade
 from minervas_core.metering import Generation
 from minervas_ledger.store.columns import as_bytes, as_int, binary
 
@@ -238,23 +238,6 @@ STATE_FORMS = (METERS, REGISTERS, ORDERS, OBLIGATIONS)
 # history
 
 
-LOTS = TableForm(
-    "lots",
-    {
-        "id": "bytea",
-        "owner": "text",
-        "energy_wh": "int8",
-        "parent": "bytea",
-        "origin": "bytea",
-        "created_height": "int8",
-        "offer": "bytea",
-        "spent_height": "int8",
-    },
-    key_columns=1,
-)
-LOT_FIXED_COLUMNS = 6
-"""The columns at the front that never change."""
-
 STATEMENTS = TableForm(
     "statements",
     {
@@ -293,34 +276,6 @@ TRADES = TableForm(
     },
     key_columns=2,
 )
-
-
-def lot_row(lot_id: str, lot: Lot, *, created_height: int, spent_height: int | None) -> Row:
-    """The row of a lot; no offer holds one that is spent."""
-    offer = bytes.fromhex(lot.offer) if lot.offer and spent_height is None else None
-    return (
-        bytes.fromhex(lot_id),
-        lot.owner,
-        lot.energy_wh,
-        bytes.fromhex(lot.parent),
-        bytes.fromhex(lot.origin),
-        created_height,
-        offer,
-        spent_height,
-    )
-
-
-def lot_of(row: Row) -> tuple[str, Lot]:
-    """The first columns of an unspent lot, and its offer, as id and record."""
-    lot_id, owner, energy_wh, parent, origin, offer = row
-    record = Lot(
-        owner=str(owner),
-        energy_wh=as_int(energy_wh),
-        parent=as_bytes(parent).hex(),
-        origin=as_bytes(origin).hex(),
-        offer="" if offer is None else as_bytes(offer).hex(),
-    )
-    return as_bytes(lot_id).hex(), record
 
 
 def statement_row(statement_id: str, statement: Generation, *, height: int, position: int) -> Row:

@@ -2,7 +2,7 @@
 
 A block's undo data name every row of the state that the block changed. So do those of a block that is taken back.
 All rows that were named are written as they are in the state at the end, which is exact whatever happened in between.
-The history (statements, lots, trades) above the fork goes, and that of the blocks that stay is added.
+The history (statements, lots, trades, retirements) above the fork goes, and that of the blocks that stay is added.
 """
 
 from __future__ import annotations
@@ -11,25 +11,26 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from minervas_core.blocks import Block
+from minervas_core.market.records import Merge
 from minervas_core.market.state import Market
 from minervas_core.metering import Generation
 from minervas_core.reorganisation import ConnectedBlock
 from minervas_core.state import BlockUndo
 from minervas_ledger.store.connection import Connection
+from minervas_ledger.store.lot_rows import LOTS, RETIREMENTS, lot_row, retirement_row
 from minervas_ledger.store.market_rows import (
-    LOTS,
     STATE_FORMS,
     STATEMENTS,
     TRADES,
     Row,
     StateForm,
     TableForm,
-    lot_row,
     statement_row,
     trade_row,
 )
 
 LEAVE_HISTORY = (
+    "DELETE FROM retirements WHERE height > %s",
     "DELETE FROM trades WHERE height > %s",
     "DELETE FROM lots WHERE created_height > %s",
     "DELETE FROM statements WHERE height > %s",
@@ -83,6 +84,7 @@ class MarketBatch:
         copy_rows(connection, STATEMENTS, self._statement_rows())
         copy_rows(connection, LOTS, self._new_lot_rows(market, spent))
         copy_rows(connection, TRADES, self._trade_rows())
+        copy_rows(connection, RETIREMENTS, self._retirement_rows())
         self._update_lots(connection, market, spent)
 
     def _blocks(self) -> list[ConnectedBlock]:
@@ -104,15 +106,25 @@ class MarketBatch:
 
     def _new_lot_rows(self, market: Market, spent: dict[str, int]) -> Iterable[Row]:
         for connected in self._blocks():
-            height = connected.block.header.height
+            height, joined = connected.block.header.height, joined_lots(connected.block)
             for lot_id, made in connected.lots.items():
                 lot = market.lots.get(lot_id) or made
-                yield lot_row(lot_id, lot, created_height=height, spent_height=spent.get(lot_id))
+                yield lot_row(
+                    lot_id,
+                    lot,
+                    joined=joined.get(lot_id, ()),
+                    created_height=height,
+                    spent_height=spent.get(lot_id),
+                )
 
     def _trade_rows(self) -> Iterable[Row]:
         for connected in self._blocks():
             for trade in connected.trades:
                 yield trade_row(trade, connected.block.hash)
+
+    def _retirement_rows(self) -> Iterable[Row]:
+        for connected in self._blocks():
+            yield from map(retirement_row, connected.retirements)
 
     def _update_lots(self, connection: Connection, market: Market, spent: dict[str, int]) -> None:
         """Lots that were there before. One that is neither in the state nor spent now left with its block."""
@@ -136,6 +148,11 @@ def statement_rows(block: Block) -> list[Row]:
         for position, transaction in enumerate(block.transactions)
         if isinstance(transaction.body, Generation)
     ]
+
+
+def joined_lots(block: Block) -> dict[str, list[str]]:
+    """The lots that each merge of a block joined, by the lot that it made."""
+    return {each.id: each.body.lots for each in block.transactions if isinstance(each.body, Merge)}
 
 
 def copy_rows(connection: Connection, form: TableForm, rows: Iterable[Row]) -> None:

@@ -81,6 +81,10 @@ def _add_chain_paths(app: FastAPI, view: NodeView) -> None:
     async def abandoned(limit: Limit = 20) -> models.AbandonedSearches:
         return await view.abandoned(limit)
 
+    @app.get("/v1/side-branches", responses=READ_ERRORS, summary="Branches beside the best chain, most work first")
+    async def side_branches(limit: Limit = 20) -> models.SideBranches:
+        return await view.side_branches(limit)
+
 
 def _add_service_paths(app: FastAPI, view: NodeView) -> None:
     @app.get("/healthz", summary="Whether the peer works", responses={503: {"model": models.Health}})

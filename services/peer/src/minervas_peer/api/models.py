@@ -262,6 +262,24 @@ class AbandonedSearches(BaseModel):
     searches: list[Abandoned]
 
 
+class SideBranch(BaseModel):
+    """A branch that this node knows and does not follow."""
+
+    hash: str = Field(description="Of its head.")
+    height: int
+    length: int = Field(description="Blocks from the fork to the head.")
+    fork_height: int = Field(description="Of the last block that it shares with the best chain.")
+    work: str = Field(description="Of the chain up to its head.")
+    status: Literal["valid-fork", "invalid", "headers-only"]
+
+
+class SideBranches(BaseModel):
+    """Branches beside the best chain, most work first."""
+
+    branches: list[SideBranch]
+    total: int = Field(description="How many there are, also beyond the limit.")
+
+
 class Health(BaseModel):
     """Whether the peer works."""
 

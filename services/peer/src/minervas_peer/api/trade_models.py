@@ -6,14 +6,16 @@ of the currency; power in mW, voltage in mV, current in mA, energy registers of 
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from minervas_core.encoding import MAX_INTEGER
+from minervas_core.market.records import MAX_LOTS_PER_MERGE
 
 DAY_MS = 86_400_000
 HASH_PATTERN = r"^[0-9a-f]{64}$"
+LotId = Annotated[str, Field(pattern=HASH_PATTERN)]
 
 
 class _Order(BaseModel):
@@ -46,11 +48,34 @@ class Cancellation(BaseModel):
     order: str = Field(pattern=HASH_PATTERN)
 
 
+class NewMerge(BaseModel):
+    """Own free lots to join into one."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    lots: list[LotId] = Field(min_length=2, max_length=MAX_LOTS_PER_MERGE)
+
+
+class NewRetirement(BaseModel):
+    """Own free lots to claim as used, for ever."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    lots: list[LotId] = Field(min_length=1, max_length=MAX_LOTS_PER_MERGE)
+
+
 class Placed(BaseModel):
     """What was signed and queued; `/v1/transactions/{id}` tells what becomes of it."""
 
     id: str
     type: str
+
+
+class Origin(BaseModel):
+    """Energy that one statement minted."""
+
+    statement: str
+    energy_wh: int
 
 
 class Lot(BaseModel):
@@ -59,15 +84,60 @@ class Lot(BaseModel):
     id: str
     owner: str
     energy_wh: int
-    parent: str = Field(description="Lot that it was split from, or its statement.")
-    origin: str = Field(description="Statement at the root: meter, channel and time.")
+    parent: str = Field(description="Lot that it was split from; or its own id, a statement's or a merge's.")
+    origins: list[Origin] = Field(description="Statements at the root: meter, channel and time of the energy.")
     offer: str = Field(description="Offer that holds it, or empty.")
 
 
 class Lots(BaseModel):
-    """Unspent lots, by id."""
+    """A page of the unspent lots, by id."""
 
     lots: list[Lot]
+    more: bool = Field(description="Whether there are more; ask again with `after` the last one's id.")
+
+
+class TracedOrigin(Origin):
+    """Energy, and where and when it was metered."""
+
+    member: str
+    meter: str
+    channel: str
+    start_ms: int
+    end_ms: int
+
+
+class LotDetail(BaseModel):
+    """A lot, also one that is used up: where it came from, and what became of it."""
+
+    id: str
+    owner: str
+    energy_wh: int
+    parent: str
+    offer: str
+    joined: list[str] = Field(description="Lots that a merge joined into it.")
+    origins: list[TracedOrigin]
+    created_height: int
+    spent_height: int | None = Field(description="Block that sold, split, merged or retired it.")
+    retired_by: str = Field(description="Transaction that retired it, or empty.")
+
+
+class Retirement(BaseModel):
+    """A lot that its owner claimed as used."""
+
+    height: int
+    position: int
+    transaction: str
+    owner: str
+    lot: str
+    energy_wh: int
+    origins: list[TracedOrigin]
+
+
+class Retirements(BaseModel):
+    """A page of the retirements, newest first."""
+
+    retirements: list[Retirement]
+    more: bool = Field(description="Whether there are older ones; ask again before the last one's height and position.")
 
 
 class Order(BaseModel):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, Query
+from fastapi import Depends, FastAPI, Path, Query
 
+from minervas_core.encoding import MAX_INTEGER
+from minervas_core.node_market_messages import GetLots, GetRetirements
 from minervas_peer.api import models
 from minervas_peer.api import trade_models as trade
 from minervas_peer.api.access_token import TokenCheck
@@ -18,11 +20,15 @@ _WRITE: dict[int | str, dict[str, Any]] = {
     409: {"model": models.Error, "description": "The chain's rules refuse it; the code says which."},
 }
 
+_LOOKUP_ERRORS = {**READ_ERRORS, 404: {"model": models.Error, "description": "The best chain has no such lot."}}
+
 Member = Annotated[
     str, Query(pattern=r"^([a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?)?$", description="Only this member's; empty: all.")
 ]
 Name = Annotated[str, Query(pattern=r"^([a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?)?$", description="Empty: all.")]
 Limit = Annotated[int, Query(ge=1, le=200, description="How many at most.")]
+After = Annotated[str, Query(pattern=r"^([0-9a-f]{64})?$", description="Only ids above this one.")]
+Place = Annotated[int, Query(ge=0, le=MAX_INTEGER, description="Only those before this place in the chain.")]
 LongLimit = Annotated[int, Query(ge=1, le=1_000, description="How many at most.")]
 
 
@@ -34,8 +40,20 @@ def add_trade_paths(app: FastAPI, view: TradeView, token: str) -> None:
 
 def _add_readable(app: FastAPI, view: TradeView) -> None:
     @app.get("/v1/lots", responses=READ_ERRORS, summary="Unspent lots of energy")
-    async def lots(owner: Member = "", limit: LongLimit = 200) -> trade.Lots:
-        return await view.lots(owner, limit)
+    async def lots(*, owner: Member = "", free: bool = False, after: After = "", limit: LongLimit = 200) -> trade.Lots:
+        return await view.lots(GetLots(owner=owner, free=free, after=after, limit=limit))
+
+    @app.get("/v1/lots/{lot}", responses=_LOOKUP_ERRORS, summary="One lot, traced to its meters")
+    async def lot(lot: Annotated[str, Path(pattern=trade.HASH_PATTERN)]) -> trade.LotDetail:
+        return await view.lot(lot)
+
+    @app.get("/v1/retirements", responses=READ_ERRORS, summary="Lots claimed as used, newest first")
+    async def retirements(
+        owner: Member = "", before_height: Place = MAX_INTEGER, before_position: Place = MAX_INTEGER, limit: Limit = 50
+    ) -> trade.Retirements:
+        return await view.retirements(
+            GetRetirements(owner=owner, before_height=before_height, before_position=before_position, limit=limit)
+        )
 
     @app.get("/v1/orders", responses=READ_ERRORS, summary="Open offers and bids")
     async def orders(member: Member = "", limit: LongLimit = 200) -> trade.Orders:
@@ -72,3 +90,11 @@ def _add_writable(app: FastAPI, view: TradeView, check: TokenCheck) -> None:
     @app.post("/v1/cancellations", responses=_WRITE, dependencies=guard, status_code=202, summary="Take an order back")
     async def cancel(order: trade.Cancellation) -> trade.Placed:
         return await view.cancel(order.order)
+
+    @app.post("/v1/merges", responses=_WRITE, dependencies=guard, status_code=202, summary="Join own lots into one")
+    async def merge(merge: trade.NewMerge) -> trade.Placed:
+        return await view.merge(merge.lots)
+
+    @app.post("/v1/retirements", responses=_WRITE, dependencies=guard, status_code=202, summary="Claim lots as used")
+    async def retire(retirement: trade.NewRetirement) -> trade.Placed:
+        return await view.retire(retirement.lots)

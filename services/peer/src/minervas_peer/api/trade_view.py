@@ -1,20 +1,28 @@
-"""Collects what the API shows of metering and trading, and places orders."""
+"""Collects what the API shows of metering and trading, and has orders and the like signed."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from msgspec import UnsetType
+
 from minervas_core.errors import Code, PeerFault
 from minervas_core.node_market_messages import (
+    GetLot,
     GetLots,
     GetMeters,
     GetObligations,
     GetOrders,
     GetReadings,
+    GetRetirements,
     GetTrades,
+    LotDetail,
     Lots,
     Meters,
     Obligations,
     Orders,
     Readings,
+    Retirements,
     Trades,
 )
 from minervas_core.transactions import Transaction
@@ -31,10 +39,40 @@ class TradeView:
         self._ledger = ledger
         self._trader = trader
 
-    async def lots(self, owner: str, limit: int) -> models.Lots:
-        """Unspent lots of one owner, or of all."""
-        answer = await self._ledger.ask("lots", GetLots(owner=owner, limit=limit), Lots)
-        return models.Lots(lots=[models.Lot(id=entry.id, **plain(entry.lot)) for entry in answer.lots])
+    async def lots(self, question: GetLots) -> models.Lots:
+        """A page of the unspent lots."""
+        answer = await self._ledger.ask("lots", question, Lots)
+        lots = [models.Lot(id=entry.id, **plain(entry.lot)) for entry in answer.lots]
+        return models.Lots(lots=lots, more=answer.more)
+
+    async def lot(self, lot_id: str) -> models.LotDetail:
+        """One lot, traced.
+
+        Raises:
+            PeerFault: ``not_found``.
+        """
+        found = await self._ledger.ask("lot_detail", GetLot(id=lot_id), LotDetail)
+        return models.LotDetail(
+            id=found.id,
+            owner=found.lot.owner,
+            energy_wh=found.lot.energy_wh,
+            parent=found.lot.parent,
+            offer=found.lot.offer,
+            joined=found.joined,
+            origins=[models.TracedOrigin(**plain(origin)) for origin in found.origins],
+            created_height=found.created_height,
+            spent_height=None if isinstance(found.spent_height, UnsetType) else found.spent_height,
+            retired_by=found.retired_by,
+        )
+
+    async def retirements(self, question: GetRetirements) -> models.Retirements:
+        """A page of the retirements."""
+        answer = await self._ledger.ask("retirements", question, Retirements)
+        retirements = [
+            models.Retirement(**{**plain(entry.retirement), "origins": [plain(origin) for origin in entry.origins]})
+            for entry in answer.retirements
+        ]
+        return models.Retirements(retirements=retirements, more=answer.more)
 
     async def orders(self, member: str, limit: int) -> models.Orders:
         """Open orders of one member, or of all."""
@@ -96,6 +134,14 @@ class TradeView:
     async def cancel(self, order: str) -> models.Placed:
         """Take an own order back."""
         return _placed(await self._trader.cancel(order))
+
+    async def merge(self, lots: Sequence[str]) -> models.Placed:
+        """Join lots."""
+        return _placed(await self._trader.merge(lots))
+
+    async def retire(self, lots: Sequence[str]) -> models.Placed:
+        """Claim lots as used."""
+        return _placed(await self._trader.retire(lots))
 
 
 def _placed(transaction: Transaction) -> models.Placed:

@@ -19,11 +19,13 @@ from minervas_core.node_messages import (
     GetBlock,
     GetBlocks,
     GetRoster,
+    GetSideBranches,
     GetStatus,
     GetTransaction,
     LedgerStatus,
     Roster,
     RosterEntry,
+    SideBranches,
     TransactionDetail,
 )
 from minervas_core.node_vote_messages import FinalityReport, GetFinality
@@ -135,6 +137,13 @@ class NodeView:
         """Searches that found nothing in time, newest first."""
         answer = await self._ledger.ask("abandoned_list", GetAbandoned(limit=limit), AbandonedSearches)
         return models.AbandonedSearches(searches=[models.Abandoned(**plain(search)) for search in answer.searches])
+
+    async def side_branches(self, limit: int) -> models.SideBranches:
+        """Branches beside the best chain, most work first."""
+        answer = await self._ledger.ask("side_branches", GetSideBranches(limit=limit), SideBranches)
+        return models.SideBranches(
+            branches=[models.SideBranch(**plain(branch)) for branch in answer.branches], total=answer.total
+        )
 
     def health(self) -> models.Health:
         """Whether the peer works: it does while the broker lets it in."""

@@ -1,23 +1,12 @@
-"""`minervas lots`, `orders`, `trades`, `obligations`, `meters` and `readings`."""
+"""`minervas orders`, `trades`, `obligations`, `meters` and `readings`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from minervas_peer.api_client import ApiClient, Json
-from minervas_peer.commands.output import Output, short, when
+from minervas_peer.commands.output import Output, when
 from minervas_peer.commands.prices import price_per_kwh
-
-
-def show_lots(client: ApiClient, output: Output, *, owner: str, limit: int) -> None:
-    """Show unspent lots."""
-    page = client.get("/v1/lots", owner=owner, limit=limit)
-    headings = ("owner", "Wh", "on sale", "origin (statement)", "lot")
-    rows = [
-        (lot["owner"], lot["energy_wh"], "yes" if lot["offer"] else "", short(lot["origin"]), lot["id"])
-        for lot in page["lots"]
-    ]
-    _show(output, page, "Lots", headings, rows)
 
 
 def show_orders(client: ApiClient, output: Output, *, member: str, limit: int) -> None:
