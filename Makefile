@@ -6,6 +6,7 @@ VENV_PYTHON := .venv/bin/python
 PYTEST := $(VENV_PYTHON) -m pytest
 ARGS ?=
 MINUTES ?= 30
+WORKERS ?= 2
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,8 +17,8 @@ setup:  ## Install everything that demo and test need (.venv, and mosquitto if i
 demo: setup  ## Three members meter, mine and trade on this machine; ONCE=1 ends by itself after the checks
 	@.venv/bin/minervas-devnet demo $(if $(filter 1 yes true,$(ONCE)),--once) $(ARGS)
 
-test: setup  ## Run all tests (ARGS="-k word" for some of them)
-	@$(PYTEST) $(ARGS)
+test: setup  ## Run all tests but those of soak, in WORKERS=2 processes (ARGS="-k word" for some of them)
+	@$(PYTEST) --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 test-core: setup  ## Only the protocol rules: no process, no socket, no file
 	@$(PYTEST) tests/core $(ARGS)
@@ -50,8 +51,8 @@ lock: setup  ## Pin the dependencies again; UPGRADE=1 takes the newest versions
 	@$(VENV_PYTHON) -m pip install --quiet --require-hashes -r requirements/lock.txt
 	@$(VENV_PYTHON) -m tools.lock $(if $(filter 1 yes true,$(UPGRADE)),--upgrade)
 
-soak: setup  ## Repeat the network tests and kills of a ledger with new seeds for MINUTES=30; stops at the first failure
-	@sh tools/soak.sh $(MINUTES)
+soak: setup  ## Run the tests that take minutes, and others with new seeds, for MINUTES=30; says how to repeat failures
+	@$(VENV_PYTHON) -m tools.soak $(MINUTES)
 
 clean:  ## Remove the virtual environment, caches and build output
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

@@ -12,13 +12,23 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.support.seed import SEED
+from tests.support.examples import SOAK, examples
+from tests.support.seed import SEED, seeded_random
 
 pytest_plugins = [f"tests.support.{file.stem}" for file in sorted(Path(__file__).parent.glob("support/fix_*.py"))]
 
 settings.register_profile("default", deadline=None, print_blob=True)
 settings.register_profile("ci", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("ci" if os.environ.get("MINERVAS_CI") else "default")
+settings.register_profile(
+    "soak",
+    deadline=None,
+    print_blob=True,
+    max_examples=examples(100),
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("soak" if SOAK else "ci" if os.environ.get("MINERVAS_CI") else "default")
+
+STOP_SERVERS_S = 120
 
 _skipped: list[str] = []
 
@@ -26,6 +36,20 @@ _skipped: list[str] = []
 def pytest_report_header() -> str:
     """Name the seed, so that any run can be repeated."""
     return f"minervas: repeat this run with MINERVAS_SEED={SEED}"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config: pytest.Config) -> None:
+    """Give the processes of `make test` time to stop their servers after a Ctrl-C before they are killed."""
+    config.pluginmanager.getplugin("dsession").nodemanager.EXIT_TIMEOUT = STOP_SERVERS_S
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """In a soak, which may be over before the last file, put the files in an order that depends on the seed."""
+    if SOAK:
+        files = sorted({item.path for item in items})
+        seeded_random("order of files").shuffle(files)
+        items.sort(key=lambda item: files.index(item.path))
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -40,17 +40,29 @@ def test_server_does_not_run_as_root(postgres_server: PostgresServer) -> None:
     assert "0" not in uids
 
 
-def test_settings_are_durable_and_passwords_are_scram(postgres_server: PostgresServer) -> None:
+DURABILITY = ("fsync", "synchronous_commit", "full_page_writes")
+
+
+def current_setting(connection: psycopg.Connection[tuple[object, ...]], name: str) -> object:
+    row = connection.execute("SELECT current_setting(%s)", [name]).fetchone()
+    return row[0] if row else None
+
+
+def test_server_is_durable_unless_told_otherwise(work_dir: Path, postgres_server: PostgresServer) -> None:
+    with PostgresServer(work_dir / "postgres") as server, psycopg.connect(server.superuser_conninfo()) as connection:
+        assert [current_setting(connection, name) for name in DURABILITY] == ["on"] * 3
+    with psycopg.connect(postgres_server.superuser_conninfo()) as connection:
+        assert [current_setting(connection, name) for name in DURABILITY] == ["off"] * 3
+
+
+def test_pages_have_checksums_and_passwords_are_scram(postgres_server: PostgresServer) -> None:
     with psycopg.connect(postgres_server.superuser_conninfo()) as connection:
         for name, expected in (
-            ("fsync", "on"),
-            ("synchronous_commit", "on"),
-            ("full_page_writes", "on"),
             ("data_checksums", "on"),
             ("password_encryption", "scram-sha-256"),
             ("listen_addresses", "127.0.0.1"),
         ):
-            assert connection.execute("SELECT current_setting(%s)", [name]).fetchone() == (expected,), name
+            assert current_setting(connection, name) == expected, name
         methods = connection.execute("SELECT DISTINCT auth_method FROM pg_hba_file_rules").fetchall()
     assert methods == [("scram-sha-256",)]
 

@@ -7,6 +7,7 @@ import socket
 import socketserver
 import threading
 from collections.abc import Iterator
+from unittest.mock import Mock
 
 import pytest
 
@@ -130,3 +131,15 @@ def test_stop_ends_everything_and_may_be_repeated(echo_port: int) -> None:
         proxy.stop()
         with pytest.raises(ConnectionResetError):
             connection.recv(10)
+
+
+def test_cut_takes_a_connection_that_closed_itself_a_moment_ago(proxy: TcpProxy) -> None:
+    """Its socket is closed already, but its task has not run since."""
+    closed = socket.socket()
+    closed.close()
+    closing = Mock()
+    closing.get_extra_info.return_value = closed
+    proxy._writers.add(closing)
+    proxy.cut()
+    assert closing.transport.abort.called
+    proxy._writers.clear()

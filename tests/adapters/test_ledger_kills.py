@@ -1,7 +1,7 @@
 """kill -9 at any moment: the ledger starts again, its database passes the audit, and no promise is broken.
 
-`MINERVAS_KILLS` says how often (10 unless told otherwise): each kill comes at another moment, in the middle of whatever
-the process does. The seed of the run decides all of it.
+Each kill comes at another moment, in the middle of whatever the process does; the seed of the run decides all of it.
+There are ten of them in every run, and two hundred in `make soak`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ from tests.support.wait import wait_until
 
 log = logging.getLogger(__name__)
 
-KILLS = int(os.environ.get("MINERVAS_KILLS") or 10)
+KILLS = 10
+SOAK_KILLS = 200
 KILLS_PER_CHAIN = 10
 """Then a new chain begins, so that thousands of kills do not audit an ever longer one."""
 LONGEST_S = 1.2
@@ -153,10 +154,11 @@ def victim(postgres_server: PostgresServer, ledger_database: DatabaseSettings, t
         yield Victim(ledger_database, superuser, file)
 
 
-def test_killed_at_any_moment_it_starts_again_and_keeps_its_promises(victim: Victim) -> None:
+@pytest.mark.parametrize("kills", [KILLS, pytest.param(SOAK_KILLS, marks=pytest.mark.soak)])
+def test_killed_at_any_moment_it_starts_again_and_keeps_its_promises(victim: Victim, kills: int) -> None:
     choose = seeded_random("kills")
     promised = depth = 0
-    for number in range(KILLS):
+    for number in range(kills):
         if number % KILLS_PER_CHAIN == 0:
             victim.begin()
             before = 0
@@ -166,9 +168,9 @@ def test_killed_at_any_moment_it_starts_again_and_keeps_its_promises(victim: Vic
         promised, before = promised + now - before, now
         row = victim.superuser.execute("SELECT reorganisations FROM node_state").fetchone()
         depth = max(depth, int(str(row[0])) if row else 0)
-    assert promised >= ENOUGH_PROMISES * KILLS
+    assert promised >= ENOUGH_PROMISES * kills
     assert depth > 0, "no reorganisation was among it"
-    log.warning("%d kills survived, %d promises kept", KILLS, promised)
+    log.warning("%d kills survived, %d promises kept", kills, promised)
 
 
 def test_the_chain_goes_on_after_a_kill(victim: Victim) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from minervas_core.box import PUBLIC_BYTES, SUITE, BoxKey, load_box_public
 from minervas_core.errors import Code, InvalidFrame, PeerFault
 from minervas_core.messages import SEALED_KEY_BYTES, sender_key_info
+from tests.support.examples import examples
 from tools.vectors.fixtures import HAENAM, KIM, MOKPO, sender_key
 from tools.vectors.samples import sender_key_message
 
@@ -67,7 +68,7 @@ def test_a_sealed_key_opens_only_for_its_recipient_and_info() -> None:
 
 
 @given(position=st.integers(0, SEALED_KEY_BYTES * 8 - 1))
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 def test_any_bit_flipped_in_a_sealed_key_is_refused(position: int) -> None:
     body = sender_key_message().body
     sealed = bytearray.fromhex(body.sealed)
@@ -77,7 +78,7 @@ def test_any_bit_flipped_in_a_sealed_key_is_refused(position: int) -> None:
 
 
 @given(st.binary(max_size=1_300))
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 def test_any_bytes_are_refused_as_a_sealed_key(data: bytes) -> None:
     with pytest.raises(InvalidFrame):
         HAENAM.box.open(data, b"info")

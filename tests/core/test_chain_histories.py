@@ -1,11 +1,10 @@
 """Random histories: whatever arrives in whatever order, the chain equals a replay of its best branch from genesis.
 
-`MINERVAS_HISTORIES` sets how many histories are tried (80 by default, some seconds).
+`make soak` tries twenty times as many histories.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 
 import msgspec
@@ -17,7 +16,9 @@ from minervas_core.audit import ReplayedBlock, replay
 from minervas_core.blocks import Block, assemble_block, decode_block
 from minervas_core.chain import BlockOutcome, Chain, RestoredNode
 from minervas_core.encoding import decode
-from minervas_core.errors import InvalidBlock, LocalFault
+from minervas_core.errors import Code, InvalidBlock, LocalFault
+from minervas_core.finality.state import Finality
+from minervas_core.finality.votes import Checkpoint, Vote
 from minervas_core.governance.state import PendingRecovery, used_key_of
 from minervas_core.signature_cache import SignatureCache
 from minervas_core.state import ChainState
@@ -28,12 +29,12 @@ from tests.support.builders import (
     TINY,
     LocalChain,
     admit,
-    mine_block,
     revoke,
     service_keys,
-    sign_block,
 )
+from tests.support.examples import examples
 from tests.support.membership import leave, recover, resume, rotate, suspend, veto, wallet
+from tests.support.voting import make_vote, mine_voting_block, sign_voting_block, vote_key
 
 MEMBERS = ("m0", "m1", "m2", "m3", "m4", "m5")
 FOUNDERS = MEMBERS[:4]
@@ -51,6 +52,10 @@ wild_changes = st.tuples(
     st.integers(-1, 7),  # expiry above the including height; -1 and 7 are invalid
     st.sampled_from("ab"),  # two of each kind, so that a block can carry a transaction that another has
 )
+electorates = st.sampled_from([(), (), FOUNDERS, FOUNDERS[:3], MEMBERS, ("m1", "m4")])
+"""Who votes in a block: mostly nobody, or enough for a majority."""
+wild_votes = st.tuples(members, st.integers(-6, 0), st.integers(-4, 1))
+"""Voter, and source and target above the parent; few are right."""
 pauses_ms = st.sampled_from([700, 1_000, 1_500, 10_000])  # the last frees every miner
 
 
@@ -69,7 +74,7 @@ def as_transaction(kind: str, member: str, expires: int, salt: str) -> Transacti
 class Histories(RuleBasedStateMachine):
     """One node, fed with valid and invalid blocks of many branches, in any order."""
 
-    PARAMETERS = msgspec.structs.replace(TINY, recovery_wait_ms=RECOVERY_WAIT_MS)
+    PARAMETERS = msgspec.structs.replace(TINY, vote_interval=2, recovery_wait_ms=RECOVERY_WAIT_MS)
 
     def __init__(self) -> None:
         super().__init__()
@@ -79,6 +84,8 @@ class Histories(RuleBasedStateMachine):
         """Every block ever made, as a tree of its own."""
         self.blocks: dict[str, Block] = {}
         self.delivered: set[str] = set()
+        self.landmarks = (0, 0)
+        """Heights of the highest justified and final checkpoint after the last step."""
         self.replays: dict[str, list[ReplayedBlock] | None] = {}
         self.signatures = SignatureCache(self.genesis)
         self.snapshots = {self.genesis.hash: ChainState.fresh(self.genesis).snapshot()}
@@ -87,30 +94,47 @@ class Histories(RuleBasedStateMachine):
 
     @initialize()
     def found(self) -> None:
-        self.deliver(self.make(self.nodes[self.genesis.hash], FOUNDERS[0], [admit(each) for each in FOUNDERS], 1_000))
+        self.deliver(
+            self.make(self.nodes[self.genesis.hash], FOUNDERS[0], [admit(each) for each in FOUNDERS], [], 1_000)
+        )
 
     @rule(
         data=st.data(),
         steps=st.lists(
-            st.tuples(pauses_ms, members, st.sampled_from(CHANGES), st.integers(0, 3)), min_size=1, max_size=5
+            st.tuples(pauses_ms, members, st.sampled_from(CHANGES), st.integers(0, 3), electorates),
+            min_size=1,
+            max_size=5,
         ),
     )
-    def grow_a_branch(self, data: st.DataObject, steps: list[tuple[int, str, str, int]]) -> None:
+    def grow_a_branch(self, data: st.DataObject, steps: list[tuple[int, str, str, int, tuple[str, ...]]]) -> None:
         """Mostly valid blocks upon one of the newest valid ones, so that branches grow and overtake each other."""
         parent = data.draw(st.sampled_from(self.newest(8, valid=True)))
-        for pause_ms, member, kind, changed in steps:
+        for pause_ms, member, kind, changed, voting in steps:
             transactions = [self.fitting_change(parent, member, kind)] if changed < 2 else []
-            parent = self.mine(parent, self.fitting_miner(parent), transactions, pause_ms, held=changed == 2)
+            votes = self.fitting_votes(parent, voting)
+            parent = self.mine(parent, self.fitting_miner(parent), transactions, votes, pause_ms, held=changed == 2)
 
-    @rule(data=st.data(), miner=members, wanted=st.lists(wild_changes, min_size=1, max_size=2), pause_ms=pauses_ms)
+    @rule(
+        data=st.data(),
+        miner=members,
+        wanted=st.lists(wild_changes, max_size=2),
+        voted=st.lists(wild_votes, max_size=2),
+        pause_ms=pauses_ms,
+    )
     def mine_anything(
-        self, data: st.DataObject, miner: str, wanted: list[tuple[str, str, int, str]], pause_ms: int
+        self,
+        data: st.DataObject,
+        miner: str,
+        wanted: list[tuple[str, str, int, str]],
+        voted: list[tuple[str, int, int]],
+        pause_ms: int,
     ) -> None:
         """A block that breaks some rule more often than not."""
         parent = data.draw(st.sampled_from(self.newest(8)))
         height = parent.height + 1
         made = [as_transaction(kind, member, max(height + ahead, 0), salt) for kind, member, ahead, salt in wanted]
-        self.mine(parent, miner, {each.id: each for each in made}.values(), pause_ms)
+        votes = [vote for each in voted if (vote := self.wild_vote(parent, *each)) is not None]
+        self.mine(parent, miner, {each.id: each for each in made}.values(), votes, pause_ms)
 
     @precondition(lambda self: len(self.delivered) < len(self.blocks))
     @rule(data=st.data())
@@ -125,13 +149,15 @@ class Histories(RuleBasedStateMachine):
     @rule(data=st.data())
     def deliver_with_a_wrong_signature(self, data: st.DataObject) -> None:
         block = self.blocks[data.draw(st.sampled_from(sorted(self.blocks)))]
-        self.receive(sign_block(block.header, block.transactions, signer="nobody"))
+        self.receive(sign_voting_block(block.header, block.transactions, block.votes, signer="nobody"))
 
     @rule(data=st.data())
     def deliver_with_other_content(self, data: st.DataObject) -> None:
         block = self.blocks[data.draw(st.sampled_from(sorted(self.blocks)))]
         exchanged = [*block.transactions[1:], admit("m5", salt="exchanged")]
-        self.receive(assemble_block(block.header, block.signature, exchanged))
+        self.receive(assemble_block(block.header, block.signature, exchanged, block.votes))
+        if block.votes:
+            self.receive(assemble_block(block.header, block.signature, block.transactions, block.votes[1:]))
 
     @rule(data=st.data())
     def deliver_headers_first(self, data: st.DataObject) -> None:
@@ -139,8 +165,9 @@ class Histories(RuleBasedStateMachine):
         headers = [each.header for each in node.blocks()][::-1]
         try:
             self.local.chain.receive_headers(headers, FAR_FUTURE_MS)
-        except InvalidBlock:
-            assert any(self.replay_of(each) is None for each in node.blocks())
+        except InvalidBlock as error:
+            if error.code != Code.BLOCK_BEFORE_FINAL:
+                assert any(self.replay_of(each) is None for each in node.blocks())
 
     @rule()
     def restart(self) -> None:
@@ -179,6 +206,17 @@ class Histories(RuleBasedStateMachine):
         assert tip.work == (replayed[-1].work if replayed else 0)
 
     @invariant()
+    def chain_has_the_highest_checkpoints_that_are_known(self) -> None:
+        chain = self.local.chain
+        proved = chain.state.finality.head(self.genesis.hash)
+        assert chain.tree.descends(chain.tip, chain.justified)
+        assert chain.tree.descends(chain.justified, chain.final)
+        assert chain.justified.height >= proved.justified.height > proved.final.height or not proved.justified.height
+        assert chain.final.height >= proved.final.height
+        assert (chain.justified.height, chain.final.height) >= self.landmarks
+        self.landmarks = (chain.justified.height, chain.final.height)
+
+    @invariant()
     def no_valid_block_at_hand_is_better_than_the_tip(self) -> None:
         tree, tip = self.local.chain.tree, self.local.tip
         for block_hash in self.local.store.blocks:
@@ -186,7 +224,8 @@ class Histories(RuleBasedStateMachine):
             if node is None or self.replay_of(self.nodes[block_hash]) is None:
                 continue
             assert node.state == "body"
-            assert node.work < tip.work or (node.work == tip.work and node.order >= tip.order)
+            if tree.descends(node, self.local.chain.justified):
+                assert node.work < tip.work or (node.work == tip.work and node.order >= tip.order)
 
     @invariant()
     def every_delivered_valid_chain_has_its_bodies(self) -> None:
@@ -216,8 +255,10 @@ class Histories(RuleBasedStateMachine):
             if not [block for block in ordered if self.deliver(block).discarded]:
                 break
         valid = [self.nodes[each] for each in self.blocks if self.replay_of(self.nodes[each]) is not None]
-        if valid:
-            assert self.local.tip.work == max(node.work for node in valid)
+        justified = self.local.chain.justified
+        leading = [node for node in valid if any(each.hash == justified.hash for each in node.chain())]
+        if leading:
+            assert self.local.tip.work == max(node.work for node in leading)
             self.state_equals_a_replay_of_the_main_chain()
 
     # helpers
@@ -250,6 +291,33 @@ class Histories(RuleBasedStateMachine):
             kind = "resume" if record.suspended_height else "suspend"
         return as_transaction(kind, member, expires, "fit")
 
+    def fitting_votes(self, parent: HeaderNode, members: Iterable[str]) -> list[Vote]:
+        """Votes that the block after `parent` can carry, for the newest checkpoint up to there."""
+        if self.replay_of(parent) is None:
+            return []
+        finality = Finality()
+        finality.put_back(self.snapshots[parent.hash].finality)
+        head = finality.head(self.genesis.hash)
+        height = parent.height // 2 * 2
+        record = finality.checkpoint(height)
+        if record is None or height <= head.justified.height:
+            return []
+        keys = {each.member: each.vote_key for each in record.voters}
+        target = Checkpoint(height=height, hash=record.hash)
+        return [
+            make_vote(each, head.justified, target)
+            for each in members
+            if keys.get(each) == vote_key(each).public and finality.vote(height, each) is None
+        ]
+
+    def wild_vote(self, parent: HeaderNode, member: str, source: int, target: int) -> Vote | None:
+        """A vote between any two heights; of the parent's chain, or of none where that does not reach."""
+        heights = {node.height: node.hash for node in parent.chain()}
+        ends = [max(parent.height + each, 0) for each in (source, target)]
+        if ends[0] >= ends[1]:
+            return None
+        return make_vote(member, *(Checkpoint(height=each, hash=heights.get(each, "ab" * 32)) for each in ends))
+
     def fitting_miner(self, parent: HeaderNode) -> str:
         """An active member that was not the miner of the last block."""
         if self.replay_of(parent) is None:
@@ -262,17 +330,27 @@ class Histories(RuleBasedStateMachine):
         parent: HeaderNode,
         miner: str,
         transactions: Iterable[Transaction],
+        votes: Iterable[Vote],
         pause_ms: int,
         *,
         held: bool = False,
     ) -> HeaderNode:
-        block = self.make(parent, miner, transactions, pause_ms)
+        block = self.make(parent, miner, transactions, votes, pause_ms)
         if not held:
             self.deliver(block)
         return self.nodes[block.hash]
 
-    def make(self, parent: HeaderNode, miner: str, transactions: Iterable[Transaction], pause_ms: int) -> Block:
-        block = mine_block(parent, transactions, miner, self.genesis, time_ms=parent.time_ms + pause_ms)
+    def make(
+        self,
+        parent: HeaderNode,
+        miner: str,
+        transactions: Iterable[Transaction],
+        votes: Iterable[Vote],
+        pause_ms: int,
+    ) -> Block:
+        block = mine_voting_block(
+            parent, miner, self.genesis, votes=votes, transactions=transactions, time_ms=parent.time_ms + pause_ms
+        )
         self.blocks[block.hash] = block
         self.nodes.setdefault(
             block.hash, HeaderNode(block.hash, block.header, parent, parent.work + block.header.difficulty)
@@ -320,7 +398,5 @@ class Histories(RuleBasedStateMachine):
         return self.replays[node.hash]
 
 
-Histories.TestCase.settings = settings(
-    max_examples=int(os.environ.get("MINERVAS_HISTORIES", "80")), stateful_step_count=30, deadline=None
-)
+Histories.TestCase.settings = settings(max_examples=examples(80), stateful_step_count=30, deadline=None)
 TestHistories = Histories.TestCase

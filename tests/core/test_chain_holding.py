@@ -14,6 +14,7 @@ from minervas_core.errors import BlockFromTheFuture, Code, TransientFault
 from minervas_core.holding import HeldBlocks
 from minervas_core.tree import HeaderNode
 from tests.support.builders import TINY, LocalChain, altered, find_nonce, mine_block, sign_block
+from tests.support.examples import examples
 
 AHEAD_MS = TINY.max_ahead_intervals * TINY.block_interval_ms
 
@@ -67,7 +68,7 @@ def test_orphans_are_taken_in_with_the_block_that_they_waited_for(local: LocalCh
     assert local.chain.held_blocks == (0, 0)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(st.permutations(range(6)))
 def test_blocks_in_any_order_make_the_same_chain(order: list[int]) -> None:
     local = founded()

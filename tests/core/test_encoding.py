@@ -27,6 +27,7 @@ from minervas_core.encoding import (
     sha256_hex,
 )
 from minervas_core.errors import Code, InvalidEncoding
+from tests.support.examples import examples
 from tools.vectors.samples import all_samples
 
 LARGE = 10_000_000
@@ -53,13 +54,13 @@ SAMPLE = Sample(count=1, digest="ab" * 32, work="ff", table={"b": 2, "a": 1}, em
 
 
 @given(values)
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_canonical_bytes_equal_those_of_the_oracle(value: Any) -> None:
     assert encode_untyped(value) == rfc8785.dumps(value)
 
 
 @given(values)
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_decoding_gives_the_value_back(value: Any) -> None:
     assert decode_untyped(encode_untyped(value), max_bytes=LARGE) == value
 
@@ -88,6 +89,7 @@ def test_every_record_type_of_core_has_a_sample() -> None:
         "minervas_core.roster",  # what a ledger keeps and never sends: these have tests of their own
         "minervas_core.state",
         "minervas_core.market.state",
+        "minervas_core.governance.state",
         "minervas_core.finality.state",
         "minervas_core.record_tables",
     }
@@ -111,7 +113,7 @@ def _types_within(value: object) -> set[type[Record]]:
 @given(st.binary(max_size=200))
 @example(b"[" * 200_000)
 @example(b'"\xff"')
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 def test_any_bytes_are_a_value_or_an_invalid_encoding(data: bytes) -> None:
     try:
         value = decode_untyped(data, max_bytes=LARGE)
@@ -121,7 +123,7 @@ def test_any_bytes_are_a_value_or_an_invalid_encoding(data: bytes) -> None:
 
 
 @given(st.text(alphabet='[]{}":,0123456789.eE+-truefalsn\\ab ', max_size=40))
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 def test_anything_like_json_is_a_value_or_an_invalid_encoding(text: str) -> None:
     try:
         value = decode_untyped(text.encode(), max_bytes=LARGE)
@@ -131,7 +133,7 @@ def test_anything_like_json_is_a_value_or_an_invalid_encoding(text: str) -> None
 
 
 @given(name=st.sampled_from(sorted(SAMPLES)), data=st.data())
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 def test_a_damaged_message_is_refused_or_another_value(name: str, data: st.DataObject) -> None:
     """No damage makes a decoder fail otherwise, and none yields the same value from other bytes."""
     kind, good = type(SAMPLES[name]), encode(SAMPLES[name])

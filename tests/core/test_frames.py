@@ -23,6 +23,7 @@ from minervas_core.frames import (
     seal_node,
 )
 from minervas_core.messages import MAX_CONTENT_BYTES
+from tests.support.examples import examples
 from tools.vectors.fixtures import HAENAM, MOKPO, NETWORK, OTHER_NETWORK, sender_key
 from tools.vectors.frame_cases import (
     CONTENT,
@@ -52,7 +53,7 @@ def open_own(data: bytes, *, topic: str = NODE_TOPIC, correlation: bytes = CORRE
 
 
 @given(content=st.binary(max_size=300), correlation=st.binary(max_size=20), sent_at_ms=st.integers(0, 2**53 - 1))
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 def test_a_gossip_frame_opens_to_what_was_sealed(content: bytes, correlation: bytes, sent_at_ms: int) -> None:
     data = seal_gossip(
         content,
@@ -69,7 +70,7 @@ def test_a_gossip_frame_opens_to_what_was_sealed(content: bytes, correlation: by
 
 
 @given(content=st.binary(max_size=300))
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 def test_a_node_frame_opens_to_what_was_sealed(content: bytes) -> None:
     data = seal_node(
         content,
@@ -104,7 +105,7 @@ def test_any_flipped_bit_of_a_node_frame_is_refused() -> None:
 
 
 @given(start=st.integers(0, len(GOSSIP_FRAME)), length=st.integers(0, 60), inserted=st.binary(max_size=60))
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 def test_any_damage_to_a_frame_is_refused(start: int, length: int, inserted: bytes) -> None:
     bad = GOSSIP_FRAME[:start] + inserted + GOSSIP_FRAME[start + length :]
     if bad == GOSSIP_FRAME:
@@ -114,7 +115,7 @@ def test_any_damage_to_a_frame_is_refused(start: int, length: int, inserted: byt
 
 
 @given(st.binary(max_size=400))
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 def test_any_bytes_are_refused_as_a_frame(data: bytes) -> None:
     with pytest.raises(InvalidFrame):
         open_gossip(data)

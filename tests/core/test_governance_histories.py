@@ -5,8 +5,6 @@ They obey the same invariants as other histories (`test_chain_histories`): above
 
 from __future__ import annotations
 
-import os
-
 import msgspec
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -19,11 +17,11 @@ from minervas_core.record_tables import StateRow
 from minervas_core.transactions import Transaction
 from minervas_core.tree import HeaderNode
 from tests.core.test_chain_histories import Histories, members
-from tests.support.builders import AUTHORITY, TINY, signing_key
+from tests.support.builders import AUTHORITY, signing_key
+from tests.support.examples import examples
 from tests.support.governance import change_authority, change_parameters, recover_authority, wallet
 
-PARAMETERS = msgspec.structs.replace(TINY, vote_interval=2)
-NOTICE = NOTICE_INTERVALS * PARAMETERS.vote_interval
+NOTICE = NOTICE_INTERVALS * Histories.PARAMETERS.vote_interval
 KEYS = {key.public: key for key in [AUTHORITY, *(signing_key(f"authority {number}") for number in range(3))]}
 
 changes = st.fixed_dictionaries(
@@ -39,8 +37,6 @@ changes = st.fixed_dictionaries(
 
 class GovernanceHistories(Histories):
     """As `Histories`, with a consortium that governs itself."""
-
-    PARAMETERS = PARAMETERS
 
     @rule(data=st.data(), wanted=changes, late=st.integers(-1, 3), version=st.sampled_from([0, 0, 0, 0, 0, 0, 0, 2]))
     def change_parameters(self, data: st.DataObject, wanted: dict[str, int], late: int, version: int) -> None:
@@ -69,10 +65,10 @@ class GovernanceHistories(Histories):
         """Empty blocks by whoever may, up to where changes apply."""
         parent = data.draw(st.sampled_from(self.newest(4, valid=True)))
         for _ in range(length):
-            parent = self.mine(parent, self.fitting_miner(parent), [], 10_000)
+            parent = self.mine(parent, self.fitting_miner(parent), [], [], 10_000)
 
     def mine_upon(self, parent: HeaderNode, transaction: Transaction) -> None:
-        self.mine(parent, self.fitting_miner(parent), [transaction], 10_000)
+        self.mine(parent, self.fitting_miner(parent), [transaction], [], 10_000)
 
     def authority(self, node: HeaderNode) -> SigningKey:
         """The authority's key after a block."""
@@ -87,7 +83,5 @@ def authority_of(row: StateRow) -> str:
     return msgspec.json.decode(row.row, type=AuthorityRecord).key
 
 
-GovernanceHistories.TestCase.settings = settings(
-    max_examples=int(os.environ.get("MINERVAS_HISTORIES", "80")), stateful_step_count=30, deadline=None
-)
+GovernanceHistories.TestCase.settings = settings(max_examples=examples(40), stateful_step_count=30, deadline=None)
 TestGovernanceHistories = GovernanceHistories.TestCase

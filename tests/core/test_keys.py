@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from minervas_core import keys
 from minervas_core.errors import Code, PeerFault
 from minervas_core.keys import SigningKey, check_public_key, node_id, signing_bytes, verify
+from tests.support.examples import examples
 from tools.vectors.ed25519_points import TORSION_POINTS, L, compress
 from tools.vectors.fixtures import MOKPO, NETWORK, OTHER_NETWORK
 from tools.vectors.signature_cases import key_cases, signature_cases
@@ -31,7 +32,7 @@ def pycryptodome_accepts(public: str, message: bytes, signature: str) -> bool:
 
 
 @given(seed=st.binary(min_size=32, max_size=32), body=st.binary(max_size=100))
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 def test_what_one_library_signs_the_other_accepts(seed: bytes, body: bytes) -> None:
     key = SigningKey(seed)
     signature = key.sign("transaction", NETWORK, body)
@@ -41,7 +42,7 @@ def test_what_one_library_signs_the_other_accepts(seed: bytes, body: bytes) -> N
 
 
 @given(position=st.integers(0, 511), body=st.binary(max_size=50))
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 def test_any_bit_flipped_in_a_signature_makes_it_invalid(position: int, body: bytes) -> None:
     raw = bytearray.fromhex(KEY.sign("transaction", NETWORK, body))
     raw[position // 8] ^= 1 << position % 8
@@ -120,7 +121,7 @@ def test_keys_that_may_not_be_registered_are_refused() -> None:
 
 
 @given(st.binary(min_size=32, max_size=32))
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 def test_any_bytes_are_a_key_or_refused(raw: bytes) -> None:
     with contextlib.suppress(PeerFault):
         assert check_public_key(raw.hex()) == raw.hex()

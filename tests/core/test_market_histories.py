@@ -1,11 +1,10 @@
 """Random histories of metering and trading on a chain with branches: energy and money are conserved.
 
-`MINERVAS_MARKET_HISTORIES` sets how many histories are tried (25 by default, about ten seconds).
+`make soak` tries twenty times as many histories.
 """
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
@@ -38,6 +37,7 @@ from tests.support.builders import (
     revoke,
     statement,
 )
+from tests.support.examples import examples
 from tests.support.lot_builders import merge, retire
 
 MEMBERS = ("a", "b", "c", "d")
@@ -313,7 +313,7 @@ class Trading(RuleBasedStateMachine):
 
 
 Trading.TestCase.settings = settings(
-    max_examples=int(os.environ.get("MINERVAS_MARKET_HISTORIES", "25")),
+    max_examples=examples(25),
     stateful_step_count=15,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

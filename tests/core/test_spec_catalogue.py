@@ -240,7 +240,6 @@ def _may(who: Principal, action: str, topic: str) -> bool:
 def test_every_right_to_publish_is_used_by_a_message() -> None:
     """A right that no message needs is one too many; those of later versions are listed."""
     later = {
-        "mesh/v1/kim/peer/vote",
         "inbox/v1/+/ledger/kim/ledger/+",
         "homeassistant/+/minervas-kim-meter-gateway/+/config",
     }

@@ -23,6 +23,7 @@ from minervas_core.transactions import (
     check_signature,
     decode_transaction,
 )
+from tests.support.examples import examples
 from tools.vectors.document_cases import changed, put
 from tools.vectors.fixtures import ADMISSIONS, AUTHORITY, KIM, NETWORK, OTHER_NETWORK, REVOCATION, membership
 from tools.vectors.governance_samples import AUTHORITY_CHANGE, PARAMETERS_CHANGE
@@ -82,7 +83,7 @@ def test_a_type_that_does_not_exist_says_so(kind: str) -> None:
 
 
 @given(start=st.integers(0, len(REVOCATION.raw)), length=st.integers(0, 4), inserted=st.binary(max_size=4))
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 def test_no_damaged_transaction_is_valid(start: int, length: int, inserted: bytes) -> None:
     """Not even one that decodes again: neither bytes nor content can be exchanged."""
     bad = REVOCATION.raw[:start] + inserted + REVOCATION.raw[start + length :]
@@ -93,7 +94,7 @@ def test_no_damaged_transaction_is_valid(start: int, length: int, inserted: byte
 
 
 @given(st.binary(max_size=300))
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 def test_any_bytes_are_refused_as_a_transaction(data: bytes) -> None:
     with pytest.raises(InvalidEncoding):
         decode_transaction(data)

@@ -40,7 +40,9 @@ from minervas_core.rights import rights_for
 from minervas_core.state import BlockUndo
 from minervas_core.topics import InboxTopic, MeshTopic, matches, parse_topic
 from minervas_core.transactions import check_signature, decode_transaction
-from tests.support.market_vectors import batch, derived_lot, market_history, refused_batch, root_of_readings
+from tests.support import finality_vectors
+from tests.support.market_vectors import METERING_CHECKS, derived_lot, market_history
+from tests.support.membership_vectors import consent, membership_history
 from tests.support.vector_files import FILES, SPEC, Case, bytes_of, code_of
 from tools.vectors.bus_cases import may
 from tools.vectors.files import vector_files
@@ -48,6 +50,7 @@ from tools.vectors.fixtures import MEMBERS, MOKPO, NETWORK
 from tools.vectors.frame_cases import judge
 from tools.vectors.governance_cases import governance_of
 from tools.vectors.message_cases import judge_application, judge_hello
+from tools.vectors.proof_cases import judge_proof
 
 LARGE = 2_000_000
 GENERATED = vector_files()
@@ -361,6 +364,17 @@ def history(case: Case) -> None:
         assert chain.state.roster.hash() == step["roster_hash"]
 
 
+def proof(case: Case) -> None:
+    proven = judge_proof(case["lines_hex"])
+    assert (proven.transaction.id, proven.height, proven.block) == (case["id"], case["height"], case["block"])
+    assert (proven.final_height, proven.final_block) == (case["final"]["height"], case["final"]["hash"])
+    assert (proven.work, list(proven.members)) == (case["work"], case["members"])
+
+
+def refused_proof(case: Case) -> None:
+    assert code_of(lambda: judge_proof(case["lines_hex"])) == case["code"]
+
+
 CHECKS: dict[str, dict[str, Callable[[Case], None]]] = {
     "encoding": {"accepted": accepted_value, "refused": refused_value},
     "keys": {"seeds": seed, "public_keys": public_key, "signatures": signature},
@@ -389,13 +403,11 @@ CHECKS: dict[str, dict[str, Callable[[Case], None]]] = {
     "rights": {"tries": right},
     "chain": {"histories": history},
     "governance": {"histories": governance_history},
+    "membership": {"consents": consent, "histories": membership_history},
     "market": {"histories": market_history, "derived_lots": derived_lot},
-    "metering": {
-        "samples": sample,
-        "batches": batch,
-        "refused_batches": refused_batch,
-        "roots": root_of_readings,
-    },
+    "finality": finality_vectors.CHECKS,
+    "proofs": {"accepted": proof, "refused": refused_proof},
+    "metering": {"samples": sample, **METERING_CHECKS},
 }
 
 

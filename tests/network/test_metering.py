@@ -26,6 +26,8 @@ from tests.support.wait import wait_until
 
 WHILE = 12
 """Samples that wait in the spool before what is away comes back: longer than a slot."""
+A_MINUTE = 130
+"""As many as two meters give in a bit more than a minute."""
 
 Break = Callable[[Network, Node], None]
 
@@ -64,11 +66,25 @@ def kill_broker(network: Network, node: Node) -> None:
     network.consortium.broker.kill()
 
 
-@pytest.mark.parametrize("breaks", [cut_gateway, stop_ledger, kill_ledger, take_database_away, kill_broker])
+OUTAGES: list[Break] = [cut_gateway, stop_ledger, kill_ledger, take_database_away, kill_broker]
+
+
+@pytest.mark.parametrize("breaks", OUTAGES)
 def test_while_the_ledger_cannot_be_reached_no_sample_is_lost_or_doubled(network: Network, breaks: Break) -> None:
+    outage(network, breaks, WHILE)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("breaks", OUTAGES)
+def test_after_a_minute_without_the_ledger_no_sample_is_lost_or_doubled(network: Network, breaks: Break) -> None:
+    outage(network, breaks, A_MINUTE)
+
+
+def outage(network: Network, breaks: Break, samples: int) -> None:
+    """Break something until that many of alpha's samples wait; then every sample arrives, once, and is minted."""
     node = network.alpha
     breaks(network, node)
-    wait_until(lambda: unstored(node) >= WHILE, 60, lambda: str(gateway_status(node)))
+    wait_until(lambda: unstored(node) >= samples, 60 + samples, lambda: str(gateway_status(node)))
     network.heal()
     assert_nothing_lost_or_doubled(network.alpha, network.beta)
     wait_minted(node, by=network.gamma)

@@ -19,8 +19,8 @@ _numbers = itertools.count(1)
 
 @pytest.fixture(scope="session")
 def postgres_server(session_work_dir: Path) -> Iterator[PostgresServer]:
-    """A server shared by all tests; a test that stops or kills it must make one of its own."""
-    with PostgresServer(session_work_dir / "postgres") as server:
+    """A server shared by all tests, not durable; a test that stops or kills it must make one of its own."""
+    with PostgresServer(session_work_dir / "postgres", durable=False) as server:
         yield server
 
 

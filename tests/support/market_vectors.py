@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from minervas_core.blocks import decode_block
 from minervas_core.encoding import decode, encode, encode_untyped
 from minervas_core.keys import signing_bytes
@@ -42,3 +44,11 @@ def refused_batch(case: Case) -> None:
 def root_of_readings(case: Case) -> None:
     readings = [decode(encode_untyped(each), Reading, max_bytes=MAX_BATCH_BYTES) for each in case["readings"]]
     assert readings_root(readings) == case["root"]
+
+
+METERING_CHECKS: dict[str, Callable[[Case], None]] = {
+    "batches": batch,
+    "refused_batches": refused_batch,
+    "roots": root_of_readings,
+}
+"""Check of a case of metering by section."""

@@ -133,7 +133,8 @@ def assert_one_market(network: Network) -> None:
         book = sorted(api.orders()), sorted(api.trades()), sorted(api.obligations())
         return sorted(api.lots()), sorted(api.retirements()), api.minted(), *book
 
-    seen = list(at_one_tip(network.consortium, market).values())
+    with network.mining_paused():
+        seen = list(at_one_tip(network.consortium, market).values())
     for each in seen[1:]:
         assert each == seen[0]
     lots, retirements, minted, *_ = seen[0]

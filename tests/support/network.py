@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -99,6 +101,18 @@ class Network:
         """Check that the network still makes blocks and agrees on them."""
         self.wait_blocks(blocks)
         self.sync_tips()
+
+    @contextmanager
+    def mining_paused(self) -> Iterator[None]:
+        """Stop the clock of all miners, so that the tip stays where it is while nodes are compared."""
+        groups = [pid for node in self.nodes if (pid := node.services["miner"].pid) is not None]
+        for group in groups:
+            os.killpg(group, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for group in groups:
+                os.killpg(group, signal.SIGCONT)
 
     def split(self, *nodes: Node) -> None:
         """Cut these nodes' peers off: each goes on with its own chain."""

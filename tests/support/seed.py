@@ -7,6 +7,7 @@ import random
 import secrets
 
 SEED = int(os.environ.get("MINERVAS_SEED") or secrets.randbelow(2**32))
+os.environ["MINERVAS_SEED"] = str(SEED)  # for the processes that share the tests of `make test`: one run has one seed
 
 
 def seeded_random(purpose: str) -> random.Random:

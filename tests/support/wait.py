@@ -22,7 +22,7 @@ def _said(description: Description) -> tuple[str, Callable[[], str] | None]:
 def wait_until(
     predicate: Callable[[], object], timeout: float = DEFAULT_TIMEOUT_S, describe: Description = "a condition"
 ) -> None:
-    """Return as soon as `predicate`, looked at every 20 ms, is true; `timeout` is in seconds.
+    """Return as soon as `predicate`, looked at every 20 to 100 ms, is true; `timeout` is in seconds.
 
     Raises:
         WaitTimeout: if the time is up.

@@ -51,6 +51,15 @@ from tools.vectors.fixtures import (
 from tools.vectors.format import Case, refused
 from tools.vectors.governance_samples import AUTHORITY_CHANGE, AUTHORITY_RECOVERY, GOVERNANCE, PARAMETERS_CHANGE
 from tools.vectors.market_fixtures import BALCONY_OF_MOKPO, BID, CANCEL, FIRST_STATEMENT, MERGE, OFFER, RETIRE, offer
+from tools.vectors.membership_fixtures import (
+    KEY_ROTATION,
+    LEAVING,
+    RECOVERY,
+    RESUMPTION,
+    SUSPENSION,
+    VETO,
+    WALLET_ROTATION,
+)
 
 Document = dict[str, Any]
 Change = Callable[[Document], object]
@@ -148,6 +157,13 @@ def transaction_cases() -> list[Case]:
         *(_transaction(f"admit {who.member}", tx) for who, tx in zip(MEMBERS, ADMISSIONS, strict=True)),
         _transaction(f"revoke {KIM.member}", REVOCATION),
         _transaction("register a meter", BALCONY_OF_MOKPO),
+        _transaction(f"suspend {KIM.member}", SUSPENSION),
+        _transaction(f"resume {KIM.member}", RESUMPTION),
+        _transaction(f"leave {KIM.member}", LEAVING),
+        _transaction("rotate wallet and box key", WALLET_ROTATION),
+        _transaction("rotate block, vote and gateway keys", KEY_ROTATION),
+        _transaction("recover a wallet", RECOVERY),
+        _transaction("veto", VETO),
         _transaction("generation", FIRST_STATEMENT),
         _transaction("offer", OFFER),
         _transaction("offer for one buyer", offer(HAENAM, [FIRST_STATEMENT.id], 0, buyer=KIM.member)),
@@ -184,7 +200,7 @@ def refused_transaction_cases() -> list[Case]:
         "unknown type": changed(raw, put("body", "type", value="payment")),
         "type missing": changed(raw, drop("body", "type")),
         "type is no string": changed(raw, put("body", "type", value=1)),
-        "unknown action": changed(raw, put("body", "change", "action", value="suspend")),
+        "unknown action": changed(raw, put("body", "change", "action", value="forgive")),
         "action missing": changed(raw, drop("body", "change", "action")),
         "admission without keys": changed(admit, drop("body", "change", "keys")),
         "revocation with keys": changed(raw, put("body", "change", "keys", value={})),
@@ -210,7 +226,7 @@ def refused_transaction_cases() -> list[Case]:
         "not JSON": raw[:-1],
         "no bytes": b"",
     }
-    return refused(faults | _market_faults() | _governance_faults(), _judge_transaction)
+    return refused(faults | _membership_faults() | _market_faults() | _governance_faults(), _judge_transaction)
 
 
 def _governance_faults() -> dict[str, bytes]:
@@ -232,6 +248,27 @@ def _governance_faults() -> dict[str, bytes]:
         "authority changed after signing": changed(key, put("body", "authority", value=MOKPO.wallet.public)),
         "281 approvals": changed(members, put("body", "approvals", value=[approval] * 281)),
         "approval with a member's name": changed(members, put("body", "approvals", 0, "member", value="mokpo-univ")),
+    }
+
+
+def _membership_faults() -> dict[str, bytes]:
+    """Forms that no change of a membership has."""
+    wallet, others, change = WALLET_ROTATION.raw, KEY_ROTATION.raw, ("body", "change")
+    meter = {"gateway": "aa" * 32, "meter": "roof"}
+    return {
+        "rotation of nothing": changed(
+            changed(others, put(*change, "keys", value={})), put(*change, "meters", value=[])
+        ),
+        "rotation of a key that does not exist": changed(others, put(*change, "keys", "node", value="aa" * 32)),
+        "rotation of a meter twice": changed(others, put(*change, "meters", value=[meter, meter])),
+        "rotation of 65 meters": changed(
+            others, put(*change, "meters", value=[{**meter, "meter": f"m{number}"} for number in range(65)])
+        ),
+        "rotation without a list of meters": changed(others, drop(*change, "meters")),
+        "new wallet without consent": changed(wallet, drop(*change, "consent")),
+        "consent without a new wallet": changed(others, put(*change, "consent", value="00" * 64)),
+        "recovery of a box key": changed(RECOVERY.raw, put(*change, "box", value="00" * 1_216)),
+        "veto of nothing": changed(VETO.raw, drop("body", "recovery")),
     }
 
 

@@ -10,12 +10,15 @@ from tools.vectors import (
     chain_cases,
     document_cases,
     encoding_cases,
+    finality_cases,
     frame_cases,
     governance_cases,
     market_cases,
+    membership_cases,
     merkle_cases,
     message_cases,
     metering_cases,
+    proof_cases,
     schemas,
     signature_cases,
     work_cases,
@@ -70,6 +73,14 @@ def _contents() -> dict[str, Mapping[str, Plain]]:
         "chain": _chain(),
         "governance": _governance(),
         "market": _market(),
+        "finality": _finality(),
+        "proofs": {
+            "about": "Proofs for outsiders, line by line, and what they show (spec/proofs.md).",
+            "genesis_hex": GENESIS.raw.hex(),
+            "accepted": proof_cases.proof_cases(),
+            "refused": proof_cases.refused_proof_cases(),
+        },
+        "membership": _membership(),
     }
 
 
@@ -96,6 +107,17 @@ def _governance() -> Mapping[str, Plain]:
     }
 
 
+def _membership() -> Mapping[str, Plain]:
+    blocks, histories = membership_cases.membership_history_cases()
+    return {
+        "about": "Blocks that change memberships, and the roster then; its keys are cut short (spec/membership.md).",
+        "genesis_hex": GENESIS.raw.hex(),
+        "blocks": blocks,
+        "consents": membership_cases.consent_cases(),
+        "histories": histories,
+    }
+
+
 def _market() -> Mapping[str, Plain]:
     blocks, histories = market_cases.market_history_cases()
     return {
@@ -103,6 +125,18 @@ def _market() -> Mapping[str, Plain]:
         "genesis_hex": GENESIS.raw.hex(),
         "blocks": blocks,
         "derived_lots": market_cases.derived_lot_cases(),
+        "histories": histories,
+    }
+
+
+def _finality() -> Mapping[str, Plain]:
+    blocks, histories = finality_cases.history_cases()
+    return {
+        "about": "Votes; blocks that carry votes, handed to a node in turn, and what is final then (spec/finality.md).",
+        "genesis_hex": GENESIS.raw.hex(),
+        "accepted": finality_cases.vote_cases(),
+        "refused": finality_cases.refused_vote_cases(),
+        "blocks": blocks,
         "histories": histories,
     }
 

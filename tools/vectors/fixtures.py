@@ -17,8 +17,8 @@ from minervas_core.messages import Hello, HelloBody, sign_hello
 from minervas_core.proof_of_work import attempt, is_good
 from minervas_core.transactions import (
     Admit,
+    Change,
     Membership,
-    RegisterMeter,
     Revoke,
     ServiceKeys,
     Transaction,
@@ -81,6 +81,7 @@ PARAMETERS = Parameters(
     max_block_bytes=20_000,
     max_block_transactions=10,
     max_expiry_blocks=100,
+    recovery_wait_ms=10_000,
     slot_ms=20_000,
     max_open_orders=3,
     max_lots_per_offer=3,
@@ -102,7 +103,7 @@ GENESIS_BODY = GenesisBody(
 GENESIS: Genesis = sign_genesis(GENESIS_BODY, AUTHORITY)
 
 
-def membership(change: Admit | Revoke | RegisterMeter, name: str, *, expires_height: int = 50) -> Transaction:
+def membership(change: Change, name: str, *, expires_height: int = 50) -> Transaction:
     """A membership transaction of the authority; `name` makes its salt."""
     return sign_transaction(
         Membership(

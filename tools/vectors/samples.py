@@ -36,6 +36,8 @@ from tools.vectors.fixtures import (
 from tools.vectors.governance_samples import NEW_AUTHORITY, governance_samples
 from tools.vectors.market_fixtures import PANELS, gateway_key
 from tools.vectors.market_samples import metering_samples, node_market_samples
+from tools.vectors.membership_samples import membership_samples, roster_entries
+from tools.vectors.proof_cases import proof_samples
 from tools.vectors.vote_samples import FIRST, GENESIS_CHECKPOINT, node_vote_samples, vote_samples
 
 SEALED_FILE = Path(__file__).with_name("sealed_samples.json")
@@ -176,7 +178,6 @@ def gossip_samples() -> dict[str, Record]:
 
 
 def _ledger_samples() -> dict[str, Record]:
-    entry = node_messages.RosterEntry(member=MOKPO.member, keys=MOKPO.public, status="active", admitted_height=1)
     return {
         "Submit": node_messages.Submit(transactions=[Raw(REVOCATION.raw)], origin="consortium"),
         "SubmitResults": node_messages.SubmitResults(
@@ -192,7 +193,7 @@ def _ledger_samples() -> dict[str, Record]:
         ),
         "PeerTip": node_messages.PeerTip(member=HAENAM.member, tip=_tip()),
         "GetRoster": node_messages.GetRoster(),
-        "Roster": node_messages.Roster(members=[entry], height=1, roster_hash=ROSTER_HASH),
+        "Roster": node_messages.Roster(members=roster_entries(), height=2, roster_hash=ROSTER_HASH),
         "GetStatus": node_messages.GetStatus(),
         "LedgerStatus": node_messages.LedgerStatus(
             member=MOKPO.member,
@@ -363,22 +364,26 @@ def _frame_samples() -> dict[str, Record]:
 def document_samples() -> dict[str, Record]:
     """Documents of the chain and of frames, by name of the sample."""
     admission, block = ADMISSIONS[0], BLOCK_1
-    return _frame_samples() | {
-        "GenesisFile": genesis.GenesisFile(
-            body=GENESIS_BODY, signature=AUTHORITY.sign(genesis.PURPOSE, NETWORK, encode(GENESIS_BODY))
-        ),
-        "Parameters": PARAMETERS,
-        "TransactionForm, admit": TransactionForm(body=admission.body, signature=admission.signature),
-        "TransactionForm, revoke": TransactionForm(body=REVOCATION.body, signature=REVOCATION.signature),
-        "Draft": block.header.draft(),
-        "Header": block.header,
-        "BlockForm": BlockForm(
-            header=block.header,
-            signature=block.signature,
-            transactions=[Raw(transaction.raw) for transaction in block.transactions],
-            votes=[],
-        ),
-    }
+    return (
+        _frame_samples()
+        | proof_samples()
+        | {
+            "GenesisFile": genesis.GenesisFile(
+                body=GENESIS_BODY, signature=AUTHORITY.sign(genesis.PURPOSE, NETWORK, encode(GENESIS_BODY))
+            ),
+            "Parameters": PARAMETERS,
+            "TransactionForm, admit": TransactionForm(body=admission.body, signature=admission.signature),
+            "TransactionForm, revoke": TransactionForm(body=REVOCATION.body, signature=REVOCATION.signature),
+            "Draft": block.header.draft(),
+            "Header": block.header,
+            "BlockForm": BlockForm(
+                header=block.header,
+                signature=block.signature,
+                transactions=[Raw(transaction.raw) for transaction in block.transactions],
+                votes=[],
+            ),
+        }
+    )
 
 
 def all_node_samples() -> dict[str, Record]:
@@ -388,11 +393,13 @@ def all_node_samples() -> dict[str, Record]:
 
 def all_samples() -> dict[str, Record]:
     """Every sample."""
-    return (
-        gossip_samples()
-        | governance_samples()
-        | all_node_samples()
-        | enrolment_samples()
-        | document_samples()
-        | metering_samples()
+    parts = (
+        gossip_samples,
+        all_node_samples,
+        enrolment_samples,
+        document_samples,
+        metering_samples,
+        membership_samples,
+        governance_samples,
     )
+    return {name: sample for part in parts for name, sample in part().items()}

@@ -6,10 +6,14 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 from minervas_devnet.api_client import BlockSummary
 from minervas_devnet.consortium import Consortium
-from minervas_devnet.node import Node
+from minervas_devnet.node import PROGRAMS, Node
+from minervas_devnet.programs import try_program
+
+PROOF = "an outsider with the genesis file can check that an order is final"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,17 @@ def check_audits(nodes: Sequence[Node]) -> list[Check]:
         Check(f"the audit of {node.member}'s database passes", passed, said.splitlines()[-1] if said else "")
         for node, (passed, said) in zip(nodes, outcomes, strict=True)
     ]
+
+
+def check_proof(node: Node, transaction_id: str, directory: Path) -> Check:
+    """Somebody who has nothing but the genesis file can check that a transaction is final."""
+    file, genesis = directory / "proof", node.directory / "issued" / "genesis.json"
+    made = try_program(PROGRAMS["ledger"], "prove", "--config", node.settings_file("ledger"), transaction_id, file)
+    if made.returncode:
+        return Check(PROOF, holds=False, seen=(made.stdout + made.stderr).strip())
+    told = try_program("minervas", "check-proof", file, "--genesis", genesis, "--json")
+    holds = told.returncode == 0 and transaction_id in told.stdout
+    return Check(PROOF, holds, made.stdout.strip() if holds else (told.stdout + told.stderr).strip())
 
 
 def check_refusal(name: str, said: str, expected: str) -> Check:

@@ -90,7 +90,7 @@ def _run(work: WorkDir, *, once: bool) -> int:
     try:
         with view:
             since_ms, seen, orders = _scenario(consortium, view)
-            results = [*_final_checks(consortium, progress), *seen]
+            results = [*_final_checks(consortium, progress, orders[0].id), *seen]
             view.show(take_snapshot(consortium.nodes.values()))
         progress.say = say_line  # the live view is over
         passed = all(result.holds for result in results)
@@ -187,7 +187,7 @@ def _mine(consortium: Consortium, view: View) -> None:
         time.sleep(LOOK_EVERY_S)
 
 
-def _final_checks(consortium: Consortium, progress: Progress) -> list[Check]:
+def _final_checks(consortium: Consortium, progress: Progress, order: str) -> list[Check]:
     nodes = list(consortium.nodes.values())
     with progress.step("all nodes have one tip, and the audits have run"):
         consortium.wait_same_tip(height=MIN_BLOCKS)
@@ -196,6 +196,7 @@ def _final_checks(consortium: Consortium, progress: Progress) -> list[Check]:
             checks.check_keys(nodes),
             *_market_checks(consortium),
             *checks.check_audits(nodes),
+            checks.check_proof(nodes[0], order, consortium.directory),
         ]
 
 

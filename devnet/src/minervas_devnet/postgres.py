@@ -48,10 +48,10 @@ unix_socket_directories = '{socket_dir}'
 password_encryption = scram-sha-256
 max_connections = 200
 shared_buffers = 64MB
-# What was committed survives a crash: the network tests kill this server.
-fsync = on
-full_page_writes = on
-synchronous_commit = on
+# On: what was committed survives a crash.
+fsync = {durable}
+full_page_writes = {durable}
+synchronous_commit = {durable}
 log_line_prefix = '%m [%p] %q%u@%d '
 log_timezone = 'UTC'
 timezone = 'UTC'
@@ -78,10 +78,18 @@ class PostgresServer:
         directory: where the cluster goes: data, socket, log and password files, nothing else; made if missing.
             Short enough for a Unix socket (107 bytes with the socket's name).
         port: TCP port on loopback; a free one if not given.
+        durable: whether what was committed survives a crash; False is faster, for a server that nobody kills.
         binaries: the installation to use; what `find_binaries` finds if not given.
     """
 
-    def __init__(self, directory: Path, *, port: int | None = None, binaries: PostgresBinaries | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        port: int | None = None,
+        durable: bool = True,
+        binaries: PostgresBinaries | None = None,
+    ) -> None:
         self.directory = directory.resolve()
         self.host = LOOPBACK
         self.port = port or free_port()
@@ -90,6 +98,7 @@ class PostgresServer:
         self.password_file = self.directory / "superuser.password"
         self.name = "postgres"
         self._data = self.directory / "data"
+        self._durable = durable
         self._installed = binaries or find_binaries()
         self._binaries = self._installed
         self._account = server_account("postgres")
@@ -185,7 +194,9 @@ class PostgresServer:
             self._run_initdb(for_initdb)
         finally:
             for_initdb.unlink()
-        settings = CONFIGURATION.format(host=self.host, port=self.port, socket_dir=self.socket_dir)
+        settings = CONFIGURATION.format(
+            host=self.host, port=self.port, socket_dir=self.socket_dir, durable="on" if self._durable else "off"
+        )
         self._account.write_file(self._data / "minervas.conf", settings)
         with (self._data / "postgresql.conf").open("a", encoding="utf-8") as file:
             file.write("include 'minervas.conf'\n")

@@ -104,7 +104,8 @@ class TcpProxy:
             self._server = None
         for writer in self._writers:
             sock: socket.socket = writer.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+            with contextlib.suppress(OSError):  # closed by the other side, and its task has not noticed yet
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
             writer.transport.abort()
         for task in list(self._serving):
             task.cancel()

@@ -10,7 +10,10 @@ from collections.abc import Awaitable, Callable
 from minervas_core.errors import Code, TransientFault
 
 POLL_S = 0.02
-"""Pause between two looks at a condition."""
+"""First pause between two looks at a condition."""
+LONGEST_POLL_S = 0.1
+POLL_GROWTH = 1.2
+"""What takes seconds is looked at less and less often, or looking would cost more than what is awaited."""
 
 TIMEOUT_FACTOR_VARIABLE = "MINERVAS_TIMEOUT_FACTOR"
 """Environment variable that stretches every timeout, for slow machines; 1 if unset."""
@@ -44,10 +47,12 @@ def wait_until(
     """
     limit_s = stretched(timeout_s)
     deadline = time.monotonic() + limit_s
+    pause_s = POLL_S
     while not predicate():
         if time.monotonic() > deadline:
             raise WaitTimeout(awaited, limit_s, describe() if describe else "")
-        time.sleep(POLL_S)
+        time.sleep(pause_s)
+        pause_s = min(pause_s * POLL_GROWTH, LONGEST_POLL_S)
 
 
 async def wait_until_async(

@@ -6,9 +6,8 @@ transaction; if that fails it throws the `Chain` away and restores one from what
 
 from __future__ import annotations
 
-from bisect import insort
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from minervas_core.block_outcome import Arrival, BlockOutcome, BlockStatus, Landmarks, RestoredNode, StoredBlock
 from minervas_core.blocks import Block, Header, decode_block
@@ -313,16 +312,11 @@ class Chain:
         tried, which may be a valid predecessor of the bad block. A branch under rules that we do not have is followed
         as far as we can judge it.
         """
-        heads = arrival.nodes
         before = self.justified
         self._look_for_justified(arrival)
-        if self.justified is not before:
-            heads = [*arrival.nodes, *self.tree.heads_with_body()]
-        waiting = sorted(heads, key=fork_key)
-        while waiting:
-            node = waiting.pop()
-            if not self._is_candidate(node):
-                continue
+        anywhere = self.justified is not before
+        judged: dict[str, HeaderNode] = {}
+        while (node := self._best_candidate(arrival, judged, anywhere=anywhere)) is not None:
             try:
                 change = move_state(
                     self.state,
@@ -335,12 +329,23 @@ class Chain:
             except BranchRefused as refusal:
                 self._refuse(refusal, arrival)
             except RulesUnknown as stop:
-                insort(waiting, stop.last_known, key=fork_key)
+                judged[node.hash] = stop.last_known
             else:
                 self.tree.move_tip(node)
                 self._note_finality()
                 return change
         return None
+
+    def _best_candidate(
+        self, arrival: Arrival, judged: Mapping[str, HeaderNode], *, anywhere: bool
+    ) -> HeaderNode | None:
+        """The best block to move to, of the new ones or of all heads; also heads change when a block is refused.
+
+        `judged` has the last block that we can judge, by the hash of a head that is beyond it.
+        """
+        heads = [*arrival.nodes, *self.tree.heads_with_body()] if anywhere else arrival.nodes
+        reachable = (judged.get(head.hash, head) for head in heads)
+        return max(filter(self._is_candidate, reachable), key=fork_key, default=None)
 
     def _is_candidate(self, node: HeaderNode) -> bool:
         """Whether a block should be the tip, as far as can be said before it connects."""
@@ -357,7 +362,6 @@ class Chain:
         for node in sorted(arrival.nodes, key=lambda each: each.height, reverse=True):
             if any(self.tree.descends(each, node) for each in tried) or not self._deserves_trial(node):
                 continue
-            tried.append(node)
             layer = self.state.scratch()
             try:
                 walk_state(
@@ -373,6 +377,7 @@ class Chain:
                 continue
             except RulesUnknown:
                 pass  # what the branch proves up to there counts
+            tried.append(node)
             self._note_justified(layer)
 
     def _deserves_trial(self, node: HeaderNode) -> bool:

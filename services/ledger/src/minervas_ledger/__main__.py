@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from minervas_ledger import __version__
 from minervas_ledger.audit_command import run_audit
 from minervas_ledger.export_command import run_export
 from minervas_ledger.import_command import run_import
+from minervas_ledger.prove_command import run_prove
 from minervas_ledger.service import run_ledger
 from minervas_ledger.settings import LedgerSettings, load_ledger_settings
 from minervas_ledger.store.schema import migrate
@@ -20,12 +22,15 @@ from minervas_runtime.settings import SettingsError
 
 PROGRAM = "minervas-ledger"
 
+TRANSACTION_ID = re.compile(r"[0-9a-f]{64}")
+
 VERBS = {
     "run": "work until stopped",
     "migrate": "bring the database's schema up to date, as its owner",
     "audit": "replay the chain from genesis and compare every row with it; also while the ledger runs",
     "export": "write the best chain into a file; also while the ledger runs",
     "import": "take in the chain of a file, checking every rule; not while the ledger runs",
+    "prove": "write a proof for outsiders that a transaction is final; also while the ledger runs",
     "check-config": "check the settings file and say so",
 }
 
@@ -39,6 +44,9 @@ def main() -> int:
         command.add_argument("--config", type=Path, required=True, metavar="FILE")
         if verb in ("export", "import"):
             command.add_argument("file", type=Path, metavar="FILE", help="the chain; packed if it ends with .gz")
+        if verb == "prove":
+            command.add_argument("id", type=_transaction_id, metavar="ID", help="the transaction's id")
+            command.add_argument("file", type=Path, metavar="FILE", help="the proof; see minervas check-proof")
     verbs.add_parser("version", help="show the version")
     arguments = parser.parse_args()
     if arguments.verb == "version":
@@ -50,6 +58,7 @@ def main() -> int:
         "audit": lambda settings, _: run_audit(settings, _say, _tell),
         "export": lambda settings, _: run_export(settings, arguments.file, _say, _tell),
         "import": lambda settings, _: run_import(settings, arguments.file, SystemClock(), _say, _tell),
+        "prove": lambda settings, _: run_prove(settings, arguments.id, arguments.file, _say, _tell),
         "check-config": _check,
     }
     config: Path = arguments.config
@@ -58,6 +67,13 @@ def main() -> int:
     except KeyboardInterrupt:
         _tell(f"{PROGRAM}: interrupted; run the same command again to go on")
         return EXIT_FAILED
+
+
+def _transaction_id(text: str) -> str:
+    """Check an id from the command line."""
+    if not TRANSACTION_ID.fullmatch(text):
+        raise argparse.ArgumentTypeError("a transaction's id has 64 hex digits, in lower case")
+    return text
 
 
 def _say(line: str) -> None:

@@ -29,6 +29,7 @@ class LedgerLink:
         self._link = link
         self._timeout_s = timeout_s
         self._retry_at_ms: int | None = None
+        self._times_heard = 0
 
     @property
     def is_away(self) -> bool:
@@ -38,6 +39,7 @@ class LedgerLink:
     def heard(self) -> None:
         """The ledger said something: it is there."""
         self._retry_at_ms = None
+        self._times_heard += 1
 
     async def ask(
         self, kind: str, body: Record, answer_type: type[Answer], *, timeout_s: float | None = None
@@ -60,10 +62,11 @@ class LedgerLink:
             raise TransientFault(Code.NOT_READY, "Our own ledger does not answer", kind=kind)
         if self._retry_at_ms is not None:
             self._retry_at_ms = now_ms + RETRY_MS
+        heard_before = self._times_heard
         try:
             answer = await self._link.request(LEDGER, kind, body, answer_type, timeout_s or self._timeout_s)
         except NoReply:
-            if timeout_s is None:
+            if timeout_s is None and self._times_heard == heard_before:  # else only this request was lost
                 self._retry_at_ms = monotonic_ms() + RETRY_MS
             raise
         self.heard()
