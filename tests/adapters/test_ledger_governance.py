@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -15,8 +16,10 @@ from minervas_core.transactions import Admit, Transaction
 from minervas_core.tree import HeaderNode
 from minervas_ledger import templates
 from minervas_ledger.chain_view import ChainView, too_old
+from minervas_ledger.node_status import NodeStatus
 from minervas_ledger.settings import DatabaseSettings
 from minervas_ledger.store.connection import connect
+from minervas_runtime.clock import SystemClock
 from tests.support.builders import (
     MARKET,
     LocalChain,
@@ -82,6 +85,7 @@ def test_what_waits_and_what_applies_survives_a_restart(governed: Governed) -> N
     governed.grow_to(first)
     governed.same()
     assert governed.stored.now.view().parameters.slot_ms == 60_000
+    assert governed.stored.now.channel_registers(MEMBER).slot_ms == 60_000
     governed.grow_to(first + 2)
     assert governed.stored.now.view().parameters.max_open_orders == 1
     governed.same()
@@ -124,17 +128,26 @@ def test_the_audit_finds_what_somebody_changed(governed: Governed, table: str) -
         audit(governed.stored.settings, governed.stored.genesis)
 
 
+def health(view: ChainView) -> dict[str, object]:
+    """What /healthz says of a connected node whose chain looks like this."""
+    worker = SimpleNamespace(trouble="", last_view=view)
+    status = NodeStatus(member=MEMBER, worker=worker, clock=SystemClock(), certificate_expires_ms=0)  # type: ignore[arg-type]  # only these two are asked
+    return status.health(SimpleNamespace(connected=True))
+
+
 def test_a_ledger_stops_below_unknown_rules_and_goes_on_when_it_is_replaced(
     governed: Governed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     height = governed.change({}, rule_version=2)
     assert governed.stored.now.view().unknown_rules_height == height
     assert too_old(governed.stored.now.view()) == ""
+    assert health(governed.stored.now.view())["status"] == "ok"
     governed.grow_to(height - 1)
     beyond = governed.extend()
     beyond = governed.extend(on=beyond)
     assert governed.stored.now.view().tip.height == height - 1
     assert "too old" in too_old(governed.stored.now.view())
+    assert health(governed.stored.now.view())["status"] == "failing"
     governed.same()
     monkeypatch.setattr("minervas_core.governance.parameters.RULE_VERSION", 2)
     governed.stored.reopen()
@@ -201,16 +214,3 @@ async def test_a_node_that_is_too_old_pauses_its_miner_and_says_so(node: LedgerN
     status = await node.peer.status()
     assert (status.tip.height, status.syncing) == (height - 1, False)
     await wait_until_async(lambda: node.running is not None and not node.running.done())
-
-
-def test_health_of_a_node_that_is_too_old_is_failing() -> None:
-    def at(height: int, unknown: int) -> ChainView:
-        view = object.__new__(ChainView)
-        object.__setattr__(view, "unknown_rules_height", unknown)
-        tip = type("Tip", (), {"height": height})()
-        object.__setattr__(view, "tip", tip)
-        return view
-
-    assert too_old(at(9, 0)) == ""
-    assert too_old(at(8, 10)) == ""
-    assert "block 10" in too_old(at(9, 10))

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-import msgspec
 import pytest
 
 from minervas_core.errors import Code, PeerFault
-from minervas_core.governance.authority import sign_statement
-from minervas_core.governance.records import Approval, ChangeAuthority
 from minervas_core.keys import SigningKey
 from minervas_core.messages import MAX_HELLO_BYTES, MAX_HELLO_TRANSACTIONS
-from minervas_core.transactions import sign_transaction
 from minervas_peer.authority_keys import AuthorityKeys
 from minervas_peer.membership_proof import MAX_SHOWN_AUTHORITIES, prove_keys, prove_membership, worth_showing
-from tests.support.peer import Consortium, Member, seed
+from tests.support.peer import Consortium, Member, replace_authority, seed
 
 CONSORTIUM = Consortium()
 GENESIS = CONSORTIUM.genesis
@@ -24,22 +20,7 @@ FIRST, SECOND = (SigningKey(seed(f"authority {number}")) for number in range(2))
 
 
 def replace(new: SigningKey, previous: SigningKey, *, approving: SigningKey | None = None) -> bytes:
-    """A replacement, signed by the previous key or approved by a wallet."""
-    body = ChangeAuthority(
-        network=GENESIS.network,
-        sender=(new if approving else previous).public,
-        salt="00" * 16,
-        expires_height=100,
-        previous=previous.public,
-        authority=new.public,
-        proof="00" * 64,
-        approvals=[],
-    )
-    body = msgspec.structs.replace(body, proof=sign_statement(body, new))
-    if approving is not None:
-        approval = Approval(wallet=approving.public, signature=sign_statement(body, approving))
-        body = msgspec.structs.replace(body, approvals=[approval])
-    return sign_transaction(body, new if approving else previous).raw
+    return replace_authority(GENESIS, previous, new, approving=approving)
 
 
 def admitted_by(key: SigningKey) -> Member:

@@ -41,6 +41,7 @@ from minervas_core.state import BlockUndo
 from minervas_core.topics import InboxTopic, MeshTopic, matches, parse_topic
 from minervas_core.transactions import check_signature, decode_transaction
 from tests.support import finality_vectors
+from tests.support.governance_vectors import governance_history
 from tests.support.market_vectors import METERING_CHECKS, derived_lot, market_history
 from tests.support.membership_vectors import consent, membership_history
 from tests.support.vector_files import FILES, SPEC, Case, bytes_of, code_of
@@ -48,7 +49,6 @@ from tools.vectors.bus_cases import may
 from tools.vectors.files import vector_files
 from tools.vectors.fixtures import MEMBERS, MOKPO, NETWORK
 from tools.vectors.frame_cases import judge
-from tools.vectors.governance_cases import governance_of
 from tools.vectors.message_cases import judge_application, judge_hello
 from tools.vectors.proof_cases import judge_proof
 
@@ -335,19 +335,6 @@ def right(case: Case) -> None:
     rights = rights_for(parse_principal(case["principal"]), operator_member=operator)
     for action in ("publish", "subscribe"):
         assert may(rights, action, case["topic"]) == case[action]
-
-
-def governance_history(case: Case) -> None:
-    raws: dict[str, bytes] = {}
-    undo: dict[str, BlockUndo] = {}
-    file = FILES["governance"]
-    chain = Chain.fresh(load_genesis(bytes.fromhex(file["genesis_hex"])), raws.__getitem__, undo.__getitem__)
-    for step in case["steps"]:
-        outcome = chain.receive_block(decode_block(bytes.fromhex(file["blocks"][step["block"]])), step["now_ms"])
-        raws |= {stored.block.hash: stored.block.raw for stored in outcome.stored}
-        undo |= {each.block.hash: each.undo for each in (outcome.change.connected if outcome.change else ())}
-        assert (outcome.status, outcome.error and outcome.error.code) == (step["status"], step["code"])
-        assert (chain.tip.hash, governance_of(chain)) == (step["tip"], step["governance"])
 
 
 def history(case: Case) -> None:

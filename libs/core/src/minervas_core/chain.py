@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from minervas_core.block_outcome import Arrival, BlockOutcome, BlockStatus, Landmarks, RestoredNode, StoredBlock
 from minervas_core.blocks import Block, Header, decode_block
+from minervas_core.chain_restore import restore_tree, stored_checkpoint
 from minervas_core.errors import (
     BlockFromTheFuture,
     Code,
@@ -114,28 +115,10 @@ class Chain:
         Raises:
             LocalFault: ``audit_mismatch`` if blocks, work and state do not belong together.
         """
-        tree = BlockTree(genesis)
-        invalid: list[HeaderNode] = []
-        for stored in nodes:
-            parent = tree.get(stored.header.prev)
-            if parent is None or parent.work + stored.header.difficulty != stored.work:
-                raise LocalFault(
-                    Code.AUDIT_MISMATCH, "A stored block does not follow from its predecessor", hash=stored.hash
-                )
-            node = tree.add(stored.header, stored.hash, parent)
-            if stored.has_body:
-                tree.set_body(node, stored.order)
-            if stored.invalid:
-                invalid.append(node)
-        tip = tree.get(state.tip_hash)
-        if tip is None or tip.height != state.height or tip.state != "body":
-            raise LocalFault(Code.AUDIT_MISMATCH, "The stored state is not of a stored block", hash=state.tip_hash)
-        tree.move_tip(tip)
-        for node in invalid:
-            tree.mark_invalid(node)
+        tree = restore_tree(genesis, nodes, state)
         chain = cls(genesis, tree, state, load_block, load_undo)
-        chain.justified = _stored_checkpoint(tree, landmarks.justified)
-        chain.final = _stored_checkpoint(tree, landmarks.final)
+        chain.justified = stored_checkpoint(tree, landmarks.justified)
+        chain.final = stored_checkpoint(tree, landmarks.final)
         return chain
 
     @property
@@ -439,13 +422,6 @@ class Chain:
 
     def _stored(self, node: HeaderNode) -> Block:
         return decode_block(self._load_block(node.hash))
-
-
-def _stored_checkpoint(tree: BlockTree, block_hash: str) -> HeaderNode:
-    node = tree.get(block_hash)
-    if node is None or not tree.descends(tree.tip, node):
-        raise LocalFault(Code.AUDIT_MISMATCH, "The stored chain lacks a justified checkpoint", hash=block_hash)
-    return node
 
 
 def _known_invalid(block_hash: str) -> InvalidBlock:
