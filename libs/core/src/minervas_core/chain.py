@@ -154,7 +154,7 @@ class Chain:
         """Take in a block from anybody, with the orphans that it releases. Never raises for a bad block."""
         node = self.tree.get(block.hash)
         if node is not None and node.state == "body":
-            return BlockOutcome("known", block.hash)
+            return self._receive_known(node)
         arrival = Arrival()
         status = self._take(block, now_ms, arrival)
         if status is not None:
@@ -162,6 +162,21 @@ class Chain:
         self._release_orphans(block, now_ms, arrival)
         change = self._choose(arrival)
         return self._outcome(block, arrival, change)
+
+    def _receive_known(self, node: HeaderNode) -> BlockOutcome:
+        """A block that is here may lead all the same, if the rules for it have come with a newer software."""
+        if not self._is_candidate(node):
+            return BlockOutcome("known", node.hash)
+        arrival = Arrival(nodes=[node])
+        change = self._choose(arrival)
+        return BlockOutcome(
+            "known",
+            node.hash,
+            change=change,
+            invalid=tuple(arrival.invalid),
+            discarded=tuple(arrival.discarded),
+            refused=tuple(arrival.faults.items()),
+        )
 
     def receive_headers(self, headers: Sequence[Header], now_ms: int) -> int:
         """Take in consecutive headers, oldest first, while syncing; returns how many were new.
