@@ -1,6 +1,6 @@
 # Every target does its own set-up (tools/setup.sh: idempotent, under a second when nothing changed).
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-core test-tools test-adapters test-network lint format types bench vectors lock soak clean
+.PHONY: help setup demo test test-core test-sim test-tools test-adapters test-network lint format types bench vectors lock soak clean
 
 VENV_PYTHON := .venv/bin/python
 PYTEST := $(VENV_PYTHON) -m pytest
@@ -22,6 +22,9 @@ test: setup  ## Run all tests but those of soak, in WORKERS=2 processes (ARGS="-
 
 test-core: setup  ## Only the protocol rules: no process, no socket, no file
 	@$(PYTEST) tests/core $(ARGS)
+
+test-sim: setup  ## Only simulated networks, seconds of seeds (ARGS="-m soak" for many)
+	@$(PYTEST) tests/sim $(ARGS)
 
 test-tools: setup  ## Only the tests of the tools in tools/
 	@$(PYTEST) tests/tools $(ARGS)

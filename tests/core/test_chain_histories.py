@@ -31,10 +31,11 @@ from tests.support.builders import (
     admit,
     revoke,
     service_keys,
+    vote_key,
 )
 from tests.support.examples import examples
 from tests.support.membership import leave, recover, resume, rotate, suspend, veto, wallet
-from tests.support.voting import make_vote, mine_voting_block, sign_voting_block, vote_key
+from tests.support.voting import make_vote, mine_voting_block, sign_voting_block
 
 MEMBERS = ("m0", "m1", "m2", "m3", "m4", "m5")
 FOUNDERS = MEMBERS[:4]

@@ -14,8 +14,8 @@ from minervas_core.errors import Code, InvalidEncoding, MinervasError
 from minervas_core.finality.rules import missing_voters
 from minervas_core.finality.votes import Checkpoint, Vote, VoteForm, decode_vote
 from minervas_core.state import undo_block
-from tests.support.builders import admit
-from tests.support.voting import INTERVAL, VotingChain, make_vote, mine_voting_block, vote_key
+from tests.support.builders import admit, vote_key
+from tests.support.voting import INTERVAL, VotingChain, make_vote, mine_voting_block
 
 FOUR = ("a", "b", "c", "d")
 OTHER_NETWORK = "ff" * 16
@@ -117,6 +117,15 @@ def test_source_below_the_final_checkpoint_is_refused_although_it_was_justified(
     local.justify(0, 3)
     local.justify(3, 6, "abc")
     assert code_of_block_with(local, make_vote("d", local.checkpoint(0), local.checkpoint(6))) == Code.VOTE_SOURCE
+
+
+def test_final_checkpoint_before_the_last_is_no_source_although_it_is_remembered() -> None:
+    local = four()
+    for source in (0, 3, 6):
+        local.justify(source, source + 3)
+    local.grow_to(12)
+    assert (local.reached, local.record(3).justified) == ((9, 6), True)
+    assert code_of_block_with(local, make_vote("d", local.checkpoint(3), local.checkpoint(12))) == Code.VOTE_SOURCE
 
 
 def test_late_vote_for_a_justified_checkpoint_that_is_not_final_is_carried() -> None:

@@ -127,7 +127,7 @@ def test_every_message_type_belongs_to_a_kind() -> None:
     used |= {messages.Hello, messages.SenderKeyMessage, messages.KeyRequest, messages.Presence, Reply}
     parts = {
         "HelloBody", "SenderKeyBody", "KeyRequestBody", "SenderKeyInfo", "Failure", "TransactionStatus", "ChainTip",
-        "SubmitResult", "RosterEntry", "WaitingRecovery", "BlockSummary", "AbandonedSearch",
+        "SubmitResult", "RosterEntry", "WaitingRecovery", "BlockSummary", "AbandonedSearch", "SideBranchEntry",
     }  # fmt: skip
     defined = {
         kind

@@ -95,7 +95,7 @@ class Workload:
         self._seed = seed
         self._choose = random.Random(seed)  # noqa: S311 - test data
         clock = ManualClock(FAR_FUTURE_MS)
-        self._intake = Intake(worker, lonely_sync(worker, clock), clock)
+        self._intake = Intake(worker, lonely_sync(worker, clock, genesis()), clock)
         self._count = 0
 
     async def run(self) -> None:

@@ -13,12 +13,14 @@ from minervas_devnet.node import Node
 from minervas_devnet.options import GATEWAY
 from minervas_devnet.simulated_meters import SimulatedMeters
 from minervas_devnet.stored_metering import StoredMetering
-from tests.support.network import Network
-from tests.support.wait import wait_until
+from tests.support.network import SYNC_TIMEOUT_S, Network
+from tests.support.wait import WaitTimeout, wait_until
 
 STORED_TIMEOUT_S = 60.0
 LOTS_TIMEOUT_S = 60.0
 BLOCK_TIMEOUT_S = 60.0
+PAUSED_S = 10.0
+"""Longest time for the last blocks to arrive and for all nodes to answer while no miner works."""
 
 
 def meters_of(node: Node) -> SimulatedMeters:
@@ -133,8 +135,18 @@ def assert_one_market(network: Network) -> None:
         book = sorted(api.orders()), sorted(api.trades()), sorted(api.obligations())
         return sorted(api.lots()), sorted(api.retirements()), api.minted(), *book
 
-    with network.mining_paused():
-        seen = list(at_one_tip(network.consortium, market).values())
+    seen: list[tuple[Any, ...]] = []
+
+    def compared() -> bool:
+        network.sync_tips()
+        with network.mining_paused():
+            try:
+                seen.extend(at_one_tip(network.consortium, market, timeout_s=PAUSED_S).values())
+            except WaitTimeout:  # two tips of the same height: only the next block decides
+                return False
+        return True
+
+    wait_until(compared, SYNC_TIMEOUT_S)
     for each in seen[1:]:
         assert each == seen[0]
     lots, retirements, minted, *_ = seen[0]

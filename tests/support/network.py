@@ -201,7 +201,7 @@ def start_network(work: WorkDir, members: Sequence[str] = MEMBERS) -> Iterator[N
     try:
         consortium.join(*consortium.start(members))
         yield Network(consortium)
-    except BaseException:
+    except Exception:
         work.keep()
         raise
     finally:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 
 import msgspec
 
@@ -14,7 +13,7 @@ from minervas_core.genesis import Genesis, Parameters
 from minervas_core.keys import SigningKey
 from minervas_core.transactions import Transaction, block_order
 from minervas_core.tree import HeaderNode
-from tests.support.builders import NETWORK, TINY, LocalChain, admit, block_key, find_nonce, make_draft, signing_key
+from tests.support.builders import NETWORK, TINY, LocalChain, admit, block_key, find_nonce, make_draft, vote_key
 
 VOTING = msgspec.structs.replace(
     TINY, vote_interval=3, diversity_per_mille=0, max_expiry_blocks=1_000, max_block_transactions=40
@@ -22,12 +21,6 @@ VOTING = msgspec.structs.replace(
 """`TINY` for chains in which anybody mines when he likes, with a checkpoint every three blocks."""
 
 INTERVAL = VOTING.vote_interval
-
-
-@lru_cache(maxsize=4096)
-def vote_key(member: str) -> SigningKey:
-    """The key with which a member's ledger votes: that of `builders.service_keys`."""
-    return signing_key(f"{member}.ledger")
 
 
 def voter(member: str) -> Voter:

@@ -136,6 +136,28 @@ class TransactionPlace(msgspec.Struct, frozen=True):
     height: int
 
 
+class Equivocation(msgspec.Struct, frozen=True):
+    """Two votes of a member that contradict each other."""
+
+    voter: str
+    kind: str
+
+
+class Finality(msgspec.Struct, frozen=True):
+    """How far finality has come, and whom it waits for."""
+
+    final: Checkpoint
+    missing: list[str]
+    voting: str
+    equivocations: list[Equivocation]
+
+
+class BlockPlace(msgspec.Struct, frozen=True):
+    """One block, as far as it is looked at."""
+
+    hash: str
+
+
 class ApiAway(TransientFault):
     """The node does not answer now."""
 
@@ -165,6 +187,14 @@ class NodeApi:
         while found and found[-1].header.height > 1:
             found += self.blocks(below_height=found[-1].header.height, limit=200)
         return found
+
+    def finality(self) -> Finality:
+        """How far finality has come, and whom it waits for."""
+        return self.get("/v1/finality", Finality)
+
+    def block_hash(self, height: int) -> str:
+        """Hash of the block at a height of its best chain."""
+        return self.get(f"/v1/blocks/{height}", BlockPlace).hash
 
     def abandoned(self, limit: int = 20) -> list[AbandonedSearch]:
         """Searches of its miner that found nothing in time, newest first."""

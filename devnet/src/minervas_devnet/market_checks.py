@@ -30,14 +30,14 @@ STEP_WH = {"pzem-003": 1, "sdm630": 10}
 T = TypeVar("T")
 
 
-def at_one_tip(consortium: Consortium, read: Callable[[Node], T]) -> dict[str, T]:
+def at_one_tip(consortium: Consortium, read: Callable[[Node], T], *, timeout_s: float = SAME_TIP_S) -> dict[str, T]:
     """Ask all nodes the same, until no block came in between.
 
     Raises:
         WaitTimeout: if blocks come faster than answers.
     """
     nodes = consortium.nodes.values()
-    deadline = time.monotonic() + stretched(SAME_TIP_S)
+    deadline = time.monotonic() + stretched(timeout_s)
     while time.monotonic() < deadline:
         try:
             before = {_committed_tip(node) for node in nodes}
@@ -47,7 +47,7 @@ def at_one_tip(consortium: Consortium, read: Callable[[Node], T]) -> dict[str, T
         except ApiAway:  # for a moment, on a busy machine
             pass
         time.sleep(POLL_S)
-    raise WaitTimeout("all nodes to answer at one tip", stretched(SAME_TIP_S), consortium.describe_tips())
+    raise WaitTimeout("all nodes to answer at one tip", stretched(timeout_s), consortium.describe_tips())
 
 
 def _committed_tip(node: Node) -> str:

@@ -33,6 +33,9 @@ from minervas_core.state import ChainState, apply_transaction, check_transaction
 from minervas_core.timing import latest_acceptable_ms
 from minervas_core.transactions import Transaction, block_order
 
+RawTransaction = bytes
+"""Canonical bytes of a transaction."""
+
 
 @dataclass(frozen=True, slots=True)
 class MempoolLimits:
@@ -54,6 +57,7 @@ class Mempool:
         self._signatures = signatures
         self._limits = limits or MempoolLimits()
         self._transactions: dict[str, Transaction] = {}
+        self._by_bytes: dict[bytes, Transaction] = {}
         self._claims: dict[str, str] = {}
         """Transaction id by what it claims."""
         self._bytes = 0
@@ -83,6 +87,10 @@ class Mempool:
     def get(self, tx_id: str) -> Transaction | None:
         """A queued transaction."""
         return self._transactions.get(tx_id)
+
+    def find(self, raw: RawTransaction) -> Transaction | None:
+        """A queued transaction by its bytes, signature included: a block that carries it need not decode it again."""
+        return self._by_bytes.get(raw)
 
     def add(self, transaction: Transaction, state: ChainState, now_ms: int) -> bool:
         """Queue a transaction if the block after `state` could carry it; False if it is queued already.
@@ -115,6 +123,8 @@ class Mempool:
 
     def remove_included(self, block: Block) -> None:
         """Remove what a connected block carries, and what can no longer apply because of it."""
+        if not self._transactions:
+            return
         for transaction in block.transactions:
             self._remove(transaction.id)
             for claim in claims_of(transaction):
@@ -283,6 +293,7 @@ class Mempool:
 
     def _put(self, transaction: Transaction, owner: str) -> None:
         self._transactions[transaction.id] = transaction
+        self._by_bytes[transaction.raw] = transaction
         self._owners[transaction.id] = owner
         self._claims.update((claim, transaction.id) for claim in claims_of(transaction))
         if isinstance(transaction.body, Generation):
@@ -293,6 +304,7 @@ class Mempool:
         transaction = self._transactions.pop(tx_id, None)
         if transaction is None:
             return
+        del self._by_bytes[transaction.raw]
         for claim in claims_of(transaction):
             del self._claims[claim]
         if isinstance(transaction.body, Generation):

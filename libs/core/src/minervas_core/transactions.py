@@ -6,7 +6,6 @@ signature can not be exchanged to make a second id. What a transaction may do is
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated
 
 import msgspec
@@ -28,6 +27,7 @@ from minervas_core.governance.records import ChangeAuthority, ChangeParameters
 from minervas_core.identifiers import MemberId
 from minervas_core.keys import SigningKey, signing_bytes, verify
 from minervas_core.market.records import Bid, Cancel, MarketBody, Merge, MeterDeclaration, Offer, Retire
+from minervas_core.merkle import leaf_hash
 from minervas_core.metering import Generation, Name
 
 MAX_TRANSACTION_BYTES = 65_536
@@ -36,6 +36,11 @@ MAX_TRANSACTION_BYTES = 65_536
 PURPOSE = "transaction"
 
 CONSENT_PURPOSE = "wallet_consent"
+
+BODY_BEGIN = len(b'{"body":')
+BODY_END = -len(b',"signature":""}') - 128
+"""Where the body stands in the canonical bytes of every transaction: before it only ``{"body":``, after it only
+``,"signature":"<128 digits>"}``. So what was signed need not be encoded again."""
 
 BoxPublic = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{2432}\Z")]
 """A public box key in hex (see `minervas_core.box`)."""
@@ -208,14 +213,31 @@ class TransactionForm(Record, frozen=True, kw_only=True):
     signature: Signature
 
 
-@dataclass(frozen=True, slots=True)
-class Transaction:
+class Transaction(msgspec.Struct, frozen=True, eq=False):
     """A decoded transaction with its id and the bytes as they were received."""
 
     id: Hash
     body: TransactionBody
     signature: Signature
     raw: bytes
+    _leaf: bytes = b""
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Transaction)
+            and (self.raw, self.signature, self.id) == (other.raw, other.signature, other.id)
+            and self.body == other.body
+        )
+
+    def __hash__(self) -> int:
+        return hash(self.raw)
+
+    @property
+    def leaf(self) -> bytes:
+        """Its leaf in its block's Merkle tree: the hash of all its bytes, signature included. Computed once."""
+        if not self._leaf:
+            msgspec.structs.force_setattr(self, "_leaf", leaf_hash(self.raw))
+        return self._leaf
 
     @property
     def kind(self) -> str:
@@ -279,7 +301,7 @@ def decode_transaction(raw: bytes) -> Transaction:
     except InvalidEncoding as error:
         _refuse_unknown_type(raw, error)
         raise
-    signed = signing_bytes(PURPOSE, form.body.network, encode(form.body))
+    signed = signing_bytes(PURPOSE, form.body.network, raw[BODY_BEGIN:BODY_END])
     return Transaction(sha256_hex(signed), form.body, form.signature, raw)
 
 
@@ -316,5 +338,5 @@ def check_signature(transaction: Transaction, network: str) -> None:
         raise InvalidTransaction(
             Code.WRONG_NETWORK, "Made for another network", tx=transaction.id, network=body.network
         )
-    if not verify(body.sender, PURPOSE, network, encode(body), transaction.signature):
+    if not verify(body.sender, PURPOSE, network, transaction.raw[BODY_BEGIN:BODY_END], transaction.signature):
         raise InvalidTransaction(Code.BAD_SIGNATURE, "Not signed by its sender", tx=transaction.id, sender=body.sender)

@@ -124,6 +124,7 @@ def check_block_body(block: Block, signatures: SignatureCache) -> None:
     """
     _check_roots(block)
     _check_order(block)
+    signatures.check_together(block.transactions)
     for transaction in block.transactions:
         try:
             signatures.check(transaction)

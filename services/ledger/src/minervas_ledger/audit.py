@@ -2,8 +2,13 @@
 
 Everything is read in one read-only snapshot, so the ledger may go on working meanwhile. Best chain first, with the
 transactions, metering statements, lots, trades and retirements in it; then what the state tables say of the tip; then
+<<<<<<< HEAD
+the blocks beside the best chain; then the abandoned searches, which are checked by recomputation. `audit_scope` names
+what it leaves alone.
+=======
 the blocks beside the best chain; then the abandoned searches, checked by recomputation. `audit_scope` names what
 it leaves alone.
+>>>>>>> main
 """
 
 from __future__ import annotations
@@ -68,6 +73,7 @@ class Audit:
         self._genesis = genesis
         self._on_progress = on_progress
         self._tree = BlockTree(genesis)
+        self._justified = self._tree.root
         self._members: list[MemberRecord] = []
         self._state = ChainState.fresh(genesis)
         """After the last block of the best chain that was checked."""
@@ -88,7 +94,7 @@ class Audit:
             self._check_roster()
             market.check_end()
             self._check_state_rows()
-            SideBranchAudit(self._connection, self._genesis, self._tree).run()
+            SideBranchAudit(self._connection, self._genesis, self._tree, self._justified).run()
             self._check_strays()
             searches = self._check_searches()
         self.report = replace(self.report, side_blocks=side_count, abandoned_searches=searches)
@@ -175,6 +181,7 @@ class Audit:
                 raise mismatch("node_state", "the only row", f"{column}_hash is not the best chain's at its height")
             if height < least:
                 raise mismatch("node_state", "the only row", f"{column}_height is {height}, less than {least}")
+        self._justified = self._tree.main_at(state.justified_height) or self._tree.root
 
     def _check_roster(self) -> None:
         found = {record.member: record for record in read_members(self._connection)}

@@ -24,12 +24,14 @@ class SideBranchAudit:
         connection: in the audit's snapshot.
         genesis: the consortium's genesis.
         tree: holds the best chain; gets the side branches.
+        justified: where the fork choice starts: more work counts only upon it.
     """
 
-    def __init__(self, connection: Connection, genesis: Genesis, tree: BlockTree) -> None:
+    def __init__(self, connection: Connection, genesis: Genesis, tree: BlockTree, justified: HeaderNode) -> None:
         self._connection = connection
         self._genesis = genesis
         self._tree = tree
+        self._justified = justified
         self._signatures = SignatureCache(genesis)
 
     def run(self) -> None:
@@ -66,7 +68,8 @@ class SideBranchAudit:
             undo=None,
         )
         compare("blocks", block_name(row), row, expected)
-        if node.state == "body" and is_better(node, self._tree.tip) and not self._cannot_be_judged(node):
+        is_choice = node.state == "body" and self._tree.descends(node, self._justified)
+        if is_choice and is_better(node, self._tree.tip) and not self._cannot_be_judged(node):
             raise mismatch("blocks", block_name(row), "it is better than the tip, but not on the best chain")
 
     def _breaks_a_rule(self, node: HeaderNode) -> bool:

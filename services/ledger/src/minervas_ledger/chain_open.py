@@ -32,6 +32,7 @@ from minervas_ledger.store.queue_rows import QueueRows, read_queue
 from minervas_ledger.store.schema import check_schema
 from minervas_ledger.store.state_rows import read_state_rows, rows_of
 from minervas_ledger.store.votes import read_votes
+from minervas_ledger.verifying import VerifyingThreads
 
 APPLICATION = "minervas-ledger"
 
@@ -49,7 +50,7 @@ class ChainOpener:
         self._database = database
         self._voter = voter
         self._genesis = genesis
-        self._signatures = SignatureCache(genesis)
+        self._signatures = SignatureCache(genesis, spread=VerifyingThreads())
 
     def open(self) -> NodeChain:
         """Connect and load.

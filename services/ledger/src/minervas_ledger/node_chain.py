@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from minervas_core.blocks import Block, decode_block, decode_header
 from minervas_core.chain import BlockOutcome, Chain, ConnectedBlock, TipChange
-from minervas_core.errors import Code, InvalidTransaction, MinervasError, PeerFault
+from minervas_core.errors import Code, InvalidTransaction, MinervasError
 from minervas_core.finality.book import VoteBook
 from minervas_core.mempool import Mempool
 from minervas_core.node_market_messages import ChannelRegisters
@@ -27,6 +27,7 @@ from minervas_ledger.branches import list_side_branches
 from minervas_ledger.chain_view import ChainView, count_side_branches, look
 from minervas_ledger.gateways import Gateways, channel_registers, registered_gateways
 from minervas_ledger.node_votes import NodeVotes
+from minervas_ledger.prepared_bodies import PreparedBodies
 from minervas_ledger.roster_view import roster_of
 from minervas_ledger.store.abandoned_searches import store_search
 from minervas_ledger.store.chain_state import read_raw, read_undo
@@ -98,6 +99,14 @@ class NodeChain:
             self._gateways = tip, registered_gateways(self._chain.state)
         return self._gateways[1]
 
+    def decode(self, raw: bytes) -> Block:
+        """Decode a block; transactions that wait in the queue are not decoded again.
+
+        Raises:
+            InvalidEncoding: if it is malformed.
+        """
+        return decode_block(raw, self._mempool.find)
+
     def take_blocks(
         self, blocks: Sequence[Block], now_ms: int, *, origin: str, until_refusal: bool = False
     ) -> list[BlockOutcome]:
@@ -148,18 +157,15 @@ class NodeChain:
         known = [block_hash for block_hash in (header.hash() for header in headers) if self._chain.tree.get(block_hash)]
         return HeadersTaken(added, known[-1] if known else "", is_full=len(known) < len(headers))
 
-    def take_bodies(self, expected: Sequence[str], raw: Sequence[bytes], now_ms: int, *, origin: str) -> int:
+    def take_bodies(self, bodies: PreparedBodies, now_ms: int, *, origin: str) -> int:
         """Take in blocks that were asked for, until one does not fit; returns how many were taken.
 
         Raises:
-            PeerFault: if they are not the first of those expected, or if one is refused.
+            PeerFault: if one is refused.
         """
-        blocks = [decode_block(item) for item in raw]
-        hashes = [block.hash for block in blocks]
-        if hashes != list(expected[: len(hashes)]):
-            raise PeerFault(Code.NOT_FOUND, "Not the blocks that were asked for", asked=expected[0], got=hashes[0])
+        self._chain.signatures.remember(bodies.valid)
         taken = 0
-        for outcome in self.take_blocks(blocks, now_ms, origin=origin, until_refusal=True):
+        for outcome in self.take_blocks(bodies.blocks, now_ms, origin=origin, until_refusal=True):
             if outcome.status in ("connected", "side_branch", "known"):
                 taken += 1
             elif outcome.error is not None:
@@ -180,6 +186,7 @@ class NodeChain:
             target_height=max(self._chain.tip.height, tree.best_header.height),
             locator=tuple(tree.locator()),
             missing=tuple(missing),
+            block_keys={record.member: record.keys.block for record in self._chain.state.roster.active_members()},
         )
 
     def has_block(self, block_hash: str) -> bool:
@@ -317,8 +324,8 @@ class NodeChain:
         for change in changes:
             for connected in change.connected:
                 self._mempool.remove_included(connected.block)
-        for change in changes:
-            dropped = self._mempool.give_back(change.returned(), self._chain.state)
+        for returned in filter(None, (change.returned() for change in changes)):
+            dropped = self._mempool.give_back(returned, self._chain.state)
             note_dropped("reorganisation", ((transaction.id, error) for transaction, error in dropped))
         expired = self._mempool.expire(self._chain.tip.height + 1)
         metrics.MEMPOOL_DROPPED.labels("expiry", Code.TX_EXPIRED).inc(len(expired))

@@ -185,7 +185,7 @@ def assemble(
     worker, reader = storage.worker, storage.reader
     link = NodeLink(bus, issued.node_key, member, SERVICE, issued.network, clock=clock)
     fetcher = PeerFetcher(link)
-    sync = Sync(WorkerSyncChain(worker, clock), fetcher, monotonic_ms)
+    sync = Sync(WorkerSyncChain(worker, clock, genesis), fetcher, monotonic_ms)
     voting = Voting(
         member=member,
         genesis=genesis,
