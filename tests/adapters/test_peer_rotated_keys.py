@@ -18,6 +18,7 @@ from tests.support.peer import NOW_MS, Member, roster, seed
 A2 = CONSORTIUM.rotate(A, "anna 2")
 A3 = CONSORTIUM.rotate(A2, "anna 3")
 C = CONSORTIUM.member("cara")
+TRUSTED = frozenset({CONSORTIUM.genesis.body.authority})
 
 
 def refusal_of_hello(side: Side, sender: Member) -> Code:
@@ -30,7 +31,7 @@ def refusal_of_hello(side: Side, sender: Member) -> Code:
 
 
 def test_a_newcomer_believes_an_admission_and_the_rotations_after_it() -> None:
-    proven = prove_keys("anna", A3.identity.membership, CONSORTIUM.genesis)
+    proven = prove_keys("anna", A3.identity.membership, CONSORTIUM.genesis, TRUSTED)
     assert proven.keys == A3.keys
     assert proven.earlier_wallets == (A.keys.wallet, A2.keys.wallet)
 
@@ -55,14 +56,14 @@ def test_newcomers_exchange_keys_with_a_member_that_has_rotated_its_own() -> Non
 )
 def test_what_does_not_follow_from_the_admission_proves_nothing(shown: tuple[bytes, ...], code: Code) -> None:
     with pytest.raises(PeerFault) as caught:
-        prove_keys("anna", shown, CONSORTIUM.genesis)
+        prove_keys("anna", shown, CONSORTIUM.genesis, TRUSTED)
     assert caught.value.code == code
 
 
 def test_a_recovery_proves_nothing_for_only_the_chain_knows_of_a_veto() -> None:
     thief = CONSORTIUM.member("thief")
     recovered = CONSORTIUM.sign(Recover(member="anna", wallet=thief.keys.wallet))
-    proven = prove_keys("anna", (A.admit.raw, recovered.raw), CONSORTIUM.genesis)
+    proven = prove_keys("anna", (A.admit.raw, recovered.raw), CONSORTIUM.genesis, TRUSTED)
     assert proven.keys == A.keys
 
 

@@ -16,7 +16,7 @@ from minervas_core.audit import ReplayedBlock, replay
 from minervas_core.blocks import Block, assemble_block, decode_block
 from minervas_core.chain import BlockOutcome, Chain, RestoredNode
 from minervas_core.encoding import decode
-from minervas_core.errors import Code, InvalidBlock
+from minervas_core.errors import Code, InvalidBlock, LocalFault
 from minervas_core.finality.state import Finality
 from minervas_core.finality.votes import Checkpoint, Vote
 from minervas_core.governance.state import PendingRecovery, used_key_of
@@ -77,9 +77,11 @@ def as_transaction(kind: str, member: str, expires: int, salt: str) -> Transacti
 class Histories(RuleBasedStateMachine):
     """One node, fed with valid and invalid blocks of many branches, in any order."""
 
+    PARAMETERS = msgspec.structs.replace(TINY, vote_interval=2, recovery_wait_ms=RECOVERY_WAIT_MS)
+
     def __init__(self) -> None:
         super().__init__()
-        self.local = LocalChain(msgspec.structs.replace(TINY, vote_interval=2, recovery_wait_ms=RECOVERY_WAIT_MS))
+        self.local = LocalChain(self.PARAMETERS)
         self.genesis = self.local.genesis
         self.nodes: dict[str, HeaderNode] = {self.genesis.hash: self.local.chain.tree.root}
         """Every block ever made, as a tree of its own."""
@@ -380,14 +382,14 @@ class Histories(RuleBasedStateMachine):
         return {transaction.id for block in blocks for transaction in block.transactions}
 
     def replay_of(self, node: HeaderNode) -> list[ReplayedBlock] | None:
-        """The node's chain replayed from genesis; None if a rule refuses it."""
+        """The node's chain replayed from genesis; None if a rule refuses it, or if we do not have its rules."""
         if node.height == 0:
             return []
         if node.hash not in self.replays:
             raws = [self.blocks[each.hash].raw for each in node.blocks()][::-1]
             try:
                 replayed = list(replay(self.genesis, raws, self.signatures))
-            except InvalidBlock:
+            except (InvalidBlock, LocalFault):
                 self.replays[node.hash] = None
             else:
                 self.replays[node.hash] = replayed

@@ -13,6 +13,8 @@ from minervas_core.box import BoxKey, load_box_public
 from minervas_core.encoding import sha256_hex
 from minervas_core.frames import SenderKey
 from minervas_core.genesis import Genesis, GenesisBody, Parameters, sign_genesis
+from minervas_core.governance.authority import sign_statement
+from minervas_core.governance.records import Approval, ChangeAuthority
 from minervas_core.keys import SigningKey
 from minervas_core.node_messages import Roster, RosterEntry
 from minervas_core.transactions import (
@@ -136,3 +138,24 @@ def roster(active: Iterable[Member] = (), revoked: Iterable[Member] = (), *, hei
     ]
     digest = sha256_hex(",".join(f"{each.member}:{each.status}:{each.keys.wallet}" for each in entries).encode())
     return Roster(members=entries, height=height, roster_hash=digest)
+
+
+def replace_authority(
+    genesis: Genesis, previous: SigningKey, new: SigningKey, *, approving: SigningKey | None = None
+) -> bytes:
+    """A replacement of the authority's key, signed by the previous one, or else approved by a wallet."""
+    body = ChangeAuthority(
+        network=genesis.network,
+        sender=(new if approving else previous).public,
+        salt="00" * 16,
+        expires_height=5_000,
+        previous=previous.public,
+        authority=new.public,
+        proof="00" * 64,
+        approvals=[],
+    )
+    body = msgspec.structs.replace(body, proof=sign_statement(body, new))
+    if approving is not None:
+        approval = Approval(wallet=approving.public, signature=sign_statement(body, approving))
+        body = msgspec.structs.replace(body, approvals=[approval])
+    return sign_transaction(body, new if approving else previous).raw

@@ -243,13 +243,14 @@ class NodeChain:
 
     def channel_registers(self, member: str) -> ChannelRegisters:
         """A member's meters and where their channels' statements ended, at the tip."""
-        return channel_registers(self._chain.state, member, self._chain.genesis.parameters.slot_ms)
+        return channel_registers(self._chain.state, member, self._chain.parameters.slot_ms)
 
     def draft(self, miner: str, now_ms: int) -> BlockContent:
         """The block to search for, with what it carries.
 
         Raises:
             TransientFault: ``block_miner_unknown`` or ``block_miner_too_soon``.
+            LocalFault: ``software_too_old``.
         """
         return build_draft(self._chain, self._mempool, self.votes.candidates(), miner, now_ms)
 

@@ -59,7 +59,8 @@ class Trader:
                 than an offer may have would do, or what the ledger refused with.
             TransientFault: if the ledger is away.
         """
-        lots = choose_lots(await self._free_lots(), energy_wh, self._genesis.parameters.max_lots_per_offer)
+        status = await self._ledger.ask("status", GetStatus(), LedgerStatus)
+        lots = choose_lots(await self._free_lots(), energy_wh, status.parameters.max_lots_per_offer)
         return await self.offer_lots(lots, terms, smallest_wh=smallest_wh, buyer=buyer)
 
     async def offer_lots(self, lots: Sequence[str], terms: Terms, *, smallest_wh: int, buyer: str) -> Transaction:
