@@ -58,6 +58,7 @@ electorates = st.sampled_from([(), (), FOUNDERS, FOUNDERS[:3], MEMBERS, ("m1", "
 wild_votes = st.tuples(members, st.integers(-6, 0), st.integers(-4, 1))
 """Voter, and source and target above the parent; few are right."""
 pauses_ms = st.sampled_from([700, 1_000, 1_500, 10_000])  # the last frees every miner
+
 steps_of_a_branch = st.tuples(pauses_ms, members, st.sampled_from(CHANGES), st.integers(0, 3), electorates)
 
 
@@ -98,7 +99,10 @@ class Histories(RuleBasedStateMachine):
             self.make(self.nodes[self.genesis.hash], FOUNDERS[0], [admit(each) for each in FOUNDERS], [], 1_000)
         )
 
-    @rule(data=st.data(), steps=st.lists(steps_of_a_branch, min_size=1, max_size=5))
+    @rule(
+        data=st.data(),
+        steps=st.lists(steps_of_a_branch, min_size=1, max_size=5),
+    )
     def grow_a_branch(self, data: st.DataObject, steps: list[tuple[int, str, str, int, tuple[str, ...]]]) -> None:
         """Mostly valid blocks upon one of the newest valid ones, so that branches grow and overtake each other."""
         parent = data.draw(st.sampled_from(self.newest(8, valid=True)))
