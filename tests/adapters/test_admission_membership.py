@@ -12,6 +12,7 @@ import pytest
 from minervas_admission.authority import load_consortium
 from minervas_admission.chain_follower import read_statuses
 from minervas_admission.membership_feed import MAX_BATCH, consecutive_runs, count_fitting
+from minervas_admission.membership_signing import sign_change
 from minervas_admission.store.transactions import TransactionRow, insert_transaction, next_number, open_transactions
 from minervas_core.encoding import decode, encode
 from minervas_core.errors import MinervasError
@@ -30,7 +31,18 @@ from minervas_core.messages import (
     TransactionStatuses,
 )
 from minervas_core.state import ChainState
-from minervas_core.transactions import check_signature, decode_transaction, sign_transaction
+from minervas_core.transactions import (
+    Change,
+    Leave,
+    NewKeys,
+    Recover,
+    Resume,
+    Rotate,
+    Suspend,
+    check_signature,
+    decode_transaction,
+    sign_transaction,
+)
 from minervas_runtime.clock import SystemClock
 from minervas_runtime.requests import Request, Requester
 from tests.support.admission import OPERATOR_MEMBER, AdmissionHome, Applicant, SagaBench
@@ -180,6 +192,58 @@ async def test_a_revocation_that_expires_is_signed_anew_as_long_as_the_admission
     assert states(home) == [(0, "admit", "settled"), (1, "revoke", "expired"), (2, "revoke", "open")]
     await report(bench, 70, 68, revoke=(64, DEPTH))
     assert decision_states(home) == ["done", "done"]
+
+
+async def sign(bench: SagaBench, change: Change) -> TransactionRow:
+    """Sign a change within the decision that admitted alpha, as the operator's commands will."""
+    async with bench.database.transaction() as connection:
+        return await sign_change(connection, bench.follower.consortium, change, 1, 0)
+
+
+async def test_every_change_of_a_membership_is_numbered_stored_and_handed_out(
+    bench: SagaBench, home: AdmissionHome
+) -> None:
+    changes: list[Change] = [
+        Suspend(member="alpha"),
+        Resume(member="alpha"),
+        Rotate(member="alpha", keys=NewKeys(vote="aa" * 32), meters=[]),
+        Recover(member="alpha", wallet="bb" * 32),
+        Leave(member="alpha"),
+    ]
+    signed = [await sign(bench, change) for change in changes]
+    assert states(home)[1:] == [
+        (number, action, "open")
+        for number, action in enumerate(("suspend", "resume", "rotate", "recover", "leave"), start=1)
+    ]
+    assert [row.raw for row in await rows(bench)][1:] == [row.raw for row in signed]
+
+
+async def test_a_rotation_that_needs_consent_is_not_signed_anew_but_others_are(
+    bench: SagaBench, home: AdmissionHome
+) -> None:
+    await report(bench, 10, 8, admit=(3, DEPTH))
+    await sign(bench, Rotate(member="alpha", keys=NewKeys(wallet="aa" * 32), meters=[], consent="bb" * 64))
+    await sign(bench, Rotate(member="alpha", keys=NewKeys(vote="cc" * 32), meters=[]))
+    await report(bench, 10 + SPAN + DEPTH)
+    assert states(home) == [
+        (0, "admit", "settled"),
+        (1, "rotate", "expired"),
+        (2, "rotate", "expired"),
+        (3, "rotate", "open"),
+    ]
+    [again] = await rows(bench)
+    assert membership_of(decode_transaction(again.raw)).change == Rotate(
+        member="alpha", keys=NewKeys(vote="cc" * 32), meters=[]
+    )
+
+
+async def test_a_change_of_a_revoked_member_is_not_signed_anew(bench: SagaBench, home: AdmissionHome) -> None:
+    await report(bench, 10, 8, admit=(3, DEPTH))
+    await sign(bench, Suspend(member="alpha"))
+    await revoke_alpha(bench, home)
+    await report(bench, 20, 18, revoke=(12, DEPTH))
+    await report(bench, 10 + SPAN + DEPTH, 18)
+    assert states(home) == [(0, "admit", "settled"), (1, "suspend", "expired"), (2, "revoke", "settled")]
 
 
 async def ask(bench: SagaBench, after: int) -> MembershipBatch:

@@ -59,6 +59,8 @@ wild_votes = st.tuples(members, st.integers(-6, 0), st.integers(-4, 1))
 """Voter, and source and target above the parent; few are right."""
 pauses_ms = st.sampled_from([700, 1_000, 1_500, 10_000])  # the last frees every miner
 
+steps_of_a_branch = st.tuples(pauses_ms, members, st.sampled_from(CHANGES), st.integers(0, 3), electorates)
+
 
 def as_transaction(kind: str, member: str, expires: int, salt: str) -> Transaction:
     if kind in PLAIN_CHANGES:
@@ -101,11 +103,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule(
         data=st.data(),
-        steps=st.lists(
-            st.tuples(pauses_ms, members, st.sampled_from(CHANGES), st.integers(0, 3), electorates),
-            min_size=1,
-            max_size=5,
-        ),
+        steps=st.lists(steps_of_a_branch, min_size=1, max_size=5),
     )
     def grow_a_branch(self, data: st.DataObject, steps: list[tuple[int, str, str, int, tuple[str, ...]]]) -> None:
         """Mostly valid blocks upon one of the newest valid ones, so that branches grow and overtake each other."""

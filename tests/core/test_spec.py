@@ -195,6 +195,7 @@ def test_every_purpose_of_a_signature_is_listed() -> None:
     assert told == {
         genesis.PURPOSE,
         transactions.PURPOSE,
+        transactions.CONSENT_PURPOSE,
         blocks.PURPOSE,
         frames.PURPOSE,
         enrolment.PURPOSE,

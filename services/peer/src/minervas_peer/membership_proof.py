@@ -20,6 +20,7 @@ from minervas_core.transactions import (
     Revoke,
     Rotate,
     ServiceKeys,
+    Transaction,
     decode_transaction,
 )
 from minervas_peer.authority_keys import check_by_itself, check_sender, follow_authority, granted_authorities
@@ -57,34 +58,42 @@ def prove_keys(member: str, shown: Sequence[bytes], genesis: Genesis, trusted: f
             the next, ``tx_wrong_sender`` if one concerns somebody else or is not the authority's, or as
             `check_by_itself` and `follow_authority`.
     """
-    keys: ServiceKeys | None = None
-    earlier: list[str] = []
+    proven: ProvenKeys | None = None
     for raw in shown:
         transaction = check_by_itself(raw, genesis)
         if isinstance(transaction.body, ChangeAuthority):
             trusted = follow_authority(transaction.body, trusted)
             continue
         check_sender(transaction, trusted)
-        change = membership_of(transaction).change
-        if change.member != member:
-            raise PeerFault(Code.TX_WRONG_SENDER, "A membership of somebody else", member=member, of=change.member)
-        match change:
-            case Admit() if keys is None:
-                keys = change.keys
-            case Admit():
-                raise PeerFault(Code.MEMBER_EXISTS, "Two admissions of one member", member=member)
-            case Rotate() if keys is not None:
-                check_consent(change, keys.wallet, membership_of(transaction), transaction.id)
-                given = change.keys.given()
-                earlier += [keys.wallet] if "wallet" in given else []
-                keys = msgspec.structs.replace(keys, **given)
-            case Revoke():
-                raise PeerFault(Code.MEMBER_REVOKED, "The member shows its own revocation", member=member)
-            case Leave():
-                raise PeerFault(Code.MEMBER_LEFT, "The member shows that it left", member=member)
-    if keys is None:
+        if membership_of(transaction).change.member != member:
+            of = membership_of(transaction).change.member
+            raise PeerFault(Code.TX_WRONG_SENDER, "A membership of somebody else", member=member, of=of)
+        proven = _after(proven, transaction)
+    if proven is None:
         raise PeerFault(Code.MEMBER_UNKNOWN, "No admission among the membership transactions", member=member)
-    return ProvenKeys(keys, tuple(earlier))
+    return proven
+
+
+def _after(proven: ProvenKeys | None, transaction: Transaction) -> ProvenKeys | None:
+    """What is proven once one more transaction of the member was seen."""
+    change = membership_of(transaction).change
+    match change:
+        case Admit() if proven is None:
+            return ProvenKeys(change.keys, ())
+        case Admit():
+            raise PeerFault(Code.MEMBER_EXISTS, "Two admissions of one member", member=change.member)
+        case Rotate() if proven is not None:
+            check_consent(change, proven.keys.wallet, membership_of(transaction), transaction.id)
+            given = change.keys.given()
+            gone = (proven.keys.wallet,) if "wallet" in given else ()
+            return ProvenKeys(msgspec.structs.replace(proven.keys, **given), (*proven.earlier_wallets, *gone))
+        case Rotate():
+            raise PeerFault(Code.MEMBER_UNKNOWN, "A rotation before the admission", member=change.member)
+        case Revoke():
+            raise PeerFault(Code.MEMBER_REVOKED, "The member shows its own revocation", member=change.member)
+        case Leave():
+            raise PeerFault(Code.MEMBER_LEFT, "The member shows that it left", member=change.member)
+    return proven
 
 
 def prove_membership(member: str, granted: Sequence[bytes], genesis: Genesis) -> ServiceKeys:

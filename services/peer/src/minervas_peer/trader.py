@@ -14,7 +14,7 @@ from minervas_core.keys import SigningKey
 from minervas_core.market.records import Bid, Cancel, Merge, Offer, Retire
 from minervas_core.node_market_messages import GetLots, Lots
 from minervas_core.node_messages import GetStatus, LedgerStatus, Submit, SubmitResults
-from minervas_core.transactions import Transaction, TransactionBody, sign_transaction
+from minervas_core.transactions import Transaction, TransactionBody, Veto, sign_transaction
 from minervas_peer.gossip import Gossip
 from minervas_peer.ledger_link import LedgerLink
 from minervas_runtime.clock import Clock
@@ -149,6 +149,22 @@ class Trader:
             salt=new_salt(),
             expires_height=await self._expires_height(),
             lots=list(lots),
+        )
+        return await self._place(body)
+
+    async def veto(self, recovery: str) -> Transaction:
+        """Object to a recovery that would replace our wallet.
+
+        Raises:
+            InvalidTransaction: ``recovery_unknown`` if no such recovery of ours waits.
+            TransientFault: if the ledger is away.
+        """
+        body = Veto(
+            network=self._genesis.network,
+            sender=self._wallet.public,
+            salt=new_salt(),
+            expires_height=await self._expires_height(),
+            recovery=recovery,
         )
         return await self._place(body)
 
