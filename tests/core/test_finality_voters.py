@@ -139,6 +139,20 @@ def test_revoked_members_leave_the_count_and_the_base_from_the_next_checkpoint_o
     assert local.reached == (9, 6)
 
 
+def test_once_all_voters_of_the_final_checkpoint_are_gone_those_who_are_there_go_on() -> None:
+    local = four()
+    local.justify(0, 3)
+    local.justify(3, 6)
+    local.add([], [admit("e", expires=900)])
+    gone = local.mine_votes([], [revoke(member, expires=900) for member in FOUR], miner="e")
+    assert local.receive(gone).status == "connected"
+    while local.tip.height < 9:
+        local.receive(local.mine_votes(miner="e"))
+    assert local.record(9).current == ["e"]
+    local.receive(local.mine_votes(local.votes(6, 9, "e"), miner="e"))
+    assert local.reached == (9, 6)
+
+
 def test_voter_signs_with_the_key_of_the_targets_state() -> None:
     """B has another vote key from block 4 on: its votes for 3 are signed with the old one, those for 6 with the new."""
     local = four()
