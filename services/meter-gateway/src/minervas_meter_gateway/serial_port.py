@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import serial  # type: ignore[import-untyped]  # pyserial ships no types; everything we use of it is typed in here
 
 from minervas_meter_gateway.bus_plan import SerialPlan
+from minervas_meter_gateway.usb_adapters import NoAdapter, device_path
 
 PARITIES = {"none": serial.PARITY_NONE, "even": serial.PARITY_EVEN, "odd": serial.PARITY_ODD}
 
@@ -60,6 +61,11 @@ class RecordingPort:
     def timeout(self) -> float:
         """Longest wait for a whole reply, in seconds."""
         return float(self._device.timeout)
+
+    def set_timeout_ms(self, timeout_ms: int) -> None:
+        """Wait so long for a whole reply from now on."""
+        if self._device.timeout != timeout_ms / 1000:
+            self._watched(lambda: setattr(self._device, "timeout", timeout_ms / 1000))
 
     def forget(self) -> None:
         """Begin a new transaction."""
@@ -109,14 +115,14 @@ class RecordingPort:
 
 
 def open_port(plan: SerialPlan) -> RecordingPort:
-    """Open a device path or pyserial URL, for us alone.
+    """Open a device path, pyserial URL or USB adapter, for us alone.
 
     Raises:
         PortLost: if it is not there or another program has it.
     """
     try:
         device = serial.serial_for_url(
-            plan.device,
+            device_path(plan.device),
             baudrate=plan.baud,
             parity=PARITIES[plan.parity],
             stopbits=plan.stop_bits,
@@ -124,6 +130,6 @@ def open_port(plan: SerialPlan) -> RecordingPort:
             write_timeout=plan.timeout_ms / 1000,
             exclusive=True,
         )
-    except (OSError, termios.error, ValueError) as error:
+    except (NoAdapter, OSError, termios.error, ValueError) as error:
         raise PortLost(str(error)) from error
     return RecordingPort(device)
