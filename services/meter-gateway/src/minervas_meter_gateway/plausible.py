@@ -27,13 +27,13 @@ def why_unlikely(values: Values) -> str:
         "energy beyond 10 GWh": values.energy_mwh > MAX_ENERGY_MWH,
         "all zero": not any((values.power_mw, values.energy_mwh, volts, amperes)),
         "power without voltage": dead and values.power_mw != 0,
-        "more power than voltage and current give": _exceeds(values.power_mw, volts, amperes),
+        "voltage and current without power": values.power_mw == 0 and _apparent_mw(volts, amperes) > POWER_MARGIN_MW,
+        "more power than voltage and current give": None not in (volts, amperes)
+        and abs(values.power_mw) > 2 * PHASES * _apparent_mw(volts, amperes) + POWER_MARGIN_MW,
     }
     return next((reason for reason, holds in reasons.items() if holds), "")
 
 
-def _exceeds(power_mw: int, voltage_mv: int | None, current_ma: int | None) -> bool:
-    """Whether power is beyond what voltage and current of one phase of three let expect, with a wide margin."""
-    if voltage_mv is None or current_ma is None:
-        return False
-    return abs(power_mw) > 2 * PHASES * voltage_mv * abs(current_ma) // 1_000 + POWER_MARGIN_MW
+def _apparent_mw(voltage_mv: int | None, current_ma: int | None) -> int:
+    """Voltage times current of one phase; 0 if either is missing."""
+    return (voltage_mv or 0) * abs(current_ma or 0) // 1_000

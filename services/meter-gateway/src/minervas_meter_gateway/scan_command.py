@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from minervas_meter_gateway.bus_plan import SerialPlan
@@ -126,31 +126,22 @@ def _ports_and_maps(arguments: argparse.Namespace) -> tuple[list[PortSettings], 
 
 
 def _lines(ports: Iterable[PortSettings], arguments: argparse.Namespace, order: ScanOrder) -> Iterator[SerialPlan]:
-    """Every way in which a port is tried, each once."""
-    yield from dict.fromkeys(_all_lines(ports, arguments, order))
-
-
-def _all_lines(ports: Iterable[PortSettings], arguments: argparse.Namespace, order: ScanOrder) -> Iterator[SerialPlan]:
+    """Every way in which a port is tried."""
     for port in ports:
-        for (baud, parity), stop_bits in _line_settings(order.maps).items():
+        found: dict[tuple[int, Parity], int] = {}
+        for used in order.maps.values():
+            serial = used.content.serial
+            key = arguments.baud or port.baud or serial.baud, arguments.parity or port.parity or serial.parity
+            found[key] = max(found.get(key, 1), serial.stop_bits)  # two stop bits are understood by every receiver
+        for (baud, parity), stop_bits in sorted(found.items(), reverse=True):
             yield SerialPlan(
                 device=port.device,
-                baud=arguments.baud or port.baud or baud,
-                parity=arguments.parity or port.parity or parity,
+                baud=baud,
+                parity=parity,
                 stop_bits=arguments.stop_bits or port.stop_bits or stop_bits,
                 timeout_ms=order.timeout_ms or PROBE_TIMEOUT_MS,
                 local_echo=arguments.local_echo or port.local_echo,
             )
-
-
-def _line_settings(maps: Mapping[str, MeterMap]) -> dict[tuple[int, Parity], int]:
-    """Baud rates and parities of all models, with the most stop bits of each, which every receiver understands."""
-    found: dict[tuple[int, Parity], int] = {}
-    for used in maps.values():
-        serial = used.content.serial
-        key = serial.baud, serial.parity
-        found[key] = max(found.get(key, 1), serial.stop_bits)
-    return dict(sorted(found.items(), reverse=True))
 
 
 def _progress(text: str) -> None:
