@@ -13,6 +13,7 @@ from minervas_meter_gateway.__main__ import main
 from minervas_meter_gateway.bus_plan import PortPlan
 from minervas_meter_gateway.channel_readings import Judged, judge_channel
 from minervas_meter_gateway.port_worker import PortWorker
+from minervas_meter_gateway.read_once import ReadReport, Shown
 from minervas_meter_gateway.register_watch import RegisterWatch
 from minervas_runtime.clock import SystemClock
 from tests.adapters.test_gateway_map_vectors import VECTORS, Vector
@@ -121,7 +122,7 @@ def test_everything_that_is_wrong_is_said_at_once(shell: Shell, tmp_path: Path) 
         "ports",
         "inputs.dc.energy",
     ]
-    assert error.splitlines()[-1] == "minervas-meter-gateway: 7 to correct"
+    assert len(error.splitlines()) == len(keys_of(error))
 
 
 def test_all_mistakes_of_shape_are_said_at_once(shell: Shell, tmp_path: Path) -> None:
@@ -151,7 +152,15 @@ def test_all_mistakes_of_shape_are_said_at_once(shell: Shell, tmp_path: Path) ->
     assert problems["ports[0].baut"] == ("there is no such setting", "did you mean baud?")
     assert problems["ports[0].parity"] == ("Invalid enum value 'some'", "write none or even or odd")
     assert problems["meters[1].id"] == ("this setting is missing", "add it")
-    assert "the rest is checked when these are right" in error
+    assert "the rest is checked when that is right" in error
+
+
+def test_a_table_and_a_list_of_tables_are_told_apart(shell: Shell, tmp_path: Path) -> None:
+    file = change(write_settings(tmp_path, {"roof": "/dev/null"}, [PV1]), ("[[ports]]", "[ports]"))
+    file.write_text("spool = 3\n" + file.read_text())
+    _, _, error = shell.run("check-config", "--config", file)
+    assert "ports: Expected a list of tables; write each as [[ports]]" in error
+    assert "spool: Expected a table; write it as [spool]" in error
 
 
 def test_what_is_no_toml_is_one_error(shell: Shell, tmp_path: Path) -> None:
@@ -180,6 +189,29 @@ async def test_read_shows_every_meter_also_for_programs(shell: Shell, tmp_path: 
     assert (first["meter"], first["fault"], first["values"]["energy_mwh"]) == ("pv1", None, 77_000)
     assert (second["meter"], second["fault"], second["values"]) == ("pv2", "timeout", None)
     assert first["request"] == "010400000008f1cc"
+
+
+def test_read_says_what_to_do_about_an_echo(tmp_path: Path) -> None:
+    got = judged(tmp_path, PV1, FakeSlaves({1: {}}, echoes=True))
+    report = ReadReport((Shown("dc", got),), ())
+    assert "echo: set local_echo = true" in report.values_table()
+    assert not report.complete
+
+
+async def test_scan_finds_the_meters_of_a_bus(shell: Shell, tmp_path: Path, bus_rack: BusRack) -> None:
+    bus = await bus_rack.add("roof", {2: ("pzem-003", 120), 4: ("sdm630", 30_000)}, start_wh=77_000)
+    file = write_settings(tmp_path, {"roof": bus_rack.device("roof")}, [PV1])
+    await asyncio.to_thread(shell.run, "scan", "--config", file, "--addresses", "1-5", "--timeout-ms", "100")
+    status, out, _ = await asyncio.to_thread(
+        shell.run, "scan", "--device", bus_rack.device("roof"), "--baud", "115200", "--addresses", "1-5", "--json"
+    )
+    assert status == 0
+    found = {(each["address"], each["map"]) for each in json.loads(out) if each["fits"]}
+    assert {(2, "pzem-003"), (4, "sdm630")} <= found
+    assert {address for address, _ in found} == {2, 4}
+    energies = {each["values"]["energy_mwh"] for each in json.loads(out) if each["map"] == "pzem-003"}
+    assert all(abs(energy - 77_000_000) < 20_000 for energy in energies)
+    assert bus.status()["meters"]["2"]["answered"] > 0
 
 
 def judged(directory: Path, spec: MeterSpec, slaves: FakeSlaves) -> Judged:

@@ -276,8 +276,9 @@ def test_a_model_needs_a_map_of_its_own(tmp_path: Path) -> None:
         load_map(file)
 
 
-def test_the_name_of_a_map_is_a_plain_word(tmp_path: Path) -> None:
-    file = tmp_path / "My Meter.toml"
+@pytest.mark.parametrize("name", ["My Meter", "my_meter", "-a", "m" * 33])
+def test_the_name_of_a_map_is_one_that_the_chain_takes_as_a_model(tmp_path: Path, name: str) -> None:
+    file = tmp_path / f"{name}.toml"
     file.write_text(GOOD_MAP, encoding="utf-8")
     with pytest.raises(SettingsError, match="name of a map"):
         load_map(file)

@@ -76,9 +76,9 @@ def _check(arguments: argparse.Namespace) -> int:
         _print_json(report.as_json())
     for problem in report.problems:
         say_fault(PROGRAM, problem)
+    if report.settings is None:
+        sys.stderr.write(f"{PROGRAM}: the rest is checked when that is right\n")
     if report.problems:
-        later = "; the rest is checked when these are right" if report.settings is None else ""
-        sys.stderr.write(f"{PROGRAM}: {len(report.problems)} to correct{later}\n")
         return EXIT_SETTINGS
     if not arguments.json and report.settings:
         print(f"{report.file}: settings of {SERVICE} of {report.settings.member} are usable")

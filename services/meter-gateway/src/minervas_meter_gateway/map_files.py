@@ -15,7 +15,8 @@ from minervas_meter_gateway.meter_map import Block, Field, MapFile, MeterMap
 from minervas_meter_gateway.settings_problems import ManyProblems, load_or_explain
 from minervas_runtime.settings import SettingsError
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,40}\Z")
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}\Z")
+"""It is the meter's model on the chain, which takes no other (`minervas_core.market.records.MeterDeclaration`)."""
 
 
 def load_map(path: Path, *, shipped: bool = False) -> MeterMap:
@@ -75,7 +76,9 @@ def _load(path: Path, *, shipped: bool) -> MeterMap:
     """
     if not _NAME.match(path.stem):
         name_problem = SettingsError(
-            "the name of a map has 1 to 41 of a-z, 0-9, _ and -", file=path, advice="give the file another name"
+            "the name of a map has 1 to 32 of a-z, 0-9 and -, and begins with no -",
+            file=path,
+            advice="give the file another name",
         )
         raise ManyProblems([name_problem])
     content = load_or_explain(path, MapFile, with_environment=False)

@@ -65,7 +65,7 @@ def _in_struct(content: Any, kind: type[msgspec.Struct], key: str, path: Path) -
         yield SettingsError("Expected a table", file=path, key=key, advice=f"write it as [{key}]")
         return
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
-    for name in content.keys() - fields.keys():
+    for name in sorted(content.keys() - fields.keys()):
         yield SettingsError(
             "there is no such setting", file=path, key=_joined(key, name), advice=_suggestion(name, sorted(fields))
         )
@@ -84,6 +84,8 @@ def _in_value(value: Any, kind: Any, key: str, path: Path) -> Iterator[SettingsE
     elif origin is list and isinstance(value, list) and value and _is_struct(inner[0]):
         for number, each in enumerate(value):
             yield from _in_struct(each, inner[0], f"{key}[{number}]", path)
+    elif origin is list and isinstance(value, dict) and _is_struct(inner[0]):
+        yield SettingsError("Expected a list of tables", file=path, key=key, advice=f"write each as [[{key}]]")
     elif origin is dict and isinstance(value, dict) and value and _is_struct(inner[1]):
         for name, each in value.items():
             yield from _in_struct(each, inner[1], _joined(key, name), path)
