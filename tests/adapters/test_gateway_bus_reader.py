@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,17 @@ def test_an_echo_is_counted_as_one(tmp_path: Path) -> None:
     worker = worker_on(plan_of(tmp_path, [PV1]), FakeSlaves({1: span(4, 0, 8)}, echoes=True))
     worker.read_once()
     assert worker.fault_counts() == {("pv1", "echo"): 1}
+
+
+@pytest.mark.parametrize("echoes", [False, True])
+def test_an_exception_is_not_waited_for_until_the_timeout(time: PretendedTime, *, echoes: bool) -> None:
+    slaves = FakeSlaves({1: span(4, 0, 2)}, echoes=echoes)
+    plan = dataclasses.replace(PLAN, local_echo=echoes)
+    reader = BusReader(slaves.recording(), plan, wait_ms=time.wait_ms, now_ms=time.now_ms)
+    absent = Block(function=4, start=100, count=10)
+    assert reader.read(1, absent, pause_ms=0, timeout_ms=200).kind == "exception_2"
+    assert reader.read(1, BLOCK, pause_ms=0, timeout_ms=200).registers == (0, 0)
+    assert slaves.unanswered == 0
 
 
 @pytest.mark.parametrize("code", [1, 2, 4, 11])

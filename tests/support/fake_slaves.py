@@ -58,6 +58,8 @@ class FakeSlaves:
     is_open: bool = True
     baudrate: int = 4_000_000
     timeout: float = 0.2
+    unanswered: int = 0
+    """Reads that a real port would have waited for in vain until their timeout."""
     _waiting: bytes = b""
 
     def recording(self) -> RecordingPort:
@@ -77,6 +79,7 @@ class FakeSlaves:
 
     def read(self, size: int) -> bytes:
         data, self._waiting = self._waiting[:size], self._waiting[size:]
+        self.unanswered += len(data) < size
         return data
 
     def close(self) -> None:

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import serial  # type: ignore[import-untyped]  # pyserial ships no types; everything we use of it is typed in here
 
 from minervas_meter_gateway.bus_plan import SerialPlan
+from minervas_meter_gateway.modbus_frames import ERROR_REPLY_BYTES, is_error_reply
 from minervas_meter_gateway.usb_adapters import NoAdapter, device_path
 
 PARITIES = {"none": serial.PARITY_NONE, "even": serial.PARITY_EVEN, "odd": serial.PARITY_ODD}
@@ -85,8 +86,14 @@ class RecordingPort:
         return int(self._watched(lambda: self._device.write(data)) or 0)
 
     def read(self, size: int) -> bytes:
-        """Return up to `size` bytes, fewer after the timeout."""
-        data: bytes = self._watched(lambda: self._device.read(size))
+        """Return up to `size` bytes, fewer after the timeout or when they are a whole reply that reports an exception.
+
+        Such a reply is shorter than what was asked for: to wait for more would cost a whole timeout each time. One that
+        breaks off after its beginning costs the timeout twice.
+        """
+        data: bytes = self._watched(lambda: self._device.read(min(size, ERROR_REPLY_BYTES)))
+        if ERROR_REPLY_BYTES == len(data) < size and not is_error_reply(data):
+            data += self._watched(lambda: self._device.read(size - len(data)))
         self.reply += data
         return data
 
