@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import mining
-from benchmarks.results import as_json, as_table
+from benchmarks import codec, connecting, memory, mining, sync, validation
+from benchmarks.results import Result, as_json, as_table
 
-AREAS = {"mining": mining.measure}
+AREAS: dict[str, Callable[[], list[Result]]] = {
+    "mining": mining.measure,
+    "codec": codec.measure,
+    "validation": validation.measure,
+    "connecting": connecting.measure,
+    "sync": sync.measure,
+    "memory": memory.measure,
+}
 
 
 def main() -> int:

@@ -167,7 +167,7 @@ async def working(stored: StoredChain) -> AsyncIterator[tuple[ChainWorker, Intak
     keeper = asyncio.create_task(worker.keep_open())
     clock = ManualClock(FAR_FUTURE_MS)
     try:
-        yield worker, Intake(worker, lonely_sync(worker, clock), clock)
+        yield worker, Intake(worker, lonely_sync(worker, clock, stored.genesis), clock)
     finally:
         keeper.cancel()
         await worker.close()

@@ -50,6 +50,14 @@ async def test_ledger_catches_up_with_a_member_that_claims_more_work(ledger_node
     assert any(tip.syncing for tip in ledger_node.peer.tips)
 
 
+@pytest.mark.soak
+async def test_a_new_member_joins_a_chain_of_ten_thousand_blocks(ledger_node: LedgerNode) -> None:
+    remote = RemoteMember(long_chain(10_000))
+    await ledger_node.peer.meet("m1", remote)
+    await ledger_node.until_tip(remote.tip.hash, 300.0)
+    assert audit(ledger_node.database, ledger_node.genesis).height == 10_000
+
+
 async def test_orphan_starts_a_sync_from_its_sender(ledger_node: LedgerNode) -> None:
     remote = RemoteMember(long_chain(30))
     ledger_node.peer.remotes["m1"] = remote

@@ -119,6 +119,15 @@ def test_source_below_the_final_checkpoint_is_refused_although_it_was_justified(
     assert code_of_block_with(local, make_vote("d", local.checkpoint(0), local.checkpoint(6))) == Code.VOTE_SOURCE
 
 
+def test_final_checkpoint_before_the_last_is_no_source_although_it_is_remembered() -> None:
+    local = four()
+    for source in (0, 3, 6):
+        local.justify(source, source + 3)
+    local.grow_to(12)
+    assert (local.reached, local.record(3).justified) == ((9, 6), True)
+    assert code_of_block_with(local, make_vote("d", local.checkpoint(3), local.checkpoint(12))) == Code.VOTE_SOURCE
+
+
 def test_late_vote_for_a_justified_checkpoint_that_is_not_final_is_carried() -> None:
     local = four()
     local.justify(0, 3, "abc")

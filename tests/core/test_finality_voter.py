@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minervas_core.errors import Code, InvalidVote
-from minervas_core.finality.book import VoteBook
+from minervas_core.finality.book import MAX_AHEAD, VoteBook
 from minervas_core.finality.pool import MAX_VOTES_PER_VOTER, contradiction
 from minervas_core.finality.state import Voter
 from minervas_core.finality.voter import DEPTH, Guard, next_vote
@@ -184,12 +184,45 @@ def test_book_learns_the_nodes_own_votes_from_wherever_they_come(local: VotingCh
 def test_own_signature_binds_whatever_the_state_says_of_us(local: VotingChain) -> None:
     """A database from before our admission learns from others what we signed since."""
     early = VotingChain(("b", "c"))
-    (own,) = local.votes(0, 1, "a")
+    local.grow_to(INTERVAL)
+    (own,) = local.votes(0, INTERVAL, "a")
     restored = book(early)
     with pytest.raises(InvalidVote) as caught:
         restored.take(own, early.chain.state)
     assert caught.value.code == Code.VOTE_NOT_VOTER
-    assert restored.guard == Guard(0, 1)
+    assert restored.guard == Guard(0, INTERVAL)
+
+
+@pytest.mark.parametrize(("source", "target", "code"), [(0, 4, Code.VOTE_TARGET), (1, 3, Code.VOTE_SOURCE)])
+def test_a_vote_between_blocks_that_are_no_checkpoints_is_refused(
+    local: VotingChain, source: int, target: int, code: Code
+) -> None:
+    local.grow_to(6)
+    [vote] = local.votes(source, target, "b")
+    with pytest.raises(InvalidVote) as caught:
+        book(local).take(vote, local.chain.state)
+    assert caught.value.code == code
+
+
+def test_a_vote_far_above_our_tip_is_left_alone_until_we_are_there(local: VotingChain) -> None:
+    local.grow_to(INTERVAL)
+    height = (local.tip.height + MAX_AHEAD) // INTERVAL * INTERVAL
+    near, far = (Checkpoint(height=each, hash="ab" * 32) for each in (height, height + INTERVAL))
+    watched = book(local)
+    assert watched.take(make_vote("b", local.checkpoint(0), near), local.chain.state).is_new
+    assert not watched.take(make_vote("b", local.checkpoint(0), far), local.chain.state).is_new
+    assert len(watched.pool) == 1
+
+
+def test_votes_under_a_key_of_before_bind_us_too(local: VotingChain) -> None:
+    """Our key was rotated; on a branch where it was rotated earlier, a vote for the same height would be a lie."""
+    local.grow_to(4)
+    (old,) = local.votes(0, 3, "a")
+    renewed = Voter(member="a", vote_key=vote_key("a2").public)
+    assert VoteBook(local.genesis, renewed, [old]).guard == Guard(0, 3)
+    told = VoteBook(local.genesis, renewed)
+    told.take(old, local.chain.state)
+    assert told.guard == Guard(0, 3)
 
 
 def test_vote_in_our_name_that_we_did_not_sign_does_not_bind_us(local: VotingChain) -> None:

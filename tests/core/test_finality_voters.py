@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from minervas_core.errors import Code
-from tests.support.builders import admit, revoke, service_keys, vote_key
+from tests.support.builders import admit, revoke, vote_key
+from tests.support.membership import resume, rotate, suspend
 from tests.support.voting import VOTING, VotingChain, make_vote
 
 FOUR = ("a", "b", "c", "d")
@@ -49,7 +50,7 @@ def test_revocation_in_the_checkpoint_itself_takes_the_vote_and_one_block_later_
     local.add([], [revoke("c", expires=900)])
     local.add([], [revoke("d", expires=900)])
     assert local.record(3).current == ["a", "b", "d"]
-    local.add(local.votes(0, 3, "abd"))
+    local.add(local.votes(0, 3, ("a", "b", "d")))
     assert local.reached == (3, 0)
 
 
@@ -138,17 +139,59 @@ def test_revoked_members_leave_the_count_and_the_base_from_the_next_checkpoint_o
     assert local.reached == (9, 6)
 
 
+def test_once_all_voters_of_the_final_checkpoint_are_gone_those_who_are_there_go_on() -> None:
+    local = four()
+    local.justify(0, 3)
+    local.justify(3, 6)
+    local.add([], [admit("e", expires=900)])
+    gone = local.mine_votes([], [revoke(member, expires=900) for member in FOUR], miner="e")
+    assert local.receive(gone).status == "connected"
+    while local.tip.height < 9:
+        local.receive(local.mine_votes(miner="e"))
+    assert local.record(9).current == ["e"]
+    local.receive(local.mine_votes(local.votes(6, 9, "e"), miner="e"))
+    assert local.reached == (9, 6)
+
+
 def test_voter_signs_with_the_key_of_the_targets_state() -> None:
-    """Each member's key is registered once and for ever in version 1; another registered key of its does not do."""
-    local = VotingChain()
-    local.members = ["a"]
-    local.extend("a", [admit("a", keys=service_keys("a"))])
+    """B has another vote key from block 4 on: its votes for 3 are signed with the old one, those for 6 with the new."""
+    local = four()
     local.grow_to(3)
-    record = local.record(3)
-    assert [(each.member, each.vote_key) for each in record.voters] == [("a", vote_key("a").public)]
-    registered = local.chain.state.roster.active("a")
-    assert registered is not None
-    assert registered.keys.vote == record.voters[0].vote_key
+    local.add([], [rotate("b", "b2", "vote")])
+    local.grow_to(6)
+    keys = {height: dict(keys_of(local, height)) for height in (3, 6)}
+    assert (keys[3]["b"], keys[6]["b"]) == (vote_key("b").public, vote_key("b2").public)
+    for height, right, wrong in ((3, "b", "b2"), (6, "b2", "b")):
+        ends = local.checkpoint(0), local.checkpoint(height)
+        outcome = local.receive(local.mine_votes([make_vote("b", *ends, key=vote_key(wrong))]))
+        assert outcome.error is not None
+        assert outcome.error.code == Code.BAD_SIGNATURE
+        local.add([make_vote("b", *ends, key=vote_key(right))])
+
+
+def keys_of(local: VotingChain, height: int) -> list[tuple[str, str]]:
+    return [(each.member, each.vote_key) for each in local.record(height).voters]
+
+
+def test_suspended_members_have_no_vote_until_they_are_resumed() -> None:
+    local = four()
+    local.add([], [suspend("d")])
+    local.grow_to(3)
+    local.add([], [resume("d")])
+    local.grow_to(6)
+    assert (local.record(3).current, local.record(6).current) == (["a", "b", "c"], list(FOUR))
+    assert code_of_block_with(local, "d", 0, 3) == Code.VOTE_NOT_VOTER
+
+
+def test_who_was_suspended_at_the_final_checkpoint_waits_for_one_of_its_own() -> None:
+    local = four()
+    local.add([], [suspend("d")])
+    local.justify(0, 3, "abc")
+    local.add([], [resume("d")])
+    local.justify(3, 6, "abc")
+    assert local.reached == (6, 3)
+    local.grow_to(9)
+    assert (local.record(9).current, local.record(9).members) == (["a", "b", "c"], list(FOUR))
 
 
 def test_checkpoint_keeps_its_hash_and_stands_only_at_multiples_of_the_interval() -> None:

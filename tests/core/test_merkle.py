@@ -13,18 +13,25 @@ from minervas_core.merkle import EMPTY_ROOT, leaf_hash, merkle_path, merkle_root
 leaf_lists = st.lists(st.binary(max_size=8), min_size=1, max_size=40)
 
 
-def bottom_up_root(leaves: list[bytes]) -> str:
-    """Pair neighbours level by level, a lone last node goes up as it is: the same tree, built the other way."""
-    level = [hashlib.sha256(b"\x00" + leaf).digest() for leaf in leaves]
-    while len(level) > 1:
-        pairs = [hashlib.sha256(b"\x01" + a + b).digest() for a, b in zip(level[::2], level[1::2], strict=False)]
-        level = pairs + ([level[-1]] if len(level) % 2 else [])
-    return level[0].hex()
+def top_down_root(leaves: list[bytes]) -> bytes:
+    """RFC 6962's own definition: split below the largest power of two that leaves something for the right half."""
+    if len(leaves) == 1:
+        return hashlib.sha256(b"\x00" + leaves[0]).digest()
+    middle = 1
+    while 2 * middle < len(leaves):
+        middle *= 2
+    return hashlib.sha256(b"\x01" + top_down_root(leaves[:middle]) + top_down_root(leaves[middle:])).digest()
 
 
 @given(leaf_lists)
-def test_root_equals_the_tree_built_bottom_up(leaves: list[bytes]) -> None:
-    assert merkle_root(leaves) == bottom_up_root(leaves)
+def test_root_equals_the_tree_built_from_the_top_down(leaves: list[bytes]) -> None:
+    assert merkle_root(leaves) == top_down_root(leaves).hex()
+
+
+def test_root_of_every_size_is_that_of_the_definition() -> None:
+    for count in range(1, 131):
+        leaves = [number.to_bytes(2, "big") for number in range(count)]
+        assert merkle_root(leaves) == top_down_root(leaves).hex()
 
 
 def test_root_of_nothing_is_the_hash_of_nothing() -> None:

@@ -106,7 +106,8 @@ class Network:
         if node.up:
             node.stop()
         node.disk = backup.backup()
-        self.watch.forget(node.address)
+        known = {raw for other in self.nodes.values() if other is not node for raw in other.disk.votes}
+        self.watch.forget(node.address, node.member, known)
         node.start()
 
     def found(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Container
 
 from minervas_core.chain import BlockOutcome, Chain
 from minervas_core.finality.pool import contradiction
@@ -60,9 +61,16 @@ class Watch:
         self.counts[f"equivocation_{kind}"] += 1
         require(voter in self.liars, "an honest member contradicts itself", voter=voter, kind=kind, seen_by=address)
 
-    def forget(self, address: str) -> None:
-        """A node was set back to an old backup."""
+    def forget(self, address: str, member: str, known: Container[bytes]) -> None:
+        """A node was set back to an old backup.
+
+        Args:
+            address: of the node.
+            member: whose it is.
+            known: votes that others have. One that never reached anybody is as if it had never been signed.
+        """
         self._final_height.pop(address, None)
+        self._votes[member] = [vote for vote in self._votes.get(member, []) if vote.raw in known]
 
     def saw_final(self, address: str, chain: Chain, outcome: BlockOutcome) -> None:
         """Check that nothing final was undone, and that no two honest nodes hold conflicting blocks for final."""

@@ -112,9 +112,9 @@ class _NoMember:
         raise TransientFault(Code.PEER_UNREACHABLE, "Nobody is there", member=member)
 
 
-def lonely_sync(worker: ChainWorker, clock: Clock) -> Sync:
+def lonely_sync(worker: ChainWorker, clock: Clock, genesis: Genesis) -> Sync:
     """A sync driver without other members."""
-    return Sync(WorkerSyncChain(worker, clock), _NoMember(), monotonic_ms)
+    return Sync(WorkerSyncChain(worker, clock, genesis), _NoMember(), monotonic_ms)
 
 
 class StoredChain:

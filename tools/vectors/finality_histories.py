@@ -115,6 +115,9 @@ def _refused_as_final() -> Histories:
     line.add(*line.votes(0, 4, TWO), *line.votes(0, 4, (KIM,)))
     line.grow_to(8).add(*line.votes(4, 8))
     line.grow_to(12)
+    further = line.fork(12)
+    further.add(*further.votes(8, 12))
+    further.grow_to(16)
     early = Line().grow_to(8)
     unproved = early.next(*early.votes(4, 8))
     return {
@@ -125,6 +128,10 @@ def _refused_as_final() -> Histories:
         "refused: vote from below what is final": [
             *taken(line.blocks),
             Step(line.next(vote(MOKPO, line.at(0), line.at(12))), "refused", "vote_source"),
+        ],
+        "refused: vote from the final checkpoint before the last": [
+            *taken(further.blocks),
+            Step(further.next(vote(MOKPO, further.at(4), further.at(16))), "refused", "vote_source"),
         ],
         "refused: vote from a checkpoint that is not justified": [
             *taken(early.blocks),

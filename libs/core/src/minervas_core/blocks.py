@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated
 
 import msgspec
@@ -14,7 +15,7 @@ from minervas_core.finality.votes import MAX_BLOCK_VOTES, Vote, decode_vote
 from minervas_core.genesis import MAX_BLOCK_TRANSACTIONS, Positive
 from minervas_core.identifiers import MemberId
 from minervas_core.keys import SigningKey, verify
-from minervas_core.merkle import merkle_root
+from minervas_core.merkle import merkle_root, root_of_hashes
 from minervas_core.proof_of_work import attempt
 from minervas_core.transactions import Transaction, decode_transaction
 
@@ -28,6 +29,10 @@ MAX_BLOCK_BYTES = 1_000_000
 """Hard limit of a block on the wire; genesis may set a lower one."""
 
 PURPOSE = "block"
+
+NONCE_FIELD = b',"nonce":"'
+"""How the nonce begins in a header's canonical bytes: never first, and no other field can contain a quotation mark."""
+NONCE_DIGITS = 16
 
 Nonce = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{16}\Z")]
 
@@ -68,7 +73,8 @@ class Header(Draft, frozen=True, kw_only=True):
 
     def seal(self) -> bytes:
         """SHA-256 over the canonical header without nonce."""
-        return self.draft().seal()
+        before, _, after = encode(self).partition(NONCE_FIELD)
+        return hashlib.sha256(before + after[NONCE_DIGITS + 1 :]).digest()
 
     def hash(self) -> Hash:
         """The block's hash."""
@@ -99,7 +105,7 @@ class Block:
 
 def transactions_root(transactions: Sequence[Transaction]) -> Hash:
     """Merkle root over the transactions' bytes."""
-    return merkle_root([transaction.raw for transaction in transactions])
+    return root_of_hashes([transaction.leaf for transaction in transactions])
 
 
 def votes_root(votes: Sequence[Vote]) -> Hash:
@@ -118,8 +124,13 @@ def sign_block_hash(block_hash: Hash, network: str, key: SigningKey) -> Signatur
 
 
 def block_signature_is_valid(header: Header, block_hash: Hash, signature: str, block_key: str) -> bool:
-    """Whether the holder of `block_key` signed the block."""
-    return verify(block_key, PURPOSE, header.network, block_signing_body(block_hash), signature)
+    """Whether the holder of `block_key` signed the block. The answers for the last blocks are remembered."""
+    return _is_signed(header.network, block_hash, signature, block_key)
+
+
+@lru_cache(maxsize=1_024)
+def _is_signed(network: str, block_hash: Hash, signature: str, block_key: str) -> bool:
+    return verify(block_key, PURPOSE, network, block_signing_body(block_hash), signature)
 
 
 def assemble_block(
@@ -135,15 +146,19 @@ def assemble_block(
     return Block(header.hash(), header, signature, tuple(transactions), tuple(votes), encode(form))
 
 
-def decode_block(raw: bytes) -> Block:
+def decode_block(raw: bytes, known: Callable[[bytes], Transaction | None] = lambda _: None) -> Block:
     """Decode canonical bytes of a block and of all its transactions and votes.
+
+    Args:
+        raw: the block.
+        known: finds a transaction that was decoded before from exactly these bytes.
 
     Raises:
         InvalidEncoding: if the block or something in it is malformed, or if it carries more transactions or votes than
             any genesis allows.
     """
     form = decode(raw, BlockForm, max_bytes=MAX_BLOCK_BYTES)
-    transactions = tuple(decode_transaction(bytes(item)) for item in form.transactions)
+    transactions = tuple(known(item) or decode_transaction(item) for item in map(bytes, form.transactions))
     votes = tuple(decode_vote(bytes(item)) for item in form.votes)
     return Block(form.header.hash(), form.header, form.signature, transactions, votes, raw)
 

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -54,6 +55,8 @@ WorkSum = Annotated[str, msgspec.Meta(pattern=r"^(0|[1-9a-f][0-9a-f]{0,63})\Z")]
 T = TypeVar("T")
 
 _encoder = msgspec.json.Encoder(order="sorted")
+_decoder: Callable[[Any], msgspec.json.Decoder[Any]] = lru_cache(maxsize=256)(msgspec.json.Decoder)
+"""The decoder of a type: making one takes longer than decoding a small message."""
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -84,7 +87,7 @@ def decode(data: bytes, kind: type[T], *, max_bytes: int) -> T:
     """
     _check_size(data, max_bytes)
     try:
-        value = msgspec.json.decode(data, type=kind)
+        value: T = _decoder(kind).decode(data)
     except msgspec.ValidationError as error:
         raise InvalidEncoding(
             Code.WRONG_SHAPE,

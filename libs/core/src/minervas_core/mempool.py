@@ -22,6 +22,7 @@ from minervas_core.encoding import MAX_INTEGER
 from minervas_core.errors import Code, InvalidTransaction
 from minervas_core.genesis import Genesis
 from minervas_core.governance.key_owners import owner_of_key
+from minervas_core.governance.parameters import active_parameters
 from minervas_core.market.generation import channel_key
 from minervas_core.market.records import Bid, Offer
 from minervas_core.market.state import BlockContext
@@ -31,6 +32,9 @@ from minervas_core.signature_cache import SignatureCache
 from minervas_core.state import ChainState, apply_transaction, check_transaction
 from minervas_core.timing import latest_acceptable_ms
 from minervas_core.transactions import Transaction, block_order
+
+RawTransaction = bytes
+"""Canonical bytes of a transaction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,7 @@ class Mempool:
         self._signatures = signatures
         self._limits = limits or MempoolLimits()
         self._transactions: dict[str, Transaction] = {}
+        self._by_bytes: dict[bytes, Transaction] = {}
         self._claims: dict[str, str] = {}
         """Transaction id by what it claims."""
         self._bytes = 0
@@ -82,6 +87,10 @@ class Mempool:
     def get(self, tx_id: str) -> Transaction | None:
         """A queued transaction."""
         return self._transactions.get(tx_id)
+
+    def find(self, raw: RawTransaction) -> Transaction | None:
+        """A queued transaction by its bytes, signature included: a block that carries it need not decode it again."""
+        return self._by_bytes.get(raw)
 
     def add(self, transaction: Transaction, state: ChainState, now_ms: int) -> bool:
         """Queue a transaction if the block after `state` could carry it; False if it is queued already.
@@ -114,6 +123,8 @@ class Mempool:
 
     def remove_included(self, block: Block) -> None:
         """Remove what a connected block carries, and what can no longer apply because of it."""
+        if not self._transactions:
+            return
         for transaction in block.transactions:
             self._remove(transaction.id)
             for claim in claims_of(transaction):
@@ -126,8 +137,8 @@ class Mempool:
     def forget_disused(self, state: ChainState) -> tuple[Transaction, ...]:
         """Remove and return what was signed by keys that no longer sign.
 
-        Their member was revoked or left, or has another wallet or gateway key now. A key that nobody has (yet, on this
-        branch) is no such key.
+        Their member was revoked or left, or has another wallet or gateway key now; or the authority has another key. A
+        key that nobody has (yet, on this branch) is no such key.
         """
         senders = {each.body.sender for each in self._transactions.values()}
         disused = {sender for sender in senders if self._is_disused(sender, state)}
@@ -208,6 +219,10 @@ class Mempool:
         return sorted(chosen, key=block_order)
 
     def _is_disused(self, sender: str, state: ChainState) -> bool:
+        if sender == state.governance.authority_key(self._genesis):
+            return False
+        if sender == self._genesis.body.authority:
+            return True
         owner = owner_of_key(state, sender)
         if owner is None:
             return False
@@ -245,7 +260,7 @@ class Mempool:
         """Refuse more orders than the member could ever have open: they would only wait in the others' way."""
         body = transaction.body
         if isinstance(body, Offer | Bid):
-            member, limit = sender_of(state, body), self._genesis.parameters.max_open_orders
+            member, limit = sender_of(state, body), active_parameters(state.governance, self._genesis).max_open_orders
             if state.market.count_of_orders(member) + self._owner_orders[member] >= limit:
                 raise InvalidTransaction(
                     Code.ORDER_LIMIT, "Too many orders, open and queued", tx=transaction.id, member=member, limit=limit
@@ -278,6 +293,7 @@ class Mempool:
 
     def _put(self, transaction: Transaction, owner: str) -> None:
         self._transactions[transaction.id] = transaction
+        self._by_bytes[transaction.raw] = transaction
         self._owners[transaction.id] = owner
         self._claims.update((claim, transaction.id) for claim in claims_of(transaction))
         if isinstance(transaction.body, Generation):
@@ -288,6 +304,7 @@ class Mempool:
         transaction = self._transactions.pop(tx_id, None)
         if transaction is None:
             return
+        del self._by_bytes[transaction.raw]
         for claim in claims_of(transaction):
             del self._claims[claim]
         if isinstance(transaction.body, Generation):

@@ -19,9 +19,12 @@ def leaf_hash(data: bytes) -> bytes:
 
 def merkle_root(leaves: Sequence[bytes]) -> str:
     """Root in hex over the leaves' bytes, in order."""
-    if not leaves:
-        return EMPTY_ROOT
-    return _root([leaf_hash(leaf) for leaf in leaves]).hex()
+    return root_of_hashes([leaf_hash(leaf) for leaf in leaves])
+
+
+def root_of_hashes(hashes: Sequence[bytes]) -> str:
+    """Root in hex over leaves that are hashed already (`leaf_hash`), in order."""
+    return _root(hashes).hex() if hashes else EMPTY_ROOT
 
 
 def merkle_path(leaves: Sequence[bytes], index: int) -> list[str]:
@@ -78,7 +81,16 @@ def _split(count: int) -> int:
 
 
 def _root(hashes: Sequence[bytes]) -> bytes:
-    if len(hashes) == 1:
-        return hashes[0]
-    middle = _split(len(hashes))
-    return _node(_root(hashes[:middle]), _root(hashes[middle:]))
+    """The root, level by level: neighbours are joined, and one that is left over goes up as it is.
+
+    That is the tree of RFC 6962: its left half is the largest full tree that leaves something for the right, so both
+    pair the leaves from the left, and only the right edge can lack a neighbour.
+    """
+    level = list(hashes)
+    while len(level) > 1:
+        joined = [
+            hashlib.sha256(b"\x01" + left + right).digest()
+            for left, right in zip(level[::2], level[1::2], strict=False)
+        ]
+        level = joined + level[2 * len(joined) :]
+    return level[0]

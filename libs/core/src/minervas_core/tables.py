@@ -29,9 +29,12 @@ class Table(Generic[K, V]):
 
     def get(self, key: K) -> V | None:
         """The row, or None."""
-        if self._base is None or key in self._rows:
-            return self._rows.get(key)
-        return self._base.get(key)
+        table: Table[K, V] | None = self
+        while table is not None:
+            if key in table._rows:  # noqa: SLF001 - a loop down the layers: the rules' most frequent question
+                return table._rows[key]  # noqa: SLF001 - as above
+            table = table._base  # noqa: SLF001 - as above
+        return None
 
     def __contains__(self, key: K) -> bool:
         return self.get(key) is not None

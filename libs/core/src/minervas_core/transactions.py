@@ -6,7 +6,6 @@ signature can not be exchanged to make a second id. What a transaction may do is
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated
 
 import msgspec
@@ -24,17 +23,24 @@ from minervas_core.encoding import (
     sha256_hex,
 )
 from minervas_core.errors import Code, InvalidEncoding, InvalidTransaction
+from minervas_core.governance.records import ChangeAuthority, ChangeParameters
 from minervas_core.identifiers import MemberId
 from minervas_core.keys import SigningKey, signing_bytes, verify
 from minervas_core.market.records import Bid, Cancel, MarketBody, Merge, MeterDeclaration, Offer, Retire
+from minervas_core.merkle import leaf_hash
 from minervas_core.metering import Generation, Name
 
-MAX_TRANSACTION_BYTES = 32_768
-"""An admission has about 3 kB, an offer of 100 lots about 7 kB."""
+MAX_TRANSACTION_BYTES = 65_536
+"""An admission has about 3 kB, an offer of 100 lots about 7 kB, a new authority key with all approvals about 62 kB."""
 
 PURPOSE = "transaction"
 
 CONSENT_PURPOSE = "wallet_consent"
+
+BODY_BEGIN = len(b'{"body":')
+BODY_END = -len(b',"signature":""}') - 128
+"""Where the body stands in the canonical bytes of every transaction: before it only ``{"body":``, after it only
+``,"signature":"<128 digits>"}``. So what was signed need not be encoded again."""
 
 BoxPublic = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{2432}\Z")]
 """A public box key in hex (see `minervas_core.box`)."""
@@ -177,11 +183,26 @@ class Veto(MarketBody, frozen=True, kw_only=True, tag_field="type", tag="veto"):
     """Id of the transaction that asked for it."""
 
 
-TransactionBody = Membership | Generation | Offer | Bid | Cancel | Merge | Retire | Veto
+TransactionBody = (
+    Membership | ChangeAuthority | Veto | Generation | Offer | Bid | Cancel | Merge | Retire | ChangeParameters
+)
 """Every kind of body, told apart by ``type``."""
 
 
-KNOWN_TYPES = frozenset({"membership", "generation", "offer", "bid", "cancel", "merge", "retire", "veto"})
+KNOWN_TYPES = frozenset(
+    {
+        "membership",
+        "authority",
+        "veto",
+        "generation",
+        "offer",
+        "bid",
+        "cancel",
+        "merge",
+        "retire",
+        "parameters",
+    }
+)
 """Types that `TransactionBody` can decode."""
 
 
@@ -192,14 +213,31 @@ class TransactionForm(Record, frozen=True, kw_only=True):
     signature: Signature
 
 
-@dataclass(frozen=True, slots=True)
-class Transaction:
+class Transaction(msgspec.Struct, frozen=True, eq=False):
     """A decoded transaction with its id and the bytes as they were received."""
 
     id: Hash
     body: TransactionBody
     signature: Signature
     raw: bytes
+    _leaf: bytes = b""
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Transaction)
+            and (self.raw, self.signature, self.id) == (other.raw, other.signature, other.id)
+            and self.body == other.body
+        )
+
+    def __hash__(self) -> int:
+        return hash(self.raw)
+
+    @property
+    def leaf(self) -> bytes:
+        """Its leaf in its block's Merkle tree: the hash of all its bytes, signature included. Computed once."""
+        if not self._leaf:
+            msgspec.structs.force_setattr(self, "_leaf", leaf_hash(self.raw))
+        return self._leaf
 
     @property
     def kind(self) -> str:
@@ -207,8 +245,9 @@ class Transaction:
         return str(self.body.__struct_config__.tag)
 
 
-ORDER_GROUPS = {"membership": 0, "authority": 0, "generation": 1, "cancel": 2, "offer": 3, "bid": 4}
-"""Transactions of a block stand in the order of these groups, within a group by id; unlisted kinds are group 5.
+ORDER_GROUPS = {"authority": 0, "membership": 1, "generation": 2, "cancel": 3, "offer": 4, "bid": 5}
+"""Transactions of a block stand in the order of these groups, within a group by id; unlisted kinds are group 6. A new
+authority key comes first, so that all else in its block is judged by it.
 Statements stand by channel and start before id, so that consecutive ones can share a block."""
 
 
@@ -222,10 +261,10 @@ def block_order(transaction: Transaction) -> tuple[int, str, int, str]:
             body.start.time_ms,
             transaction.id,
         )
-    return ORDER_GROUPS.get(transaction.kind, 5), "", 0, transaction.id
+    return ORDER_GROUPS.get(transaction.kind, 6), "", 0, transaction.id
 
 
-MEMBER_KINDS = frozenset({"membership", "veto"})
+MEMBER_KINDS = frozenset({"authority", "membership", "parameters", "veto"})
 """Kinds that decide who the members are and what they may do: all that is needed to judge votes and miners."""
 
 
@@ -262,7 +301,7 @@ def decode_transaction(raw: bytes) -> Transaction:
     except InvalidEncoding as error:
         _refuse_unknown_type(raw, error)
         raise
-    signed = signing_bytes(PURPOSE, form.body.network, encode(form.body))
+    signed = signing_bytes(PURPOSE, form.body.network, raw[BODY_BEGIN:BODY_END])
     return Transaction(sha256_hex(signed), form.body, form.signature, raw)
 
 
@@ -299,5 +338,5 @@ def check_signature(transaction: Transaction, network: str) -> None:
         raise InvalidTransaction(
             Code.WRONG_NETWORK, "Made for another network", tx=transaction.id, network=body.network
         )
-    if not verify(body.sender, PURPOSE, network, encode(body), transaction.signature):
+    if not verify(body.sender, PURPOSE, network, transaction.raw[BODY_BEGIN:BODY_END], transaction.signature):
         raise InvalidTransaction(Code.BAD_SIGNATURE, "Not signed by its sender", tx=transaction.id, sender=body.sender)

@@ -42,6 +42,8 @@ class HeaderNode:
     """How many known headers name this one as predecessor."""
     ballots: tuple[tuple[int, str], ...] | None = None
     """Target height and voter of the votes that the body carries; None if it was not looked at since our start."""
+    far: HeaderNode | None = None
+    """The ancestor whose height lacks the lowest set bit of this one's: few leaps lead to any ancestor."""
 
     def __repr__(self) -> str:
         return f"HeaderNode({self.height}, {self.hash[:16]}, {self.state})"
@@ -133,6 +135,7 @@ class BlockTree:
     def add(self, header: Header, block_hash: str, parent: HeaderNode) -> HeaderNode:
         """Add a checked header."""
         node = HeaderNode(block_hash, header, parent, parent.work + header.difficulty)
+        node.far = self.ancestor_at(parent, node.height & (node.height - 1))
         self._nodes[block_hash] = node
         self._leaves[block_hash] = node
         self._leaves.pop(parent.hash, None)
@@ -246,10 +249,11 @@ class BlockTree:
         return hashes
 
     def ancestor_at(self, node: HeaderNode, height: int) -> HeaderNode:
-        """The ancestor of `node` at a height; walks only off the main chain."""
+        """The ancestor of `node` at a height; walks only off the main chain, and there in leaps."""
         while node.height > height:
             main = self.main_at(height) if self.is_main(node) else None
-            node = main or _parent(node)
+            far = node.far if node.far is not None and node.far.height >= height else None
+            node = main or far or _parent(node)
         return node
 
     def after(self, locator: Sequence[str], limit: int) -> list[HeaderNode]:

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from minervas_core.blocks import decode_block
 from minervas_core.errors import Code, PeerFault, TransientFault
 from minervas_core.node_messages import BlockResult, DeliverBlock, Submit, SubmitResult, SubmitResults
 from minervas_core.node_vote_messages import SubmitVotes, VoteResults
@@ -89,7 +88,7 @@ class Intake:
         raw = bytes(delivered.block)
         try:
             [outcome] = await self._worker.run(
-                lambda chain: chain.take_blocks([decode_block(raw)], now_ms, origin=origin)
+                lambda chain: chain.take_blocks([chain.decode(raw)], now_ms, origin=origin)
             )
         except PeerFault as error:
             refusals.record("block", error, origin=origin)

@@ -13,12 +13,11 @@ from contextlib import contextmanager
 
 from minervas_core.blocks import Block, decode_block, decode_header
 from minervas_core.chain import BlockOutcome, Chain, ConnectedBlock, TipChange
-from minervas_core.errors import Code, InvalidTransaction, MinervasError, PeerFault
+from minervas_core.errors import Code, InvalidTransaction, MinervasError
 from minervas_core.finality.book import VoteBook
 from minervas_core.mempool import Mempool
 from minervas_core.node_market_messages import ChannelRegisters
 from minervas_core.node_messages import AbandonedSearch, Roster, SideBranches
-from minervas_core.roster import MemberRecord
 from minervas_core.state import BlockUndo
 from minervas_core.template import BlockContent, build_draft
 from minervas_core.transactions import Transaction
@@ -27,7 +26,8 @@ from minervas_ledger.branches import list_side_branches
 from minervas_ledger.chain_view import ChainView, count_side_branches, look
 from minervas_ledger.gateways import Gateways, channel_registers, registered_gateways
 from minervas_ledger.node_votes import NodeVotes
-from minervas_ledger.roster_view import roster_of
+from minervas_ledger.prepared_bodies import PreparedBodies
+from minervas_ledger.roster_view import changed_records, records_of, roster_of
 from minervas_ledger.store.abandoned_searches import store_search
 from minervas_ledger.store.chain_state import read_raw, read_undo
 from minervas_ledger.store.chain_writes import ChainBatch, Tip
@@ -70,7 +70,7 @@ class NodeChain:
         self._queue_rows = queue_rows
         self.votes = NodeVotes(connection, chain, votes, self._memory_first)
         self._batch = ChainBatch()
-        self._members = _records(chain)
+        self._members = records_of(chain)
         self._reorganisations = reorganisations
         self._abandoned_searches = abandoned_searches
         self._side_branches = count_side_branches(chain)
@@ -97,6 +97,14 @@ class NodeChain:
         if self._gateways is None or self._gateways[0] != tip:
             self._gateways = tip, registered_gateways(self._chain.state)
         return self._gateways[1]
+
+    def decode(self, raw: bytes) -> Block:
+        """Decode a block; transactions that wait in the queue are not decoded again.
+
+        Raises:
+            InvalidEncoding: if it is malformed.
+        """
+        return decode_block(raw, self._mempool.find)
 
     def take_blocks(
         self, blocks: Sequence[Block], now_ms: int, *, origin: str, until_refusal: bool = False
@@ -148,18 +156,15 @@ class NodeChain:
         known = [block_hash for block_hash in (header.hash() for header in headers) if self._chain.tree.get(block_hash)]
         return HeadersTaken(added, known[-1] if known else "", is_full=len(known) < len(headers))
 
-    def take_bodies(self, expected: Sequence[str], raw: Sequence[bytes], now_ms: int, *, origin: str) -> int:
+    def take_bodies(self, bodies: PreparedBodies, now_ms: int, *, origin: str) -> int:
         """Take in blocks that were asked for, until one does not fit; returns how many were taken.
 
         Raises:
-            PeerFault: if they are not the first of those expected, or if one is refused.
+            PeerFault: if one is refused.
         """
-        blocks = [decode_block(item) for item in raw]
-        hashes = [block.hash for block in blocks]
-        if hashes != list(expected[: len(hashes)]):
-            raise PeerFault(Code.NOT_FOUND, "Not the blocks that were asked for", asked=expected[0], got=hashes[0])
+        self._chain.signatures.remember(bodies.valid)
         taken = 0
-        for outcome in self.take_blocks(blocks, now_ms, origin=origin, until_refusal=True):
+        for outcome in self.take_blocks(bodies.blocks, now_ms, origin=origin, until_refusal=True):
             if outcome.status in ("connected", "side_branch", "known"):
                 taken += 1
             elif outcome.error is not None:
@@ -180,6 +185,7 @@ class NodeChain:
             target_height=max(self._chain.tip.height, tree.best_header.height),
             locator=tuple(tree.locator()),
             missing=tuple(missing),
+            block_keys={record.member: record.keys.block for record in self._chain.state.roster.active_members()},
         )
 
     def has_block(self, block_hash: str) -> bool:
@@ -236,13 +242,14 @@ class NodeChain:
 
     def channel_registers(self, member: str) -> ChannelRegisters:
         """A member's meters and where their channels' statements ended, at the tip."""
-        return channel_registers(self._chain.state, member, self._chain.genesis.parameters.slot_ms)
+        return channel_registers(self._chain.state, member, self._chain.parameters.slot_ms)
 
     def draft(self, miner: str, now_ms: int) -> BlockContent:
         """The block to search for, with what it carries.
 
         Raises:
             TransientFault: ``block_miner_unknown`` or ``block_miner_too_soon``.
+            LocalFault: ``software_too_old``.
         """
         return build_draft(self._chain, self._mempool, self.votes.candidates(), miner, now_ms)
 
@@ -287,12 +294,12 @@ class NodeChain:
         if batch.is_empty:
             return
         tip = self._chain.tip
-        members = _records(self._chain)
+        members = records_of(self._chain)
         with metrics.COMMIT_SECONDS.time(), self._connection.transaction():
             self._queue_rows.follow(self._connection, self._mempool)
             batch.write(
                 self._connection,
-                _changes(self._members, members),
+                changed_records(self._members, members),
                 self._chain.state,
                 Tip(
                     tip.hash,
@@ -316,8 +323,8 @@ class NodeChain:
         for change in changes:
             for connected in change.connected:
                 self._mempool.remove_included(connected.block)
-        for change in changes:
-            dropped = self._mempool.give_back(change.returned(), self._chain.state)
+        for returned in filter(None, (change.returned() for change in changes)):
+            dropped = self._mempool.give_back(returned, self._chain.state)
             note_dropped("reorganisation", ((transaction.id, error) for transaction, error in dropped))
         expired = self._mempool.expire(self._chain.tip.height + 1)
         metrics.MEMPOOL_DROPPED.labels("expiry", Code.TX_EXPIRED).inc(len(expired))
@@ -341,10 +348,6 @@ def note_dropped(occasion: str, dropped: Iterable[tuple[str, MinervasError]]) ->
         log.info("queued_transaction_dropped", extra={"fields": fields})
 
 
-def _records(chain: Chain) -> dict[str, MemberRecord]:
-    return {record.member: record for record in chain.state.roster.members()}
-
-
 def _only_extends(outcome: BlockOutcome) -> bool:
     """Whether the best chain just grew, or nothing happened: then there are as many side branches as before."""
     if outcome.invalid or outcome.discarded:
@@ -352,14 +355,6 @@ def _only_extends(outcome: BlockOutcome) -> bool:
     if outcome.change is None:
         return not outcome.stored
     return not outcome.change.disconnected and len(outcome.change.connected) == len(outcome.stored)
-
-
-def _changes(before: dict[str, MemberRecord], after: dict[str, MemberRecord]) -> list[tuple[str, MemberRecord | None]]:
-    """Rows of the roster to write: those that are new or other than before, and those that are gone."""
-    changed: list[tuple[str, MemberRecord | None]] = [
-        (member, record) for member, record in after.items() if before.get(member) != record
-    ]
-    return changed + [(member, None) for member in before if member not in after]
 
 
 def _log_outcomes(outcomes: Sequence[BlockOutcome], origin: str) -> None:

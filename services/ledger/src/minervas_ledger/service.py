@@ -185,7 +185,7 @@ def assemble(
     worker, reader = storage.worker, storage.reader
     link = NodeLink(bus, issued.node_key, member, SERVICE, issued.network, clock=clock)
     fetcher = PeerFetcher(link)
-    sync = Sync(WorkerSyncChain(worker, clock), fetcher, monotonic_ms)
+    sync = Sync(WorkerSyncChain(worker, clock, genesis), fetcher, monotonic_ms)
     voting = Voting(
         member=member,
         genesis=genesis,
@@ -196,7 +196,7 @@ def assemble(
         is_behind=lambda: sync.is_behind,
         clock=clock,
     )
-    templates = TemplateMaker(member=member, parameters=genesis.parameters, worker=worker, link=link, clock=clock)
+    templates = TemplateMaker(member=member, worker=worker, link=link, clock=clock)
     finds = Finds(member=member, genesis=genesis, worker=worker, templates=templates, link=link, clock=clock)
     status = NodeStatus(member=member, worker=worker, clock=clock, certificate_expires_ms=issued.certificate_expires_ms)
     teller = TipTeller(worker, link)

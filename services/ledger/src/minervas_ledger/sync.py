@@ -1,23 +1,24 @@
 """Catching up with the other members: headers first, then bodies, checked as they come (design section 5).
 
 One member is asked at a time, beginning at our own tip: its headers (at most 2,000 beyond the verified bodies, a bound
-that the chain itself keeps), then the bodies of the best header chain in batches, each committed before the next is
-asked for. So a sync can end at any moment and goes on from there, with the same member or another. Whoever lies or
-stalls is dropped for a while, and the headers that it left without bodies are forgotten: the next one starts afresh,
-and nobody can hold us up with a chain that it does not deliver.
+that the chain itself keeps), then the bodies of its branch in batches. While one batch is connected and committed, the
+next is fetched, decoded, and its signatures are verified. A sync can end at any moment and goes on from there, with the
+same member or another. Whoever lies or stalls is dropped for a while, and the headers that it left without bodies are
+forgotten: the next one starts afresh, and nobody can hold us up with a chain that it does not deliver.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from minervas_core.errors import Code, MinervasError, PeerFault, TransientFault
 from minervas_core.messages import MAX_BODIES_PER_REQUEST, MAX_HEADERS_PER_REPLY, MAX_LOCATOR, ChainTip
 from minervas_ledger.metrics import SYNC_BLOCKS, SYNC_DROPS, SYNC_PEERS
+from minervas_ledger.prepared_bodies import PreparedBodies
 from minervas_ledger.sync_peers import Standing, SyncPeer, SyncPeers, standing_of
 from minervas_runtime.node_link import RemoteError
 
@@ -41,6 +42,8 @@ class SyncState:
     locator: tuple[str, ...]
     missing: tuple[str, ...]
     """The next bodies to ask for, oldest first."""
+    block_keys: Mapping[str, str] = field(default_factory=dict)
+    """Block key of every active member."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +87,21 @@ class SyncChain(Protocol):
         """
         ...
 
-    async def take_bodies(self, member: str, expected: Sequence[str], bodies: Sequence[bytes]) -> int:
+    async def prepare_bodies(
+        self, member: str, expected: Sequence[str], bodies: Sequence[bytes], block_keys: Mapping[str, str]
+    ) -> PreparedBodies:
+        """Do all that can be done with blocks before their predecessors are there; see `prepared_bodies`.
+
+        Raises:
+            PeerFault: if they are malformed, or not the first of those expected.
+        """
+        ...
+
+    async def take_bodies(self, member: str, bodies: PreparedBodies) -> int:
         """Check and commit blocks; returns how many were taken.
 
         Raises:
-            PeerFault: if they are not the first of those expected, or if one breaks a rule.
+            PeerFault: if one breaks a rule.
         """
         ...
 
@@ -256,22 +269,33 @@ class Sync:
 
     async def _take_bodies(self, member: str, branch: str) -> int:
         """Ask for the missing bodies until none is missing."""
-        total = 0
-        while True:
-            state = await self._chain.sync_state(MAX_BODIES_PER_REQUEST, branch)
-            if not state.missing:
-                return total
-            bodies = await self._fetcher.bodies(member, state.missing)
-            if not bodies:
-                raise TransientFault(
-                    Code.PEER_UNREACHABLE, "The member has headers but not their blocks", member=member
-                )
-            taken = await self._chain.take_bodies(member, state.missing, bodies)
-            if not taken:
-                raise TransientFault(Code.PEER_UNREACHABLE, "The blocks cannot be taken now", member=member)
-            SYNC_BLOCKS.inc(taken)
-            total += taken
-            self._log_progress(member, state.height, state.target_height)
+        total, ahead = 0, None
+        try:
+            while True:
+                state = await self._chain.sync_state(2 * MAX_BODIES_PER_REQUEST, branch)
+                if not state.missing:
+                    return total
+                bodies = await (ahead or self._fetch_bodies(member, state.missing, state.block_keys))
+                rest = bodies.without(state.missing)
+                ahead = asyncio.create_task(self._fetch_bodies(member, rest, state.block_keys)) if rest else None
+                taken = await self._chain.take_bodies(member, bodies)
+                if not taken:
+                    raise TransientFault(Code.PEER_UNREACHABLE, "The blocks cannot be taken now", member=member)
+                SYNC_BLOCKS.inc(taken)
+                total += taken
+                self._log_progress(member, state.height, state.target_height)
+        finally:
+            if ahead is not None:
+                ahead.cancel()
+                await asyncio.gather(ahead, return_exceptions=True)
+
+    async def _fetch_bodies(self, member: str, missing: Sequence[str], block_keys: Mapping[str, str]) -> PreparedBodies:
+        """Ask for the first of the missing bodies and prepare them."""
+        wanted = missing[:MAX_BODIES_PER_REQUEST]
+        bodies = await self._fetcher.bodies(member, wanted)
+        if not bodies:
+            raise TransientFault(Code.PEER_UNREACHABLE, "The member has headers but not their blocks", member=member)
+        return await self._chain.prepare_bodies(member, wanted, bodies, block_keys)
 
     def _log_progress(self, member: str, height: int, target_height: int) -> None:
         now_ms = self._monotonic_ms()

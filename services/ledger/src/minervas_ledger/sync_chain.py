@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
 
-from minervas_core.errors import InvalidBlock, PeerFault
+from minervas_core.errors import PeerFault
+from minervas_core.genesis import Genesis
 from minervas_ledger import refusals
 from minervas_ledger.chain_worker import ChainWorker
+from minervas_ledger.prepared_bodies import PreparedBodies, prepare_bodies
 from minervas_ledger.sync import HeadersTaken, SyncState
 from minervas_ledger.sync_peers import Standing
+from minervas_ledger.verifying import VerifyingThreads
 from minervas_runtime.clock import Clock
 
 
 class WorkerSyncChain:
     """See `sync.SyncChain`."""
 
-    def __init__(self, worker: ChainWorker, clock: Clock) -> None:
+    def __init__(self, worker: ChainWorker, clock: Clock, genesis: Genesis) -> None:
         self._worker = worker
         self._clock = clock
+        self._genesis = genesis
+        self._threads = VerifyingThreads()
 
     @property
     def standing(self) -> Standing:
@@ -42,15 +48,20 @@ class WorkerSyncChain:
             refusals.record("headers", error, origin=member)
             raise
 
-    async def take_bodies(self, member: str, expected: Sequence[str], bodies: Sequence[bytes]) -> int:
+    async def prepare_bodies(
+        self, member: str, expected: Sequence[str], bodies: Sequence[bytes], block_keys: Mapping[str, str]
+    ) -> PreparedBodies:
+        """See `sync.SyncChain.prepare_bodies`."""
+        try:
+            return await asyncio.to_thread(prepare_bodies, expected, bodies, block_keys, self._genesis, self._threads)
+        except PeerFault as error:
+            refusals.record("bodies", error, origin=member)
+            raise
+
+    async def take_bodies(self, member: str, bodies: PreparedBodies) -> int:
         """See `sync.SyncChain.take_bodies`."""
         now_ms = self._clock.now_ms()
-        try:
-            return await self._worker.run(lambda chain: chain.take_bodies(expected, bodies, now_ms, origin=member))
-        except PeerFault as error:
-            if not isinstance(error, InvalidBlock):  # the chain has counted those
-                refusals.record("bodies", error, origin=member)
-            raise
+        return await self._worker.run(lambda chain: chain.take_bodies(bodies, now_ms, origin=member))
 
     async def forget_headers(self) -> None:
         """See `sync.SyncChain.forget_headers`."""

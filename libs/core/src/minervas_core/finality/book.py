@@ -13,6 +13,9 @@ from minervas_core.finality.votes import Vote, VoteBody, check_vote_signature
 from minervas_core.genesis import Genesis
 from minervas_core.state import ChainState
 
+MAX_AHEAD = 256
+"""Votes for targets so many blocks above our own tip are left alone: an hour of 15 s blocks."""
+
 
 @dataclass(frozen=True, slots=True)
 class TakenVote:
@@ -44,12 +47,16 @@ class VoteBook:
     def take(self, vote: Vote, state: ChainState) -> TakenVote:
         """Take in a vote from anybody.
 
+        One for a block far above our tip is left alone: it is asked for when we are there.
+
         Raises:
-            InvalidVote: ``vote_not_voter``, ``wrong_network`` or ``bad_signature``.
+            InvalidVote: ``vote_target`` or ``vote_source`` (not the height of a checkpoint), ``vote_not_voter``,
+                ``wrong_network`` or ``bad_signature``.
         """
         self._recall(vote)
-        if vote in self.pool:
+        if vote in self.pool or vote.body.target.height > state.height + MAX_AHEAD:
             return TakenVote(vote, is_new=False)
+        _check_heights(vote, self._genesis)
         check_vote_signature(vote, self._genesis.network, _vote_key(vote, state))
         equivocation = self.pool.contradiction(vote)
         is_new = self._remember(vote)
@@ -92,8 +99,18 @@ class VoteBook:
         self.guard = self.guard.after([vote])
 
     def _remember(self, vote: Vote) -> bool:
-        self._recall(vote)
+        """Keep a vote whose signature is right; one of ours binds us also if it was signed with a key of before."""
+        if self._own is not None and vote.body.voter == self._own.member:
+            self.guard = self.guard.after([vote])
         return self.pool.add(vote)
+
+
+def _check_heights(vote: Vote, genesis: Genesis) -> None:
+    """Refuse votes between blocks that no chain votes on: nobody shall fill our memory with them."""
+    body, interval = vote.body, genesis.parameters.vote_interval
+    for code, height in ((Code.VOTE_TARGET, body.target.height), (Code.VOTE_SOURCE, body.source.height)):
+        if height % interval:
+            raise InvalidVote(code, "Not the height of a checkpoint", voter=body.voter, height=height)
 
 
 def _vote_key(vote: Vote, state: ChainState) -> str:

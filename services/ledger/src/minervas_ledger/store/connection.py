@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TypeAlias
 
 import psycopg
+from psycopg.adapt import PyFormat
 
 from minervas_core.errors import Code, TransientFault
 from minervas_ledger.settings import DatabaseOwnerSettings, DatabaseSettings
@@ -36,7 +37,7 @@ def connect(database: DatabaseSettings, *, role: DatabaseOwnerSettings | None = 
     who = role or database
     password = read_secret(who.password_file).strip().decode("utf-8", "replace")
     try:
-        return psycopg.connect(
+        connection = psycopg.connect(
             host=database.host,
             port=database.port,
             dbname=database.name,
@@ -53,6 +54,8 @@ def connect(database: DatabaseSettings, *, role: DatabaseOwnerSettings | None = 
         )
     except psycopg.OperationalError as error:
         raise database_away(database, error) from error
+    _prefer_compiled_dumper(connection)
+    return connection
 
 
 def database_away(database: DatabaseSettings, error: psycopg.Error) -> TransientFault:
@@ -67,6 +70,11 @@ def database_away(database: DatabaseSettings, error: psycopg.Error) -> Transient
         user=database.user,
         reason=reason,
     )
+
+
+def _prefer_compiled_dumper(connection: Connection) -> None:
+    """Let COPY dump bytes with the compiled dumper: by the column's type, psycopg finds one written in Python."""
+    connection.adapters.register_dumper(bytes, connection.adapters.get_dumper(bytes, PyFormat.BINARY))
 
 
 @contextmanager
