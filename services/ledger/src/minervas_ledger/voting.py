@@ -191,7 +191,8 @@ class Voting:
             await asyncio.sleep(ASK_AGAIN_S)
 
     def _is_up_to_date(self, others: Sequence[str]) -> bool:
-        founded = len(others) + 1 >= self._genesis.parameters.founding_voters
+        is_here = self._worker.view.tip.height > 0
+        founded = is_here and len(others) + 1 >= self._genesis.parameters.founding_voters
         return founded and not self._worker.view.syncing and not self._is_behind()
 
     def _has_been_patient(self, since_ms: int | None) -> bool:
