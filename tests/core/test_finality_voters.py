@@ -50,7 +50,7 @@ def test_revocation_in_the_checkpoint_itself_takes_the_vote_and_one_block_later_
     local.add([], [revoke("c", expires=900)])
     local.add([], [revoke("d", expires=900)])
     assert local.record(3).current == ["a", "b", "d"]
-    local.add(local.votes(0, 3, "abd"))
+    local.add(local.votes(0, 3, ("a", "b", "d")))
     assert local.reached == (3, 0)
 
 

@@ -169,7 +169,7 @@ def test_more_than_two_thirds_of_the_members_replace_a_lost_key(local: LocalChai
     assert refused(local, recover_authority(NEWER, [wallet("a"), wallet("b")], previous=NEW)) == (
         Code.AUTHORITY_APPROVALS
     )
-    local.extend("a", [recover_authority(NEWER, [wallet(each) for each in "abd"], previous=NEW)])
+    local.extend("a", [recover_authority(NEWER, [wallet(each) for each in ("a", "b", "d")], previous=NEW)])
 
 
 def test_only_active_members_approve(local: LocalChain) -> None:
