@@ -15,6 +15,7 @@ from psycopg import sql
 from minervas_core.errors import Code, MinervasError
 from minervas_core.finality.voter import Guard
 from minervas_core.finality.votes import Checkpoint, Vote, decode_vote
+from minervas_core.genesis import Parameters
 from minervas_core.messages import ChainTip, GetVotes, Votes
 from minervas_core.node_vote_messages import FetchVotes, FinalityReport, GetFinality, SubmitVotes, VoteResults
 from minervas_core.tree import HeaderNode
@@ -36,8 +37,8 @@ PARAMETERS = msgspec.structs.replace(VOTING, founding_voters=len(FOUR))
 class VotingNode(LedgerNode):
     """A ledger among members that all answer, and a chain that makes its blocks."""
 
-    def __init__(self, directory: Path, database: DatabaseSettings) -> None:
-        self.local = VotingChain(FOUR, parameters=PARAMETERS)
+    def __init__(self, directory: Path, database: DatabaseSettings, parameters: Parameters = PARAMETERS) -> None:
+        self.local = VotingChain(FOUR, parameters=parameters)
         super().__init__(directory, database, self.local.genesis)
 
     def others_answer(self, *known: Vote, members: Sequence[str] = OTHERS) -> None:
@@ -146,10 +147,12 @@ async def test_ledger_that_is_behind_does_not_vote(node: VotingNode) -> None:
     assert node.peer.votes == []
 
 
+@pytest.mark.parametrize("founding_voters", [1, len(FOUR)])
 async def test_lost_database_looks_like_a_new_member_and_still_does_not_vote_before_the_chain_is_here(
-    ledger_database: DatabaseSettings, tmp_path: Path
+    ledger_database: DatabaseSettings, tmp_path: Path, founding_voters: int
 ) -> None:
-    node = VotingNode(tmp_path, ledger_database)
+    parameters = msgspec.structs.replace(PARAMETERS, founding_voters=founding_voters)
+    node = VotingNode(tmp_path, ledger_database, parameters)
     node.local.grow_to(4)
     (signed_once,) = node.local.votes(0, 3, [MEMBER])
     node.others_answer(signed_once)

@@ -15,7 +15,7 @@ from minervas_core.finality.votes import Checkpoint, Vote
 from minervas_core.reorganisation import TipChange, walk_state
 from minervas_core.state import ChainState
 from minervas_core.tree import BlockTree, HeaderNode
-from tests.support.builders import FAR_FUTURE_MS, admit, revoke
+from tests.support.builders import FAR_FUTURE_MS, admit, revoke, vote_key
 from tests.support.voting import VotingChain, make_vote, mine_voting_block
 
 FOUR = ("a", "b", "c", "d")
@@ -188,12 +188,16 @@ def test_votes_before_the_fork_count_too(local: VotingChain) -> None:
     assert local.reached == (0, 0)
 
 
-def test_fork_without_enough_votes_is_not_connected_for_a_trial(
-    local: VotingChain, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def walked(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Trials, which prove nothing here."""
+    found: list[object] = []
+    monkeypatch.setattr("minervas_core.chain.walk_state", lambda *args, **_: found.append(args))
+    return found
+
+
+def test_fork_without_enough_votes_is_not_connected_for_a_trial(local: VotingChain, walked: list[object]) -> None:
     _, theirs = with_more_work_elsewhere(local)
-    walked: list[object] = []
-    monkeypatch.setattr("minervas_core.chain.walk_state", lambda *args, **_: walked.append(args))
     local.add(votes_on(local, genesis_node(local), theirs[1], "a"), on=theirs[-1])
     assert walked == []
 
@@ -220,7 +224,7 @@ def test_other_half_of_a_partition_is_not_tried_again_for_every_vote(
 
 
 def test_votes_before_the_fork_do_not_hide_what_the_branch_adds(local: VotingChain) -> None:
-    """The branch is tried with the vote of c, in vain, for that of b stands on our chain after the fork."""
+    """That of b stands on our chain after the fork only."""
     local.grow_to(3)
     target = local.tip
     local.add(votes_on(local, genesis_node(local), target, "a"))
@@ -231,6 +235,25 @@ def test_votes_before_the_fork_do_not_hide_what_the_branch_adds(local: VotingCha
     assert local.chain.justified.height == 0
     local.add(votes_on(local, genesis_node(local), target, "b"), on=first, start=9_000)
     assert local.chain.justified is target
+
+
+def test_forged_votes_start_no_trial(local: VotingChain, walked: list[object]) -> None:
+    _, theirs = with_more_work_elsewhere(local)
+    ends = at(genesis_node(local)), at(local.node(theirs[1]))
+    local.add([make_vote(member, *ends, key=vote_key("z")) for member in FOUR], on=theirs[-1])
+    assert walked == []
+
+
+def test_true_votes_of_too_few_for_a_checkpoint_below_the_fork_start_no_trial(
+    local: VotingChain, walked: list[object]
+) -> None:
+    """Whoever copies them into blocks of its own would make us connect each of these."""
+    local.grow_to(4)
+    fork, votes = local.tip, local.votes(0, 3, "ab")
+    local.add(votes)
+    branch(local, local.tip, 5)
+    local.add(votes, on=fork, start=9_000)
+    assert walked == []
 
 
 def test_long_branch_is_tried_now_and_then_whatever_its_votes_say(

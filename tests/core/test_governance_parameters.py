@@ -83,6 +83,8 @@ def test_everything_else_can_be_changed() -> None:
         ({"max_block_bytes": 1_000_001}, Code.PARAMETER_VALUE),
         ({"max_block_transactions": 1_501}, Code.PARAMETER_VALUE),
         ({"max_lots_per_offer": 101}, Code.PARAMETER_VALUE),
+        ({"give_up_intervals": 1_000_001}, Code.PARAMETER_VALUE),
+        ({"idle_intervals": 1_000_001}, Code.PARAMETER_VALUE),
     ],
 )
 def test_names_and_bounds_are_those_of_genesis(changes: dict[str, int | str], code: Code) -> None:

@@ -19,8 +19,7 @@ from minervas_core.errors import (
     LocalFault,
     TransientFault,
 )
-from minervas_core.finality.trial import may_justify
-from minervas_core.finality.votes import VoteBody
+from minervas_core.finality.trial import ballots_of, may_justify
 from minervas_core.genesis import Genesis, Parameters
 from minervas_core.governance.parameters import active_parameters, check_rules_known
 from minervas_core.holding import orphan_buffer, postponed_buffer
@@ -35,7 +34,7 @@ from minervas_core.reorganisation import (
 from minervas_core.signature_cache import SignatureCache
 from minervas_core.state import BlockUndo, ChainState
 from minervas_core.timing import check_not_from_future, earliest_time_ms, is_from_future
-from minervas_core.tree import Ballot, BlockTree, HeaderNode, fork_key, is_better
+from minervas_core.tree import BlockTree, HeaderNode, fork_key, is_better
 from minervas_core.validation import (
     check_block_body,
     check_header,
@@ -271,7 +270,7 @@ class Chain:
         else:
             arrival.announced.add(block.hash)
         self.tree.set_body(node)
-        node.ballots, node.tried = tuple(_ballot(vote.body) for vote in block.votes), ()
+        node.ballots, node.tried = ballots_of(block, self.state, self.genesis), ()
         arrival.fresh[block.hash] = block
         arrival.nodes.append(node)
 
@@ -441,10 +440,6 @@ class Chain:
 
     def _stored(self, node: HeaderNode) -> Block:
         return decode_block(self._load_block(node.hash))
-
-
-def _ballot(body: VoteBody) -> Ballot:
-    return Ballot(body.source.height, body.target.height, body.voter)
 
 
 def _known_invalid(block_hash: str) -> InvalidBlock:

@@ -30,6 +30,9 @@ MAX_BLOCK_TRANSACTIONS = 1_500
 """Hard limit of transactions in a block; a genesis may set a lower one."""
 
 Positive = Annotated[int, msgspec.Meta(ge=1, le=2**53 - 1)]
+Intervals = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+"""Times in T: half a year of 15 s. More would not fit into the miner's messages, and then nobody mines the block that
+takes it back."""
 PerMille = Annotated[int, msgspec.Meta(ge=0, le=1000)]
 
 
@@ -44,11 +47,11 @@ class Parameters(Record, frozen=True, kw_only=True):
     """Floor of the retargeted difficulty."""
     lwma_window: Annotated[int, msgspec.Meta(ge=2, le=1_000)] = 20
     """Solve times over which difficulty is retargeted, and number of first blocks at the initial difficulty."""
-    give_up_intervals: Positive = 4
+    give_up_intervals: Intervals = 4
     """A search is abandoned after this many T."""
     diversity_per_mille: PerMille = 300
     """Share of the miners that must mine between two blocks of one miner."""
-    idle_intervals: Positive = 10
+    idle_intervals: Intervals = 10
     """A block this many T after its predecessor may come from any miner."""
     max_ahead_intervals: Positive = 2
     """A block's time may be this many T ahead of the checking node's clock."""

@@ -99,6 +99,11 @@ def check_vote_signature(vote: Vote, network: str, vote_key: str) -> None:
         )
 
 
+def is_signed_by(vote: Vote, network: str, vote_key: str) -> bool:
+    """Whether the holder of `vote_key` made the vote for this network."""
+    return vote.body.network == network and _is_signed(vote.raw, vote_key)
+
+
 @lru_cache(maxsize=16_384)
 def _is_signed(raw: bytes, vote_key: str) -> bool:
     """A vote comes by gossip and then in blocks of several branches: remember the answer, which never changes."""
