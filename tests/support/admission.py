@@ -320,11 +320,7 @@ class SagaBench:
         )
         self.rights = BrokerRights(self.database, clock, operator_member=OPERATOR_MEMBER, dynsec=lambda: self._dynsec)
         keeper = RevocationListKeeper(
-            self.database,
-            consortium.authority,
-            clock,
-            stored=home.data.revocation_list,
-            export=home.export_dir,
+            self.database, consortium.authority, clock, stored=home.data.revocation_list, export=home.export_dir
         )
         self.follower = ChainFollower(
             database=self.database,
