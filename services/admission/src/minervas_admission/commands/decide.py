@@ -29,7 +29,7 @@ from minervas_core.genesis import load_genesis
 from minervas_core.identifiers import RESERVED_MEMBER
 from minervas_runtime.clock import SystemClock
 
-HEADINGS = {"revoke": "Revoking", "leave": "Letting go", "suspend": "Suspending", "resume": "Resuming"}
+HEADINGS = {"revoke": "Revoking", "leave": "Ending the membership of", "suspend": "Suspending", "resume": "Resuming"}
 """What is being done, by the kind of a decision about a member."""
 
 
