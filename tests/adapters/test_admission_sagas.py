@@ -7,38 +7,15 @@ from dataclasses import replace
 import pytest
 from cryptography import x509
 
-from minervas_admission.sagas.steps import Saga, Step
+from minervas_admission.sagas.steps import Step
 from minervas_admission.store.decisions import Decision
 from minervas_core.errors import Code, TransientFault
 from tests.support.admission import SERVICES, AdmissionHome, Applicant, SagaBench, grant_of
+from tests.support.admission_crashes import crash_in, finish, transactions
 from tests.support.fix_admission import AdmissionWithBroker
-from tests.support.wait import wait_until_async
 
 APPROVAL = ("certificates", "broker", "transaction")
 REVOCATION = ("database", "broker", "revocation_list", "transaction")
-
-
-class Crash(BaseException):
-    """The process is gone: nothing after it happens, nothing catches it."""
-
-
-def crashing(sagas: list[Saga], kind: str, step: str, *, after_effect: bool) -> list[Saga]:
-    """The same sagas, but the process dies in one step: before it does anything, or when all is done but recorded."""
-
-    def die(original: Step) -> Step:
-        async def run(decision: Decision) -> str:
-            if after_effect:
-                await original.run(decision)
-            raise Crash
-
-        return replace(original, run=run)
-
-    return [
-        replace(
-            saga, steps=tuple(die(item) if saga.kind == kind and item.name == step else item for item in saga.steps)
-        )
-        for saga in sagas
-    ]
 
 
 async def decide(home: AdmissionHome, *, revoke: bool) -> None:
@@ -50,25 +27,6 @@ async def decide(home: AdmissionHome, *, revoke: bool) -> None:
     with pytest.raises(TransientFault) as refusal:
         await decision
     assert refusal.value.code == Code.NOT_READY
-
-
-async def crash_in(setting: AdmissionWithBroker, kind: str, step: str, *, after_effect: bool) -> None:
-    async with SagaBench(setting.home) as bench:
-        [decision] = await bench.queued()
-        with pytest.raises(Crash):
-            await bench.runner(crashing(bench.sagas, kind, step, after_effect=after_effect)).attempt(decision)
-
-
-async def finish(home: AdmissionHome) -> None:
-    """Start the service and let it carry out what is left."""
-    async with home.running():
-        await wait_until_async(lambda: not home.as_owner("SELECT 1 FROM decisions WHERE state = 'queued'"))
-
-
-def transactions(home: AdmissionHome) -> list[tuple[int, str]]:
-    return [(number, action) for number, action in home.as_owner(
-        "SELECT number, action FROM membership_transactions ORDER BY number"
-    )]  # fmt: skip
 
 
 @pytest.mark.parametrize("after_effect", [False, True], ids=["before", "after"])

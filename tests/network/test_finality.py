@@ -41,6 +41,30 @@ def test_finality_waits_for_a_member_that_is_off_and_goes_on_with_it(network: Ne
     assert not liars(network)
 
 
+def votes_above(network: Network, member: str, height: int) -> bool:
+    """Whether the chain carries a member's vote for a checkpoint above a height."""
+    finality = network.alpha.api.finality()
+    return any(member in each.voted for each in finality.checkpoints if each.checkpoint.height > height)
+
+
+def test_finality_goes_on_without_a_suspended_member_and_needs_it_again_once_it_is_resumed(network: Network) -> None:
+    wait_final_above(network, 0)
+    operator = network.consortium.admission
+    others = (network.alpha, network.beta)
+    network.gamma.services["ledger"].stop()
+    operator.command("suspend", "--yes", "--reason", "for a test", "gamma")
+    paused = max(network.height(node) for node in others)
+    wait_until(lambda: all(final_height(node) > paused for node in others), FINALITY_TIMEOUT_S)
+    assert network.alpha.api.finality().missing == []
+    network.gamma.services["ledger"].start()
+    network.gamma.wait_ready()
+    operator.command("resume", "--yes", "--on-chain", "--timeout", str(FINALITY_TIMEOUT_S), "gamma")
+    resumed = network.height(network.alpha)
+    wait_until(lambda: votes_above(network, "gamma", resumed), FINALITY_TIMEOUT_S)
+    wait_final_above(network, resumed)
+    assert not liars(network)
+
+
 def test_neither_side_of_a_partition_makes_anything_final_alone(network: Network) -> None:
     wait_final_above(network, 0)
     network.split(network.gamma)

@@ -34,9 +34,11 @@ from minervas_admission.dynsec import DynsecClient
 from minervas_admission.membership_feed import MembershipFeed
 from minervas_admission.revocation_list import RevocationListKeeper
 from minervas_admission.sagas.approval import Approval
+from minervas_admission.sagas.parameters import ParameterChange
 from minervas_admission.sagas.revocation import Revocation
 from minervas_admission.sagas.runner import SagaRunner
 from minervas_admission.sagas.steps import Saga
+from minervas_admission.sagas.voting import Voting
 from minervas_admission.service import run_admission
 from minervas_admission.settings import AdmissionSettings, load_admission_settings
 from minervas_admission.store.database import Database
@@ -297,7 +299,7 @@ def _toml(sections: dict[str, dict[str, Any]]) -> str:
 
 
 class SagaBench:
-    """Approval and revocation without the service around them, so that they can be interrupted at any point."""
+    """The sagas without the service around them, so that they can be interrupted at any point."""
 
     def __init__(self, home: AdmissionHome) -> None:
         clock = SystemClock()
@@ -318,11 +320,7 @@ class SagaBench:
         )
         self.rights = BrokerRights(self.database, clock, operator_member=OPERATOR_MEMBER, dynsec=lambda: self._dynsec)
         keeper = RevocationListKeeper(
-            self.database,
-            consortium.authority,
-            clock,
-            stored=home.data.revocation_list,
-            export=home.export_dir,
+            self.database, consortium.authority, clock, stored=home.data.revocation_list, export=home.export_dir
         )
         self.follower = ChainFollower(
             database=self.database,
@@ -335,7 +333,9 @@ class SagaBench:
         )
         self.sagas = [
             Approval(self.database, consortium, self.rights, self.feed, clock).saga(),
-            Revocation(self.database, consortium, self.rights, keeper, self.feed, clock).saga(),
+            *Revocation(self.database, consortium, self.rights, keeper, self.feed, clock).sagas(),
+            *Voting(self.database, consortium, self.feed, clock).sagas(),
+            ParameterChange(self.database, consortium, self.feed, clock).saga(),
         ]
         self._clock = clock
 

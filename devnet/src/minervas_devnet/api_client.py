@@ -143,12 +143,20 @@ class Equivocation(msgspec.Struct, frozen=True):
     kind: str
 
 
+class CheckpointState(msgspec.Struct, frozen=True):
+    """A checkpoint and whose votes for it the chain carries."""
+
+    checkpoint: Checkpoint
+    voted: list[str]
+
+
 class Finality(msgspec.Struct, frozen=True):
     """How far finality has come, and whom it waits for."""
 
     final: Checkpoint
     missing: list[str]
     voting: str
+    checkpoints: list[CheckpointState]
     equivocations: list[Equivocation]
 
 

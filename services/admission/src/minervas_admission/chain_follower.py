@@ -2,7 +2,8 @@
 
 * In a block, deep enough: settled, and with it the decision.
 * Not in a block, and too old for any block to come: signed anew, unless the change has lost its point.
-* A revocation of somebody whose admission expired is moot: there is nobody to revoke on chain.
+* The end of a membership whose admission expired is moot: there is nobody to revoke on chain.
+* A change of parameters that no block may carry any more, because its height has come too close, is given up.
 """
 
 from __future__ import annotations
@@ -16,21 +17,27 @@ import msgspec
 from minervas_admission import audit_log
 from minervas_admission.authority import Consortium
 from minervas_admission.membership_feed import MembershipFeed
-from minervas_admission.membership_signing import sign_change
+from minervas_admission.membership_signing import sign_change, sign_parameters
+from minervas_admission.parameter_changes import last_carrying_height, wanted_of
 from minervas_admission.store.database import Connection, Database
 from minervas_admission.store.decisions import find_decision, finish_decision, record_step
-from minervas_admission.store.members import lock_member
+from minervas_admission.store.members import ENDED, lock_member
 from minervas_admission.store.transactions import (
     ALIVE,
+    ENDINGS,
     TransactionRow,
     lock_open_transaction,
+    newest_transaction,
     open_transactions,
+    operator_tip,
     set_operator_tip,
     set_transaction_place,
     transactions_of_member,
+    waits_for_chain,
 )
 from minervas_core.encoding import decode, encode
 from minervas_core.errors import Code, InvalidEncoding, MinervasError, PeerFault
+from minervas_core.governance.records import ChangeParameters
 from minervas_core.identifiers import RESERVED_MEMBER
 from minervas_core.membership import membership_of
 from minervas_core.messages import (
@@ -66,7 +73,7 @@ class ChainFollower:
     interval_ms: int
 
     async def follow_for_ever(self, requester: Requester) -> None:
-        """Ask every few seconds while something is open."""
+        """Ask every few seconds, also while nothing is open: heights that the operator names are judged by the tip."""
         while True:
             try:
                 await self.follow_once(requester)
@@ -78,7 +85,7 @@ class ChainFollower:
             await asyncio.sleep(self.interval_ms / 1000)
 
     async def follow_once(self, requester: Requester) -> None:
-        """Ask the operator's peer about everything open.
+        """Ask the operator's peer about everything open, or about the newest transaction to learn of its tip.
 
         Raises:
             NoReply: if it does not answer.
@@ -87,6 +94,8 @@ class ChainFollower:
         """
         async with self.database.transaction() as connection:
             rows = await open_transactions(connection)
+            if not rows and (newest := await newest_transaction(connection)) is not None:
+                rows = [newest]
             operator = await lock_member(connection, self.operator_member)
         if operator is None or operator.state != "active":
             return
@@ -132,22 +141,23 @@ class ChainFollower:
 
     async def _expire(self, connection: Connection, row: TransactionRow) -> None:
         """No block can carry it any more, not even after a reorganisation of the depth that we wait for."""
-        if not row.member:  # who made it decides whether to make it again
+        if not row.member:
             await set_transaction_place(connection, row.number, state="expired")
-            await self._log_settled(connection, row, "expired")
+            await self._expire_of_consortium(connection, row)
             return
         member = await lock_member(connection, row.member)
         known = await transactions_of_member(connection, row.member)
-        if row.action == "admit" and (member is None or member.state == "revoked"):
+        ended = member is None or member.state in ENDED
+        if row.action == "admit" and ended:
             await set_transaction_place(connection, row.number, state="expired")
-            await self._settle(connection, row, "expired; the member is revoked")
+            await self._settle(connection, row, "expired; the membership has ended")
             for item in known:
-                if item.action == "revoke" and item.state == "open":
+                if item.action in ENDINGS and item.state == "open":
                     await self._moot(connection, item)
-        elif row.action != "revoke" and (member is None or member.state == "revoked"):
+        elif row.action not in ENDINGS and ended:
             await set_transaction_place(connection, row.number, state="expired")
-            await self._settle(connection, row, "expired; the member is revoked")
-        elif row.action == "revoke" and not any(item.action == "admit" and item.state in ALIVE for item in known):
+            await self._settle(connection, row, "expired; the membership has ended")
+        elif row.action in ENDINGS and not any(item.action == "admit" and item.state in ALIVE for item in known):
             await self._moot(connection, row)
         elif _needs_consent(row):
             await set_transaction_place(connection, row.number, state="expired")
@@ -156,6 +166,20 @@ class ChainFollower:
             await set_transaction_place(connection, row.number, state="expired")
             await self._sign_anew(connection, row)
 
+    async def _expire_of_consortium(self, connection: Connection, row: TransactionRow) -> None:
+        """Sign a change of parameters anew while a block can still carry it; whoever made a new key sees to that."""
+        body = decode_transaction(row.raw).body
+        if not isinstance(body, ChangeParameters):
+            await self._log_settled(connection, row, "expired")
+            return
+        latest = last_carrying_height(body.activation_height, self.consortium.genesis)
+        if await operator_tip(connection) >= latest:
+            await self._settle(connection, row, f"expired; no block carried it up to height {latest}: not changed")
+            return
+        wanted, now_ms = wanted_of(body), self.clock.now_ms()
+        new = await sign_parameters(connection, self.consortium, wanted, row.decision, now_ms)
+        await self._record_anew(connection, row, new)
+
     async def _moot(self, connection: Connection, row: TransactionRow) -> None:
         await set_transaction_place(connection, row.number, state="moot")
         await self._settle(connection, row, "moot: the admission never came into a block")
@@ -163,21 +187,25 @@ class ChainFollower:
     async def _sign_anew(self, connection: Connection, row: TransactionRow) -> None:
         change = membership_of(decode_transaction(row.raw)).change
         new = await sign_change(connection, self.consortium, change, row.decision, self.clock.now_ms())
-        detail = f"number {new.number}, id {new.id}, valid to height {new.expires_height}; number {row.number} expired"
+        await self._record_anew(connection, row, new)
+
+    async def _record_anew(self, connection: Connection, row: TransactionRow, new: TransactionRow) -> None:
+        detail = f"{new.described()}; number {row.number} expired"
         now_ms = self.clock.now_ms()
         await record_step(
             connection, row.decision, "transaction", state="done", started_ms=now_ms, finished_ms=now_ms, took_us=0,
             detail=detail,
         )  # fmt: skip
         await audit_log.append(
-            connection, time_ms=now_ms, who=audit_log.SERVICE, action="sign anew", subject=row.member,
+            connection, time_ms=now_ms, who=audit_log.SERVICE, action="sign anew",
+            subject=row.member or RESERVED_MEMBER,
             expired=row.id, new=new.id,
         )  # fmt: skip
         self.feed.wake()
 
     async def _settle(self, connection: Connection, row: TransactionRow, detail: str) -> None:
         """The chain has nothing more to say: that ends the decision."""
-        if not row.member:
+        if not row.decision:
             await self._log_settled(connection, row, detail)
             return
         now_ms = self.clock.now_ms()
@@ -187,8 +215,7 @@ class ChainFollower:
             took_us=took_us, detail=detail,
         )  # fmt: skip
         decision = await find_decision(connection, row.decision)
-        rest = await transactions_of_member(connection, row.member)
-        if any(item.decision == row.decision and item.state == "open" for item in rest):
+        if await waits_for_chain(connection, row.decision):
             return
         if decision is not None and decision.state == "carried_out":
             await finish_decision(connection, row.decision, "done", now_ms)

@@ -12,6 +12,7 @@ from minervas_admission import __version__
 from minervas_admission.ca import SERVER_DAYS
 from minervas_admission.commands import show
 from minervas_admission.commands.decide import Decisions
+from minervas_admission.parameter_changes import wanted_change
 from minervas_admission.settings import AdmissionSettings, load_admission_settings
 from minervas_core.rights import ADMISSION
 from minervas_runtime.service import EXIT_FAILED, EXIT_OK, report_errors, run_service
@@ -19,6 +20,7 @@ from minervas_runtime.service import EXIT_FAILED, EXIT_OK, report_errors, run_se
 PROGRAM = "minervas-admission"
 DEFAULT_CONFIG = Path("admission.toml")
 DEFAULT_TIMEOUT_S = 60.0
+DECISIONS = ("approve", "reject", "revoke", "leave", "suspend", "resume", "parameters", "reconcile")
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -49,7 +51,7 @@ def _carry_out(given: argparse.Namespace) -> int:
     }
     if given.command in actions:
         actions[given.command]()
-    elif given.command in ("approve", "reject", "revoke", "reconcile"):
+    elif given.command in DECISIONS:
         asyncio.run(_decide(settings, given))
     else:
         _on_host(settings, given)
@@ -70,6 +72,15 @@ async def _decide(settings: AdmissionSettings, given: argparse.Namespace) -> Non
             await decisions.reject(given.wanted, given.reason)
         case "revoke":
             await decisions.revoke(given.member, given.reason, confirmed=given.yes)
+        case "leave":
+            await decisions.leave(given.member, given.reason, confirmed=given.yes)
+        case "suspend":
+            await decisions.suspend(given.member, given.reason, confirmed=given.yes)
+        case "resume":
+            await decisions.resume(given.member, given.reason, confirmed=given.yes)
+        case "parameters":
+            wanted = wanted_change(given.at, given.changes)
+            await decisions.parameters(wanted, confirmed=given.yes)
         case "reconcile":
             await decisions.reconcile()
 
@@ -145,15 +156,26 @@ def _add_decisions(command: Callable[[str, str], argparse.ArgumentParser]) -> No
     reject.add_argument("wanted", metavar="ID|MEMBER")
     revoke = command("revoke", "end a membership for ever")
     revoke.add_argument("member", metavar="MEMBER")
+    leave = command("leave", "end a membership for ever because the member wants it")
+    suspend = command("suspend", "take a member's vote away: finality neither waits for it nor counts it")
+    resume = command("resume", "give a suspended member its vote back")
+    for parser in (leave, suspend, resume):
+        parser.add_argument("member", metavar="MEMBER")
+        parser.add_argument("--reason", default="", help="recorded")
+    parameters = command("parameters", "change parameters of the consortium from a height on")
+    parameters.add_argument("--at", type=int, required=True, metavar="HEIGHT", help="first block judged by the change")
+    parameters.add_argument(
+        "changes", nargs="*", metavar="NAME=VALUE", help="new value; with none, what waits for the height is taken back"
+    )
     reconcile = command("reconcile", "compare broker and revocation list with the database and repair them")
-    for parser in (approve, revoke):
+    for parser in (approve, revoke, leave, suspend, resume, parameters):
         parser.add_argument("--yes", action="store_true", help="do not ask")
         parser.add_argument("--on-chain", action="store_true", help="wait also for the chain's confirmation")
     for parser in (reject, revoke):
         parser.add_argument("--reason", required=True, help="recorded, and told to the member")
-    for parser in (approve, revoke, reconcile):
+    for parser in (approve, revoke, leave, suspend, resume, parameters, reconcile):
         parser.add_argument(
             "--timeout", type=float, default=DEFAULT_TIMEOUT_S, metavar="SECONDS", help="how long to wait (%(default)s)"
         )
-    for parser in (approve, reject, revoke, reconcile):
+    for parser in (approve, reject, revoke, leave, suspend, resume, parameters, reconcile):
         parser.add_argument("--json", action="store_true", help="for programs")

@@ -103,7 +103,7 @@ class Intake:
             if row.state == "approved":
                 return await self._granted(connection, row)
         match row.state:
-            case "rejected" | "revoked":
+            case "rejected" | "revoked" | "left":
                 return _state(row, "rejected", reason=row.reason)
             case "approving":
                 return _state(row, "approving")

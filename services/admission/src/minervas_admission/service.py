@@ -27,9 +27,11 @@ from minervas_admission.membership_feed import MembershipFeed
 from minervas_admission.own_certificates import ensure_own_certificates
 from minervas_admission.revocation_list import RevocationListKeeper
 from minervas_admission.sagas.approval import Approval
+from minervas_admission.sagas.parameters import ParameterChange
 from minervas_admission.sagas.reconciliation import Reconciliation
 from minervas_admission.sagas.revocation import Revocation
 from minervas_admission.sagas.runner import SagaRunner
+from minervas_admission.sagas.voting import Voting
 from minervas_admission.sagas.worker import DecisionWorker
 from minervas_admission.settings import AdmissionSettings
 from minervas_admission.store.applications import claim_consortium_keys
@@ -104,7 +106,9 @@ class AdmissionService:
         reconciliation = Reconciliation(databases.work, rights, self.revocation_list, clock)
         sagas = [
             Approval(databases.work, consortium, rights, feed, clock).saga(),
-            Revocation(databases.work, consortium, rights, self.revocation_list, feed, clock).saga(),
+            *Revocation(databases.work, consortium, rights, self.revocation_list, feed, clock).sagas(),
+            *Voting(databases.work, consortium, feed, clock).sagas(),
+            ParameterChange(databases.work, consortium, feed, clock).saga(),
             reconciliation.saga(),
         ]
         self.worker = DecisionWorker(databases.work, SagaRunner(databases.work, clock, sagas))

@@ -1,4 +1,4 @@
-"""approve, reject, revoke, reconcile: record a decision, and wait until the service has carried it out."""
+"""What the operator decides: record it, and wait until the service has carried it out."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import sys
 from contextlib import AbstractAsyncContextManager
 
 from minervas_admission import audit_log
+from minervas_admission.commands.checks import check_sensible
 from minervas_admission.commands.following import Follower, Stopwatch
 from minervas_admission.commands.operator import operator_name
 from minervas_admission.commands.output import milliseconds, say, say_json
-from minervas_admission.commands.show import one_transaction, show_application
+from minervas_admission.commands.show import one_transaction, show_application, show_change
+from minervas_admission.data_directory import DataDirectory
+from minervas_admission.parameter_changes import ParameterView, WantedChange
 from minervas_admission.settings import AdmissionSettings
 from minervas_admission.store.applications import (
     ApplicationRow,
@@ -20,9 +23,14 @@ from minervas_admission.store.applications import (
 )
 from minervas_admission.store.database import Connection
 from minervas_admission.store.decisions import insert_decision
-from minervas_admission.store.members import insert_member, lock_member
+from minervas_admission.store.members import insert_member
 from minervas_core.errors import Code, LocalFault
+from minervas_core.genesis import load_genesis
+from minervas_core.identifiers import RESERVED_MEMBER
 from minervas_runtime.clock import SystemClock
+
+HEADINGS = {"revoke": "Revoking", "leave": "Ending the membership of", "suspend": "Suspending", "resume": "Resuming"}
+"""What is being done, by the kind of a decision about a member."""
 
 
 class Unconfirmed(LocalFault):
@@ -83,13 +91,70 @@ class Decisions:
             LocalFault: ``not_found`` if there is no such member, or it is revoked already; `Unconfirmed`.
             TransientFault: see `Follower.follow`.
         """
-        if not confirmed:
-            await self._active(member)
-            self._confirm(f"{member} can never come back under this name. Revoke it?")
+        question = f"{member} can never come back under this name. Revoke it?"
+        await self._about_member("revoke", member, reason, question, confirmed=confirmed)
+
+    async def leave(self, member: str, reason: str, *, confirmed: bool) -> None:
+        """End a membership for ever because the member wants it; all else is as with `revoke`.
+
+        Raises:
+            LocalFault: ``not_found`` if there is no such member, or its membership has ended already; `Unconfirmed`.
+            TransientFault: see `Follower.follow`.
+        """
+        question = f"{member} can never come back under this name. Does it leave?"
+        await self._about_member("leave", member, reason, question, confirmed=confirmed)
+
+    async def suspend(self, member: str, reason: str, *, confirmed: bool) -> None:
+        """Take a member's vote away until `resume`.
+
+        Raises:
+            LocalFault: ``not_found`` if there is no such member, or its membership has ended; ``not_ready`` if it is
+                not admitted yet; ``member_suspended``; `Unconfirmed`.
+            TransientFault: see `Follower.follow`.
+        """
+        question = f"Finality will neither wait for {member} nor count its vote. Suspend it?"
+        await self._about_member("suspend", member, reason, question, confirmed=confirmed)
+
+    async def resume(self, member: str, reason: str, *, confirmed: bool) -> None:
+        """Give a suspended member its vote back.
+
+        Raises:
+            LocalFault: as with `suspend`, but ``member_not_suspended``.
+            TransientFault: see `Follower.follow`.
+        """
+        question = f"Finality will need the vote of {member} again. Resume it?"
+        await self._about_member("resume", member, reason, question, confirmed=confirmed)
+
+    async def parameters(self, wanted: WantedChange, *, confirmed: bool) -> None:
+        """Change parameters of the consortium from a height on, or take back what was to change then.
+
+        Raises:
+            LocalFault: see `ParameterView.check`; `Unconfirmed`.
+            TransientFault: see `Follower.follow`.
+        """
+        genesis = load_genesis(DataDirectory(self._settings.paths.data).genesis.read_bytes())
         async with self._transaction() as connection:
-            await _check_active(connection, member)
-            decision_id = await self._decide(connection, "revoke", member, None, reason)
-        await self._follow(decision_id, f"Revoking {member}")
+            view = await ParameterView.read(connection, genesis)
+        view.check(wanted)
+        if not self._as_json:
+            show_change(view, wanted)
+        if not confirmed:
+            self._confirm("All members' nodes will follow this. Change it?")
+        async with self._transaction() as connection:
+            (await ParameterView.read(connection, genesis)).check(wanted)
+            decision_id = await self._decide(connection, "parameters", None, None, "", content=wanted.content)
+        await self._follow(decision_id, f"Changing parameters from block {wanted.activation_height:,} on")
+
+    async def _about_member(self, kind: str, member: str, reason: str, question: str, *, confirmed: bool) -> None:
+        """Check that the decision makes sense, ask, check again with the member locked, and decide."""
+        if not confirmed:
+            async with self._transaction() as connection:
+                await check_sensible(connection, kind, member)
+            self._confirm(question)
+        async with self._transaction() as connection:
+            await check_sensible(connection, kind, member)
+            decision_id = await self._decide(connection, kind, member, None, reason)
+        await self._follow(decision_id, f"{HEADINGS[kind]} {member}")
 
     async def reconcile(self) -> None:
         """Have broker and revocation list compared with the database and repaired.
@@ -113,26 +178,25 @@ class Decisions:
             raise LocalFault(Code.NOT_FOUND, "No application waits under this id or member", wanted=wanted)
         return row
 
-    async def _active(self, member: str) -> None:
-        async with self._transaction() as connection:
-            await _check_active(connection, member)
-
     async def _decide(
         self, connection: Connection, kind: str, member: str | None, application: str | None, reason: str,
-        *, state: str = "queued",
+        *, state: str = "queued", content: str = "",
     ) -> int:  # fmt: skip
         """Record the decision and who made it."""
         who, now_ms = operator_name(), self._clock.now_ms()
         decision_id = await insert_decision(
             connection, kind=kind, member=member, application=application, reason=reason, who=who, made_ms=now_ms,
-            state=state,
+            state=state, content=content,
         )  # fmt: skip
         details: dict[str, str | int] = {"decision": decision_id}
         if application:
             details["application"] = application
         if reason:
             details["reason"] = reason
-        await audit_log.append(connection, time_ms=now_ms, who=who, action=kind, subject=member or "broker", **details)
+        if content:
+            details["content"] = content
+        subject = member or ("broker" if kind == "reconcile" else RESERVED_MEMBER)
+        await audit_log.append(connection, time_ms=now_ms, who=who, action=kind, subject=subject, **details)
         return decision_id
 
     def _confirm(self, question: str) -> None:
@@ -172,21 +236,6 @@ async def _still_pending(connection: Connection, row: ApplicationRow) -> None:
     now = await lock_application(connection, row.id)
     if now is None or now.state != "pending":
         raise LocalFault(Code.NOT_FOUND, "Somebody else has decided meanwhile", member=row.member)
-
-
-async def _check_active(connection: Connection, member: str) -> None:
-    """Check that there is a membership to revoke, and that nobody has decided so before.
-
-    Raises:
-        LocalFault: ``not_found``.
-    """
-    row = await lock_member(connection, member)
-    cursor = await connection.execute("SELECT count(*) FROM decisions WHERE kind = 'revoke' AND member = %s", (member,))
-    decided = await cursor.fetchone()
-    if row is None:
-        raise LocalFault(Code.NOT_FOUND, "There is no such member", member=member)
-    if row.state == "revoked" or (decided is not None and decided[0] > 0):
-        raise LocalFault(Code.NOT_FOUND, "This membership is revoked already", member=member)
 
 
 def _on_chain_hint(state: str) -> str:

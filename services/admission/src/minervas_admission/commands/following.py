@@ -30,12 +30,16 @@ NOT_RUNNING = (
 )
 
 
+_OVER = ("done", "superseded", "refused")
+"""States of a decision of which nothing more will come."""
+
+
 class Follower:
     """Follows one decision on a connection of its own."""
 
     def __init__(self, settings: AdmissionSettings, *, until_on_chain: bool, quiet: bool = False) -> None:
         self._settings = settings
-        self._until = ("done", "superseded") if until_on_chain else ("carried_out", "done", "superseded")
+        self._until = _OVER if until_on_chain else ("carried_out", *_OVER)
         self._quiet = quiet
         self._shown: dict[str, tuple[str, int]] = {}
 
@@ -45,7 +49,8 @@ class Follower:
         Raises:
             TransientFault: ``not_ready`` if the service does not run, ``timeout`` if it takes longer; the decision
                 stands and is carried out later.
-            LocalFault: ``not_found`` if the decision was superseded by a later one.
+            LocalFault: ``not_found`` if the decision was superseded by a later one; the code of the rule that
+                refused it.
         """
         connection = await connect(self._settings.database, application="minervas-admission command")
         try:
@@ -71,8 +76,7 @@ class Follower:
             if decision is None:
                 raise LocalFault(Code.NOT_FOUND, "The decision is gone", decision=decision_id)
             if decision.state in self._until:
-                if decision.state == "superseded":
-                    raise LocalFault(Code.NOT_FOUND, "A later decision has replaced this one", decision=decision_id)
+                _check_carried_out(decision)
                 return decision, steps
             if not await service_is_running(connection):
                 raise TransientFault(Code.NOT_READY, NOT_RUNNING, decision=decision_id)
@@ -91,6 +95,15 @@ class Follower:
                 say(f"  {step.step:<16} {milliseconds(step.took_us):>12}   {step.detail}")
             else:
                 say(f"  {step.step:<16} {'waiting':>12}   {step.detail}")
+
+
+def _check_carried_out(decision: Decision) -> None:
+    """Raise why a decision that is over was not carried out."""
+    if decision.state == "superseded":
+        raise LocalFault(Code.NOT_FOUND, "A later decision has replaced this one", decision=decision.id)
+    if decision.state == "refused":
+        code, _, why = decision.outcome.partition(": ")
+        raise LocalFault(Code(code), f"The decision was recorded, but when its turn came: {why}", decision=decision.id)
 
 
 class Stopwatch:

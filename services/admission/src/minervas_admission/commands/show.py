@@ -15,10 +15,11 @@ from minervas_admission.ca import fingerprint
 from minervas_admission.certificate_request import describe_key, request_public_key
 from minervas_admission.commands.output import harmless, say, say_json, table, when
 from minervas_admission.data_directory import DataDirectory
+from minervas_admission.parameter_changes import ParameterView, WantedChange, last_carrying_height
 from minervas_admission.settings import AdmissionSettings
 from minervas_admission.store.applications import ApplicationRow, pending_applications
 from minervas_admission.store.database import Connection, Database
-from minervas_admission.store.members import MemberOverview, member_overviews
+from minervas_admission.store.members import ENDED, MemberOverview, member_overviews
 from minervas_admission.store.schema import check_schema
 from minervas_core.enrolment import declared_meters
 
@@ -93,14 +94,19 @@ async def show_members(settings: AdmissionSettings, *, as_json: bool) -> None:
             (
                 row.member,
                 row.name,
-                row.state,
-                when(row.revoked_ms or row.approved_ms),
+                standing(row),
+                when(row.ended_ms or row.approved_ms),
                 when(row.certificate_expires_ms),
                 on_chain(row),
             )
             for row in rows
         ],
     )
+
+
+def standing(row: MemberOverview) -> str:
+    """State of a membership, in words."""
+    return f"{row.state}, no vote" if row.suspended_ms and row.state not in ENDED else row.state
 
 
 DONE = {
@@ -130,6 +136,19 @@ def on_chain(row: MemberOverview) -> str:
             return "was never on chain"
         case _:
             return f"{row.action} waits for a block"
+
+
+def show_change(view: ParameterView, wanted: WantedChange) -> None:
+    """Print what a checked change of parameters does, and until when a block can carry it."""
+    height = wanted.activation_height
+    last_height = last_carrying_height(height, view.genesis)
+    say(f"From block {height:,} on (the chain is at {view.tip_height:,}; a block up to {last_height:,} must carry it):")
+    for row in view.differences(wanted):
+        say(f"  {row.name:<24} {row.before} -> {row.after}" + ("   (no change)" if row.before == row.after else ""))
+    waiting = view.waiting_at(height)
+    if waiting is not None:
+        was = ", ".join(f"{name}={value}" for name, value in sorted(waiting.items())) or "nothing"
+        say(f"  {'instead of' if wanted.changes else 'taken back'}: {was}")
 
 
 async def show_audit(settings: AdmissionSettings, *, as_json: bool) -> None:
@@ -182,8 +201,9 @@ def _member_object(row: MemberOverview) -> dict[str, Any]:
         "name": row.name,
         "state": row.state,
         "approved_ms": row.approved_ms,
-        "revoked_ms": row.revoked_ms or 0,
-        "revocation_reason": row.revocation_reason,
+        "ended_ms": row.ended_ms or 0,
+        "end_reason": row.end_reason,
+        "suspended_ms": row.suspended_ms or 0,
         "certificate_expires_ms": row.certificate_expires_ms,
         "action": row.action,
         "chain_state": row.chain_state,

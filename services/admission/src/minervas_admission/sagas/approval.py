@@ -20,7 +20,7 @@ from minervas_admission.store.applications import ApplicationRow, lock_applicati
 from minervas_admission.store.certificates import member_certificates, record_certificate
 from minervas_admission.store.database import Connection, Database
 from minervas_admission.store.decisions import Decision
-from minervas_admission.store.members import activate_member, lock_member
+from minervas_admission.store.members import ENDED, activate_member, lock_member
 from minervas_admission.store.transactions import ALIVE, transactions_of_member
 from minervas_core.enrolment import check_application, declared_meters
 from minervas_core.errors import Code, LocalFault
@@ -89,19 +89,19 @@ class Approval:
             await activate_member(connection, row.member)
             await set_application_state(connection, row.id, "approved")
         self.feed.wake()
-        return f"number {valid[-1].number}, id {valid[-1].id}, valid to height {valid[-1].expires_height}"
+        return valid[-1].described()
 
 
 async def _application(connection: Connection, decision: Decision) -> ApplicationRow:
     """The application, with it and its member locked.
 
     Raises:
-        Superseded: if the member was revoked meanwhile.
+        Superseded: if the membership was ended meanwhile.
     """
     member = await lock_member(connection, decision.member or "")
     row = await lock_application(connection, decision.application or "")
     if member is None or row is None:
         raise LocalFault(Code.INTERNAL, "The decision is about nobody", decision=decision.id)
-    if member.state == "revoked":
-        raise Superseded("the member was revoked before the approval was carried out")
+    if member.state in ENDED:
+        raise Superseded("the membership was ended before the approval was carried out")
     return row

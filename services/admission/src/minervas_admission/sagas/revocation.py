@@ -1,4 +1,4 @@
-"""Revocation, in an order that matters.
+"""The end of a membership, by revocation or because the member leaves, in an order that matters.
 
 First the database, because everything else is repaired from it; then the live sessions (milliseconds); then the
 revocation list, which keeps the certificates out; then the chain. A broker that does not answer within half a second
@@ -9,6 +9,7 @@ succeeds.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from minervas_admission.authority import Consortium
 from minervas_admission.broker_rights import BrokerRights
@@ -20,16 +21,19 @@ from minervas_admission.store.applications import set_application_state
 from minervas_admission.store.certificates import principals_of_member
 from minervas_admission.store.database import Database
 from minervas_admission.store.decisions import Decision
-from minervas_admission.store.members import lock_member, revoke_member
-from minervas_admission.store.transactions import ALIVE, transactions_of_member
+from minervas_admission.store.members import ENDED, end_membership, lock_member
+from minervas_admission.store.transactions import ALIVE, ENDINGS, transactions_of_member
 from minervas_core.errors import Code, LocalFault
-from minervas_core.transactions import Revoke
+from minervas_core.transactions import Leave, Revoke
 from minervas_runtime.clock import Clock
+
+_STATES: dict[str, Literal["revoked", "left"]] = {"revoke": "revoked", "leave": "left"}
+"""State of a membership after each kind of end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """The steps of a revocation."""
+    """The steps of an end: a revocation and a leave differ only in the state and the transaction."""
 
     database: Database
     consortium: Consortium
@@ -38,10 +42,13 @@ class Revocation:
     feed: MembershipFeed
     clock: Clock
 
-    def saga(self) -> Saga:
-        """The steps in order."""
+    def sagas(self) -> list[Saga]:
+        """Both, with the steps in order."""
+        return [self._saga("revoke"), self._saga("leave")]
+
+    def _saga(self, kind: str) -> Saga:
         return Saga(
-            "revoke",
+            kind,
             (
                 Step("database", self.in_database),
                 Step("broker", self.broker, gates=False),
@@ -57,10 +64,10 @@ class Revocation:
             member = await lock_member(connection, member_id)
             if member is None:
                 raise LocalFault(Code.MEMBER_UNKNOWN, "There is no such member", member=member_id)
-            if member.state != "revoked":
-                await revoke_member(connection, member_id, decision.reason, self.clock.now_ms())
-                reason = f"the membership was revoked: {decision.reason}"
-                await set_application_state(connection, member.application, "revoked", reason=reason)
+            if member.state not in ENDED:
+                state = _STATES[decision.kind]
+                await end_membership(connection, member_id, state, decision.reason, self.clock.now_ms())
+                await set_application_state(connection, member.application, state, reason=_told(decision))
         return "membership and certificates ended"
 
     async def broker(self, decision: Decision) -> str:
@@ -75,15 +82,22 @@ class Revocation:
         return f"{await self.revocation_list.issue()} certificates on the list"
 
     async def transaction(self, decision: Decision) -> str:
-        """Sign the revocation for the chain, unless nothing of the member can be on it."""
+        """Sign the end for the chain, unless nothing of the member can be on it."""
         now_ms = self.clock.now_ms()
         member_id = decision.member or ""
         async with self.database.transaction() as connection:
             known = await transactions_of_member(connection, member_id)
-            found = [item for item in known if item.action == "revoke" and item.state in ALIVE]
+            found = [item for item in known if item.action in ENDINGS and item.state in ALIVE]
             if not found and not any(item.action == "admit" and item.state in ALIVE for item in known):
                 return "was never admitted on chain"
             if not found:
-                found = [await sign_change(connection, self.consortium, Revoke(member=member_id), decision.id, now_ms)]
+                change = Leave(member=member_id) if decision.kind == "leave" else Revoke(member=member_id)
+                found = [await sign_change(connection, self.consortium, change, decision.id, now_ms)]
         self.feed.wake()
-        return f"number {found[-1].number}, id {found[-1].id}, valid to height {found[-1].expires_height}"
+        return found[-1].described()
+
+
+def _told(decision: Decision) -> str:
+    """What whoever asks for the state of the application is told."""
+    what = "the member has left" if decision.kind == "leave" else "the membership was revoked"
+    return f"{what}: {decision.reason}" if decision.reason else what

@@ -9,10 +9,12 @@ import weakref
 
 from minervas_admission import audit_log
 from minervas_admission.metrics import STEP_FAILURES, STEPS
-from minervas_admission.sagas.steps import Saga, Step, Superseded
-from minervas_admission.store.database import Connection, Database
+from minervas_admission.sagas.steps import Abandoned, Saga, Step
+from minervas_admission.store.database import Database
 from minervas_admission.store.decisions import Decision, finish_decision, record_step, steps_of
+from minervas_admission.store.transactions import waits_for_chain
 from minervas_core.errors import Code, MinervasError
+from minervas_core.identifiers import RESERVED_MEMBER
 from minervas_runtime.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -39,8 +41,8 @@ class SagaRunner:
                 done = {row.step for row in await steps_of(connection, decision.id) if row.state == "done"}
             try:
                 complete = await self._run_steps(decision, done)
-            except Superseded as reason:
-                await self._end(decision, "superseded", str(reason))
+            except Abandoned as reason:
+                await self._end(decision, reason.state, str(reason))
                 return True
             if complete:
                 await self._end(decision, "", "")
@@ -65,7 +67,7 @@ class SagaRunner:
         except MinervasError as error:
             code, detail = error.code, str(error)
             log.warning("step_failed", extra={"fields": _fields(decision, step, code=code, reason=detail)})
-        except Superseded:
+        except Abandoned:
             raise
         except Exception as error:
             code, detail = Code.INTERNAL, f"{type(error).__name__}: {error}"
@@ -92,23 +94,15 @@ class SagaRunner:
     async def _end(self, decision: Decision, state: str, reason: str) -> None:
         async with self._database.transaction() as connection:
             if not state:
-                state = "carried_out" if await _waits_for_chain(connection, decision.id) else "done"
+                state = "carried_out" if await waits_for_chain(connection, decision.id) else "done"
             now_ms = self._clock.now_ms()
-            await finish_decision(connection, decision.id, state, now_ms)
+            await finish_decision(connection, decision.id, state, now_ms, reason)
             if decision.kind != "reconcile":
+                subject = decision.member or RESERVED_MEMBER
                 await audit_log.append(
                     connection, time_ms=now_ms, who=audit_log.SERVICE, action=f"{decision.kind} {state}",
-                    subject=decision.member or "", decision=decision.id, **({"reason": reason} if reason else {}),
+                    subject=subject, decision=decision.id, **({"reason": reason} if reason else {}),
                 )  # fmt: skip
-
-
-async def _waits_for_chain(connection: Connection, decision_id: int) -> bool:
-    """Whether the decision has a transaction that is not settled."""
-    cursor = await connection.execute(
-        "SELECT count(*) FROM membership_transactions WHERE decision = %s AND state = 'open'", (decision_id,)
-    )
-    row = await cursor.fetchone()
-    return row is not None and row[0] > 0
 
 
 def _fields(decision: Decision, step: Step, **more: str | int) -> dict[str, str | int]:

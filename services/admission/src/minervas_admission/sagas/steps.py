@@ -4,12 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from minervas_admission.store.decisions import Decision
 
 
-class Superseded(Exception):
+class Abandoned(Exception):
+    """A decision that will never be carried out; the message says why."""
+
+    state: ClassVar[str]
+    """How the decision ends."""
+
+
+class Superseded(Abandoned):
     """A later decision has made this one pointless; the message says which."""
+
+    state = "superseded"
+
+
+class Refused(Abandoned):
+    """The rules no longer allow it, now that its turn has come; the message is the error's ``code: text``."""
+
+    state = "refused"
 
 
 @dataclass(frozen=True, slots=True)

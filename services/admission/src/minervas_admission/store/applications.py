@@ -25,7 +25,7 @@ class ApplicationRow:
     remote_address: str
     received_ms: int
     state: str
-    """pending, approving, approved, rejected, or revoked."""
+    """pending, approving, approved, rejected, revoked, or left."""
     reason: str
     decided_ms: int | None
 

@@ -60,7 +60,7 @@ async def principals_of_member(connection: Connection, member: str) -> list[str]
 
 
 async def entitled_principals(connection: Connection, now_ms: int, *, member: str | None = None) -> list[str]:
-    """Processes that may use the broker: of a member that is not revoked, with a valid certificate.
+    """Processes that may use the broker: of a member whose membership has not ended, with a valid certificate.
 
     Args:
         connection: the database.
@@ -70,7 +70,7 @@ async def entitled_principals(connection: Connection, now_ms: int, *, member: st
     cursor = await connection.execute(
         """
         SELECT DISTINCT c.principal FROM certificates c JOIN members m USING (member)
-        WHERE m.state <> 'revoked' AND c.purpose = %(purpose)s AND c.revoked_ms IS NULL AND c.not_after_ms > %(now_ms)s
+        WHERE m.ended_ms IS NULL AND c.purpose = %(purpose)s AND c.revoked_ms IS NULL AND c.not_after_ms > %(now_ms)s
               AND (%(member)s::text IS NULL OR c.member = %(member)s)
         ORDER BY c.principal
         """,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from psycopg.rows import class_row
@@ -13,6 +14,11 @@ DECISION_CHANNEL = "minervas_admission_decision"
 PROGRESS_CHANNEL = "minervas_admission_progress"
 """Notified with a decision's id when something about it was recorded."""
 
+VOTING = ("suspend", "resume")
+"""Kinds of decisions about a member's vote; the newest one counts."""
+ENDING = ("revoke", "leave")
+"""Kinds of decisions that end a membership."""
+
 INSTANCE_LOCK = 0x6D69_6E65_7276_6102
 """Advisory lock that the running service holds ("minerva", 2): there is one, and commands see whether it runs."""
 
@@ -23,15 +29,19 @@ class Decision:
 
     id: int
     kind: str
-    """approve, reject, revoke, or reconcile."""
+    """approve, reject, revoke, reconcile, suspend, resume, leave, or parameters."""
     member: str | None
     application: str | None
     reason: str
     who: str
     made_ms: int
     state: str
-    """queued, carried_out, done, or superseded."""
+    """queued, carried_out, done, superseded, or refused."""
     finished_ms: int | None
+    content: str
+    """Canonical JSON of what is to be changed; empty but for kind parameters."""
+    outcome: str
+    """Why it was superseded; the error (``code: text``) for which it was refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +68,13 @@ async def insert_decision(
     who: str,
     made_ms: int,
     state: str = "queued",
+    content: str = "",
 ) -> int:
     """Store a decision and wake the service; returns its id."""
     cursor = await connection.execute(
         """
-        INSERT INTO decisions (kind, member, application, reason, who, made_ms, state, finished_ms)
-        VALUES (%(kind)s, %(member)s, %(application)s, %(reason)s, %(who)s, %(made_ms)s, %(state)s,
+        INSERT INTO decisions (kind, member, application, reason, who, made_ms, state, content, finished_ms)
+        VALUES (%(kind)s, %(member)s, %(application)s, %(reason)s, %(who)s, %(made_ms)s, %(state)s, %(content)s,
                 CASE WHEN %(state)s = 'done' THEN %(made_ms)s END)
         RETURNING id
         """,
@@ -75,6 +86,7 @@ async def insert_decision(
             "who": who,
             "made_ms": made_ms,
             "state": state,
+            "content": content,
         },
     )
     row = await cursor.fetchone()
@@ -96,11 +108,30 @@ async def find_decision(connection: Connection, decision_id: int) -> Decision | 
         return await cursor.fetchone()
 
 
-async def finish_decision(connection: Connection, decision_id: int, state: str, finished_ms: int) -> None:
+async def newest_decision(connection: Connection, member: str, kinds: Sequence[str]) -> Decision | None:
+    """The newest decision of these kinds about a member that was or will be carried out."""
+    async with connection.cursor(row_factory=class_row(Decision)) as cursor:
+        await cursor.execute(
+            """
+            SELECT * FROM decisions
+            WHERE member = %s AND kind = ANY(%s) AND state NOT IN ('superseded', 'refused')
+            ORDER BY id DESC LIMIT 1
+            """,
+            (member, list(kinds)),
+        )
+        return await cursor.fetchone()
+
+
+async def finish_decision(
+    connection: Connection, decision_id: int, state: str, finished_ms: int, outcome: str = ""
+) -> None:
     """Record the end of a decision, or that only the chain is still to confirm it."""
     await connection.execute(
-        "UPDATE decisions SET state = %s, finished_ms = %s WHERE id = %s AND state IN ('queued', 'carried_out')",
-        (state, finished_ms, decision_id),
+        """
+        UPDATE decisions SET state = %s, finished_ms = %s, outcome = %s
+        WHERE id = %s AND state IN ('queued', 'carried_out')
+        """,
+        (state, finished_ms, outcome, decision_id),
     )
     await notify_progress(connection, decision_id)
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from psycopg.rows import class_row
 
 from minervas_admission.store.database import Connection
+
+ENDED = ("revoked", "left")
+"""States of a membership that has ended for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,10 +21,12 @@ class MemberRow:
     application: str
     """Id of the application that it was admitted on."""
     state: str
-    """approving, active, or revoked."""
+    """approving, active, revoked, or left."""
     approved_ms: int
-    revoked_ms: int | None
-    revocation_reason: str
+    ended_ms: int | None
+    end_reason: str
+    suspended_ms: int | None
+    """When its vote was taken away; None while it has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +37,9 @@ class MemberOverview:
     name: str
     state: str
     approved_ms: int
-    revoked_ms: int | None
-    revocation_reason: str
+    ended_ms: int | None
+    end_reason: str
+    suspended_ms: int | None
     certificate_expires_ms: int
     """The earliest end of its valid certificates; 0 if it has none."""
     action: str
@@ -69,15 +76,22 @@ async def activate_member(connection: Connection, member: str) -> None:
     await connection.execute("UPDATE members SET state = 'active' WHERE member = %s AND state = 'approving'", (member,))
 
 
-async def revoke_member(connection: Connection, member: str, reason: str, revoked_ms: int) -> None:
+async def end_membership(
+    connection: Connection, member: str, state: Literal["revoked", "left"], reason: str, ended_ms: int
+) -> None:
     """End a membership with all its certificates."""
     await connection.execute(
-        "UPDATE members SET state = 'revoked', revoked_ms = %s, revocation_reason = %s WHERE member = %s",
-        (revoked_ms, reason, member),
+        "UPDATE members SET state = %s, ended_ms = %s, end_reason = %s WHERE member = %s",
+        (state, ended_ms, reason, member),
     )
     await connection.execute(
-        "UPDATE certificates SET revoked_ms = %s WHERE member = %s AND revoked_ms IS NULL", (revoked_ms, member)
+        "UPDATE certificates SET revoked_ms = %s WHERE member = %s AND revoked_ms IS NULL", (ended_ms, member)
     )
+
+
+async def set_suspended(connection: Connection, member: str, suspended_ms: int | None) -> None:
+    """Record that a member's vote is taken away, or given back (None)."""
+    await connection.execute("UPDATE members SET suspended_ms = %s WHERE member = %s", (suspended_ms, member))
 
 
 async def member_overviews(connection: Connection) -> list[MemberOverview]:
@@ -85,7 +99,7 @@ async def member_overviews(connection: Connection) -> list[MemberOverview]:
     async with connection.cursor(row_factory=class_row(MemberOverview)) as cursor:
         await cursor.execute(
             """
-            SELECT m.member, a.name, m.state, m.approved_ms, m.revoked_ms, m.revocation_reason,
+            SELECT m.member, a.name, m.state, m.approved_ms, m.ended_ms, m.end_reason, m.suspended_ms,
                    coalesce((SELECT min(c.not_after_ms) FROM certificates c
                              WHERE c.member = m.member AND c.revoked_ms IS NULL), 0) AS certificate_expires_ms,
                    coalesce(t.action, '') AS action, coalesce(t.state, '') AS chain_state,

@@ -12,6 +12,9 @@ from minervas_admission.store.database import Connection
 ALIVE = ("open", "settled")
 """States of a transaction that is or may come into a block."""
 
+ENDINGS = ("revoke", "leave")
+"""Actions that end a membership."""
+
 
 @dataclass(frozen=True, slots=True)
 class TransactionRow:
@@ -24,7 +27,7 @@ class TransactionRow:
     action: str
     """Tag of the change, or type of a transaction that is about the consortium."""
     decision: int
-    """0 if it is about the consortium."""
+    """0 if none of ours: another key of the authority."""
     raw: bytes
     expires_height: int
     signed_ms: int
@@ -33,6 +36,10 @@ class TransactionRow:
     height: int
     """Block that carries it; 0 if none does."""
     depth: int
+
+    def described(self) -> str:
+        """What a step that signed it shows."""
+        return f"number {self.number}, id {self.id}, valid to height {self.expires_height}"
 
 
 def _read(*, member: str | None, decision: int | None, **columns: Any) -> TransactionRow:
@@ -91,6 +98,43 @@ async def transactions_of_member(connection: Connection, member: str) -> list[Tr
     async with connection.cursor(row_factory=kwargs_row(_read)) as cursor:
         await cursor.execute("SELECT * FROM membership_transactions WHERE member = %s ORDER BY number", (member,))
         return await cursor.fetchall()
+
+
+async def transactions_of_decision(connection: Connection, decision_id: int) -> list[TransactionRow]:
+    """All transactions that a decision led to, in order; one that expired may have a successor."""
+    async with connection.cursor(row_factory=kwargs_row(_read)) as cursor:
+        await cursor.execute(
+            "SELECT * FROM membership_transactions WHERE decision = %s ORDER BY number", (decision_id,)
+        )
+        return await cursor.fetchall()
+
+
+async def waits_for_chain(connection: Connection, decision_id: int) -> bool:
+    """Whether a decision has a transaction that is not settled."""
+    cursor = await connection.execute(
+        "SELECT count(*) FROM membership_transactions WHERE decision = %s AND state = 'open'", (decision_id,)
+    )
+    row = await cursor.fetchone()
+    return row is not None and row[0] > 0
+
+
+async def parameter_transactions(connection: Connection) -> list[TransactionRow]:
+    """The changes of parameters that are or may come on chain: first what blocks carry, in their order."""
+    async with connection.cursor(row_factory=kwargs_row(_read)) as cursor:
+        await cursor.execute(
+            """
+            SELECT * FROM membership_transactions WHERE action = 'parameters' AND state IN ('open', 'settled')
+            ORDER BY height = 0, height, CASE height WHEN 0 THEN number ELSE 0 END, id
+            """
+        )
+        return await cursor.fetchall()
+
+
+async def newest_transaction(connection: Connection) -> TransactionRow | None:
+    """The transaction that was signed last."""
+    async with connection.cursor(row_factory=kwargs_row(_read)) as cursor:
+        await cursor.execute("SELECT * FROM membership_transactions ORDER BY number DESC LIMIT 1")
+        return await cursor.fetchone()
 
 
 async def authority_changes(connection: Connection) -> list[bytes]:

@@ -1,0 +1,35 @@
+"""Whether a decision about a member makes sense, by the membership and by what was decided before."""
+
+from __future__ import annotations
+
+from minervas_admission.store.database import Connection
+from minervas_admission.store.decisions import ENDING, VOTING, newest_decision
+from minervas_admission.store.members import lock_member
+from minervas_core.errors import Code, LocalFault
+
+
+async def check_sensible(connection: Connection, kind: str, member: str) -> None:
+    """Check that a membership can be ended, suspended or resumed; it stays as it is until the end of the transaction.
+
+    What was decided counts, even if the service has not carried it out yet.
+
+    Raises:
+        LocalFault: ``not_found`` if there is no such member, or its membership has ended; for a vote also ``not_ready``
+            before it is admitted, ``member_suspended`` or ``member_not_suspended``.
+    """
+    row = await lock_member(connection, member)
+    if row is None:
+        raise LocalFault(Code.NOT_FOUND, "There is no such member", member=member)
+    ended = await newest_decision(connection, member, ENDING)
+    if ended is not None:
+        how = "This member has left already" if ended.kind == "leave" else "This membership is revoked already"
+        raise LocalFault(Code.NOT_FOUND, how, member=member)
+    if kind in ENDING:
+        return
+    if row.state != "active":
+        raise LocalFault(Code.NOT_READY, "Its approval is not carried out yet, so it has no vote", member=member)
+    vote = await newest_decision(connection, member, VOTING)
+    if kind == "suspend" and vote is not None and vote.kind == "suspend":
+        raise LocalFault(Code.MEMBER_SUSPENDED, "Its vote is suspended already", member=member)
+    if kind == "resume" and (vote is None or vote.kind == "resume"):
+        raise LocalFault(Code.MEMBER_NOT_SUSPENDED, "Its vote is not suspended", member=member)
