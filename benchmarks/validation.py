@@ -68,7 +68,7 @@ class _Gossip:
 def _validate(chain: Chain, queue: Mempool, signatures: SignatureCache, raw: bytes) -> None:
     block = decode_block(raw, queue.find)
     check_header(block.header, block.hash, chain.tip, chain.genesis)
-    check_block_body(block, chain.genesis, signatures)
+    check_block_body(block, signatures)
 
 
 def _nothing_stored(block_hash: str) -> bytes:

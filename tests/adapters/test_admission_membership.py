@@ -9,12 +9,17 @@ from typing import Literal
 import msgspec
 import pytest
 
+from minervas_admission.authority import load_consortium
 from minervas_admission.chain_follower import read_statuses
-from minervas_admission.membership_feed import MAX_BATCH, consecutive_runs
-from minervas_admission.store.transactions import TransactionRow, open_transactions
+from minervas_admission.membership_feed import MAX_BATCH, consecutive_runs, count_fitting
+from minervas_admission.membership_signing import sign_change
+from minervas_admission.store.transactions import TransactionRow, insert_transaction, next_number, open_transactions
 from minervas_core.encoding import decode, encode
 from minervas_core.errors import MinervasError
 from minervas_core.genesis import load_genesis
+from minervas_core.governance.authority import sign_statement
+from minervas_core.governance.records import ChangeAuthority
+from minervas_core.keys import SigningKey
 from minervas_core.membership import apply_membership, check_membership, check_membership_alone, membership_of
 from minervas_core.messages import (
     Failure,
@@ -26,10 +31,22 @@ from minervas_core.messages import (
     TransactionStatuses,
 )
 from minervas_core.state import ChainState
-from minervas_core.transactions import check_signature, decode_transaction
+from minervas_core.transactions import (
+    Change,
+    Leave,
+    NewKeys,
+    Recover,
+    Resume,
+    Rotate,
+    Suspend,
+    check_signature,
+    decode_transaction,
+    sign_transaction,
+)
 from minervas_runtime.clock import SystemClock
 from minervas_runtime.requests import Request, Requester
 from tests.support.admission import OPERATOR_MEMBER, AdmissionHome, Applicant, SagaBench
+from tests.support.builders import seed_bytes
 from tests.support.fix_admission import AdmissionWithBroker
 from tests.support.wait import wait_until_async
 
@@ -177,17 +194,69 @@ async def test_a_revocation_that_expires_is_signed_anew_as_long_as_the_admission
     assert decision_states(home) == ["done", "done"]
 
 
+async def sign(bench: SagaBench, change: Change) -> TransactionRow:
+    """Sign a change within the decision that admitted alpha, as the operator's commands will."""
+    async with bench.database.transaction() as connection:
+        return await sign_change(connection, bench.follower.consortium, change, 1, 0)
+
+
+async def test_every_change_of_a_membership_is_numbered_stored_and_handed_out(
+    bench: SagaBench, home: AdmissionHome
+) -> None:
+    changes: list[Change] = [
+        Suspend(member="alpha"),
+        Resume(member="alpha"),
+        Rotate(member="alpha", keys=NewKeys(vote="aa" * 32), meters=[]),
+        Recover(member="alpha", wallet="bb" * 32),
+        Leave(member="alpha"),
+    ]
+    signed = [await sign(bench, change) for change in changes]
+    assert states(home)[1:] == [
+        (number, action, "open")
+        for number, action in enumerate(("suspend", "resume", "rotate", "recover", "leave"), start=1)
+    ]
+    assert [row.raw for row in await rows(bench)][1:] == [row.raw for row in signed]
+
+
+async def test_a_rotation_that_needs_consent_is_not_signed_anew_but_others_are(
+    bench: SagaBench, home: AdmissionHome
+) -> None:
+    await report(bench, 10, 8, admit=(3, DEPTH))
+    await sign(bench, Rotate(member="alpha", keys=NewKeys(wallet="aa" * 32), meters=[], consent="bb" * 64))
+    await sign(bench, Rotate(member="alpha", keys=NewKeys(vote="cc" * 32), meters=[]))
+    await report(bench, 10 + SPAN + DEPTH)
+    assert states(home) == [
+        (0, "admit", "settled"),
+        (1, "rotate", "expired"),
+        (2, "rotate", "expired"),
+        (3, "rotate", "open"),
+    ]
+    [again] = await rows(bench)
+    assert membership_of(decode_transaction(again.raw)).change == Rotate(
+        member="alpha", keys=NewKeys(vote="cc" * 32), meters=[]
+    )
+
+
+async def test_a_change_of_a_revoked_member_is_not_signed_anew(bench: SagaBench, home: AdmissionHome) -> None:
+    await report(bench, 10, 8, admit=(3, DEPTH))
+    await sign(bench, Suspend(member="alpha"))
+    await revoke_alpha(bench, home)
+    await report(bench, 20, 18, revoke=(12, DEPTH))
+    await report(bench, 10 + SPAN + DEPTH, 18)
+    assert states(home) == [(0, "admit", "settled"), (1, "suspend", "expired"), (2, "revoke", "settled")]
+
+
+async def ask(bench: SagaBench, after: int) -> MembershipBatch:
+    request = Request(None, "get_membership", "t", encode(GetMembership(after=after)), b"", "r")  # type: ignore[arg-type]
+    reply = decode(await bench.feed.serve(request), Reply, max_bytes=10**6)
+    assert not isinstance(reply.body, msgspec.UnsetType)
+    return decode(bytes(reply.body), MembershipBatch, max_bytes=10**6)
+
+
 async def test_any_peer_gets_all_transactions_page_by_page(bench: SagaBench, home: AdmissionHome) -> None:
     await revoke_alpha(bench, home)
-
-    async def ask(after: int) -> MembershipBatch:
-        request = Request(None, "get_membership", "t", encode(GetMembership(after=after)), b"", "r")  # type: ignore[arg-type]
-        reply = decode(await bench.feed.serve(request), Reply, max_bytes=10**6)
-        assert not isinstance(reply.body, msgspec.UnsetType)
-        return decode(bytes(reply.body), MembershipBatch, max_bytes=10**6)
-
     for after, count in ((0, 2), (1, 1), (2, 0), (9, 0)):
-        batch = await ask(after)
+        batch = await ask(bench, after)
         assert (batch.first, batch.total, len(batch.transactions)) == (after, 2, count)
 
 
@@ -271,3 +340,74 @@ def test_messages_carry_consecutive_numbers_only() -> None:
     numbers = [0, 1, 2, 5, 6, *range(100, 100 + MAX_BATCH + 1)]
     runs = consecutive_runs([row(number) for number in numbers])
     assert [(run[0].number, len(run)) for run in runs] == [(0, 3), (5, 2), (100, MAX_BATCH), (100 + MAX_BATCH, 1)]
+
+
+# what is about the consortium and not about a member
+
+
+async def replace_authority(bench: SagaBench, home: AdmissionHome) -> bytes:
+    """Store a change of the authority's key as the next transaction, as whoever makes it will do."""
+    consortium = load_consortium(home.settings)
+    new = SigningKey(seed_bytes("new authority", 32))
+    body = ChangeAuthority(
+        network=consortium.network,
+        sender=consortium.signer.public,
+        salt="00" * 16,
+        expires_height=SPAN,
+        previous=consortium.signer.public,
+        authority=new.public,
+        proof="00" * 64,
+        approvals=[],
+    )
+    change = sign_transaction(msgspec.structs.replace(body, proof=sign_statement(body, new)), consortium.signer)
+    async with bench.database.transaction() as connection:
+        row = TransactionRow(
+            number=await next_number(connection),
+            id=change.id,
+            member="",
+            action="authority",
+            decision=0,
+            raw=change.raw,
+            expires_height=SPAN,
+            signed_ms=1,
+            state="open",
+            height=0,
+            depth=0,
+        )
+        await insert_transaction(connection, row)
+    return change.raw
+
+
+async def test_a_change_of_the_authoritys_key_is_handed_out_with_the_others_and_followed_until_it_is_final(
+    bench: SagaBench, home: AdmissionHome
+) -> None:
+    raw = await replace_authority(bench, home)
+    batch = await ask(bench, 0)
+    assert [bytes(item) for item in batch.transactions][1:] == [raw]
+    await report(bench, 10, 8, admit=(5, DEPTH), authority=(6, DEPTH))
+    assert states(home) == [(0, "admit", "settled"), (1, "authority", "settled")]
+
+
+async def test_a_change_of_the_authoritys_key_that_expires_is_not_signed_anew(
+    bench: SagaBench, home: AdmissionHome
+) -> None:
+    await replace_authority(bench, home)
+    await report(bench, SPAN + DEPTH, 8, admit=(5, DEPTH))
+    assert states(home) == [(0, "admit", "settled"), (1, "authority", "expired")]
+
+
+async def test_a_grant_carries_the_changes_of_the_authoritys_key(
+    admission_and_broker: AdmissionWithBroker, bench: SagaBench, home: AdmissionHome
+) -> None:
+    raw = await replace_authority(bench, home)
+    async with home.running():
+        grant = await home.admit(Applicant("bravo"))
+    assert bytes(grant.membership[0]) == raw
+    assert len(grant.membership) == 2
+
+
+def test_a_message_holds_what_fits_into_it() -> None:
+    large = b"x" * 60_000
+    assert count_fitting([large] * 3) == 3
+    assert 20 < count_fitting([large] * 60) < 25
+    assert count_fitting([]) == 0

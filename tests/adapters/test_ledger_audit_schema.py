@@ -22,6 +22,7 @@ from minervas_ledger.store.connection import Connection
 from tests.support.builders import MARKET, admit, bid, make_genesis, offer
 from tests.support.ledger import StoredChain, audit, migrated
 from tests.support.ledger_market import TradingChain
+from tests.support.lot_builders import retire
 
 TABLES_OF_THE_SCHEMA = """
 SELECT relname::text FROM pg_class
@@ -121,13 +122,14 @@ class World:
 
 @pytest.fixture(scope="module")
 def world(postgres_server: PostgresServer) -> Iterator[World]:
-    """Members, meters, lots spent and unspent, orders, trades, a side branch, an abandoned search."""
+    """Members, meters, lots spent and unspent, orders, trades, a retirement, a side branch, an abandoned search."""
     stored = StoredChain(migrated(postgres_server.create_database("test-audit-schema")), make_genesis(MARKET))
     trading = TradingChain(stored)
     lots = [trading.mint("m0", 900), trading.mint("m1", 400)]
     base = trading.local.tip
     trading.block(offer("m0", lots[:1], 100))
     trading.block(bid("m2", 300, 100), bid("m1", 50, 7))
+    trading.block(retire("m1", lots[1:]))
     stored.take(trading.local.mine("m1", [admit("m9")], on=base, start=99))
     hopeless = msgspec.structs.replace(trading.local.mine("m2").header, difficulty=2**50)
     stored.now.store_search(

@@ -17,6 +17,9 @@ from tests.support.builders import LocalChain
 from tests.support.fix_ledger import TRUNCATE_ALL
 from tests.support.ledger import StoredChain, database_settings
 
+LONG_AGO_MS = 1_700_000_000_000
+"""A genesis of 2023: commands know the time of day, and take no block from the future."""
+
 SETTINGS = """\
 member = "{member}"
 
@@ -107,7 +110,8 @@ def test_a_chain_goes_out_as_a_file_and_comes_back_into_an_empty_database(
     command: Command, postgres_server: PostgresServer, tmp_path: Path
 ) -> None:
     command.run("migrate")
-    local = LocalChain()
+    local = LocalChain(created_ms=LONG_AGO_MS)
+    (command.directory / "issued" / "genesis.json").write_bytes(local.genesis.raw)
     stored = StoredChain(database_settings(command.database), local.genesis)
     stored.take(local.found("m0", "m1"), local.extend("m1"))
     exported = command.run("export", "chain.gz")  # while a ledger works; the name is below the working directory

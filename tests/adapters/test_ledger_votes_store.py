@@ -21,9 +21,9 @@ from minervas_ledger.settings import DatabaseSettings
 from minervas_ledger.store.connection import Connection, connect
 from tests.support.builders import FAR_FUTURE_MS
 from tests.support.ledger import MEMBER, VOTE_KEY, StoredChain, audit, migrated
+from tests.support.stored_voting import FOUR, Twins
 from tests.support.voting import VotingChain, make_vote
 
-FOUR = ("m0", "m1", "m2", "m3")
 OTHERS = FOUR[1:]
 
 
@@ -42,29 +42,6 @@ def take(stored: StoredChain, *votes: Vote) -> tuple[int, int, dict[str, int]]:
 
 def elsewhere(height: int, fork: str = "ab") -> Checkpoint:
     return Checkpoint(height=height, hash=fork * 32)
-
-
-class Twins:
-    """A stored chain and one in memory that makes its blocks."""
-
-    def __init__(self, settings: DatabaseSettings) -> None:
-        self.local = VotingChain(FOUR)
-        self.stored = StoredChain(settings, self.local.genesis)
-        self.follow()
-
-    def follow(self) -> None:
-        """Hand over what the chain in memory has more."""
-        for node in list(self.local.tip.blocks())[::-1]:
-            if not self.stored.now.has_block(node.hash):
-                assert self.stored.take(self.local.chain._stored(node)) == ["connected"]
-
-    def grow_to(self, height: int) -> None:
-        self.local.grow_to(height)
-        self.follow()
-
-    def justify(self, source: int, target: int, members: tuple[str, ...] = FOUR) -> None:
-        self.local.justify(source, target, members)
-        self.follow()
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from minervas_core.messages import (
 )
 from minervas_core.rights import ADMISSION, Rights
 from minervas_core.topics import mesh
-from tests.support.peer import roster
+from tests.support.peer import replace_authority, roster
 from tests.support.peer_network import Node, PeerNetwork, tip_at
 from tests.support.peer_nodes import three, topic, until_refused, until_submitted
 from tests.support.wait import wait_until_async
@@ -77,6 +77,31 @@ async def test_a_membership_transaction_that_the_authority_did_not_sign_is_not_p
     assert {raw for _, raw in anna.ledger.submitted} == {good}
     assert anna.refused(Code.TX_WRONG_SENDER) >= 1
     assert anna.refused(Code.WRONG_SHAPE) + anna.refused(Code.UNKNOWN_TYPE) >= 1
+
+
+async def test_what_a_new_authority_signed_is_passed_on_once_admission_has_named_it(network: PeerNetwork) -> None:
+    new, stranger = (network.consortium.member(name).wallet for name in ("new", "stranger"))
+    change = replace_authority(network.consortium.genesis, network.consortium.authority, new)
+    by_new = network.consortium.member("zoe", authority=new).admit.raw
+    by_stranger = network.consortium.member("eve", authority=stranger).admit.raw
+    network.admission.transactions = [change, by_stranger, by_new]
+    anna = await network.add("anna")
+    await until_submitted(anna, "consortium", by_new)
+    assert {raw for _, raw in anna.ledger.submitted} == {change, by_new}
+
+
+async def test_a_change_of_the_authority_that_is_on_the_tip_is_not_submitted_again(network: PeerNetwork) -> None:
+    anna, *_ = await three(network)
+    new = network.consortium.member("new").wallet
+    anna.ledger.authority = new.public
+    await anna.ledger.move(3)
+    await wait_until_async(lambda: anna.peer.exchange.authorities.on_tip == new.public)
+    by_old, by_new = (network.consortium.member("zoe", authority=key).admit.raw for key in (None, new))
+    change = replace_authority(network.consortium.genesis, network.consortium.authority, new)
+    network.admission.transactions = [change, by_old, by_new]
+    await network.admission.publish()
+    await until_submitted(anna, "consortium", by_new)
+    assert not {change, by_old} & {raw for _, raw in anna.ledger.submitted}
 
 
 async def test_memberships_that_are_on_the_tip_are_not_submitted_again(network: PeerNetwork) -> None:

@@ -1,4 +1,4 @@
-"""Offering, merging and retiring through the peer's API and command line, over a stand-in ledger with many lots."""
+"""Offering, merging, retiring and vetoing by the peer's API and command line, over a stand-in ledger with many lots."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 import pytest_asyncio
 
@@ -25,8 +26,8 @@ from minervas_core.node_market_messages import (
     Retirements,
     TracedOrigin,
 )
-from minervas_core.node_messages import SubmitResult
-from minervas_core.transactions import TransactionBody, check_signature, decode_transaction
+from minervas_core.node_messages import SubmitResult, WaitingRecovery
+from minervas_core.transactions import TransactionBody, Veto, check_signature, decode_transaction
 from minervas_peer import cli
 from minervas_peer.api.app import build_app
 from minervas_peer.api.request_limits import allowed_names
@@ -35,7 +36,7 @@ from minervas_peer.api.trade_view import TradeView
 from minervas_peer.api.view import NodeView
 from minervas_peer.settings import ApiSettings
 from minervas_peer.trader import choose_lots
-from tests.support.peer import NOW_MS
+from tests.support.peer import NOW_MS, roster
 from tests.support.peer_network import Node, PeerNetwork
 
 TOKEN = "secret-token"  # noqa: S105 - of a test
@@ -242,14 +243,55 @@ async def test_a_refusal_names_the_lot(market: Market, command: Command) -> None
 async def test_nothing_is_signed_without_the_token(market: Market, command: Command, tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.token"
     wrong.write_text("another", "ascii")
-    for name in ("merge", "retire"):
-        status, _, err = await command(name, lot_id(1), lot_id(2), token=wrong)
+    for name in (["merge", lot_id(1), lot_id(2)], ["retire", lot_id(1), lot_id(2)], ["veto", "ab" * 32]):
+        status, _, err = await command(*name, token=wrong)
         assert (status, "not_authorised" in err, market.placed) == (1, True, [])
+
+
+# members and their wallets
+
+
+async def test_a_recovery_is_refused_with_the_wallet(market: Market, command: Command) -> None:
+    status, out, err = await command("veto", "ab" * 32)
+    assert (status, err) == (0, "")
+    [made] = market.placed
+    assert isinstance(made, Veto)
+    assert made.recovery == "ab" * 32
+    assert "minervas tx" in out
+
+
+async def test_everybody_sees_whose_vote_is_suspended_and_which_recoveries_wait(
+    market: Market, command: Command
+) -> None:
+    anna, bert = market.node.member, market.node.network.consortium.member("bert")
+    gone = market.node.network.consortium.member("gone")
+    waiting = WaitingRecovery(
+        wallet=gone.keys.wallet, transaction="ab" * 32, height=2, effective_ms=NOW_MS + 86_400_000
+    )
+    told = roster([anna, bert, gone], height=3)
+    entries = [
+        told.members[0],
+        msgspec.structs.replace(told.members[1], suspended_height=2, recovery=waiting),
+        msgspec.structs.replace(told.members[2], status="left", ended_height=3),
+    ]
+    await market.node.ledger.move(3, msgspec.structs.replace(told, members=entries))
+    status, out, err = await command("members", "--json")
+    assert (status, err) == (0, "")
+    shown = {each["member"]: each for each in json.loads(out)["members"]}
+    assert shown["anna"]["recovery"] is None
+    assert shown["bert"]["recovery"] == msgspec.to_builtins(waiting)
+    assert shown["bert"]["suspended_height"] == 2
+    assert (shown["gone"]["status"], shown["gone"]["ended_height"]) == ("left", 3)
+    _, out, _ = await command("members")
+    for text in ("active, vote suspended in 2, new wallet from", f"by {'ab' * 32}", "left"):
+        assert text in out
 
 
 @pytest.mark.parametrize(
     ("path", "body"),
     [
+        ("/v1/vetoes", {"recovery": "12"}),
+        ("/v1/vetoes", {}),
         ("/v1/merges", {"lots": [lot_id(1)]}),
         ("/v1/merges", {"lots": [lot_id(n) for n in range(101)]}),
         ("/v1/merges", {"lots": [lot_id(1), "x"]}),

@@ -16,7 +16,7 @@ from minervas_core.audit import ReplayedBlock, replay
 from minervas_core.blocks import Block, assemble_block, decode_block
 from minervas_core.chain import BlockOutcome, Chain, RestoredNode
 from minervas_core.encoding import decode
-from minervas_core.errors import Code, InvalidBlock
+from minervas_core.errors import Code, InvalidBlock, LocalFault
 from minervas_core.finality.state import Finality
 from minervas_core.finality.votes import Checkpoint, Vote
 from minervas_core.governance.state import PendingRecovery, used_key_of
@@ -59,6 +59,8 @@ wild_votes = st.tuples(members, st.integers(-6, 0), st.integers(-4, 1))
 """Voter, and source and target above the parent; few are right."""
 pauses_ms = st.sampled_from([700, 1_000, 1_500, 10_000])  # the last frees every miner
 
+steps_of_a_branch = st.tuples(pauses_ms, members, st.sampled_from(CHANGES), st.integers(0, 3), electorates)
+
 
 def as_transaction(kind: str, member: str, expires: int, salt: str) -> Transaction:
     if kind in PLAIN_CHANGES:
@@ -75,9 +77,11 @@ def as_transaction(kind: str, member: str, expires: int, salt: str) -> Transacti
 class Histories(RuleBasedStateMachine):
     """One node, fed with valid and invalid blocks of many branches, in any order."""
 
+    PARAMETERS = msgspec.structs.replace(TINY, vote_interval=2, recovery_wait_ms=RECOVERY_WAIT_MS)
+
     def __init__(self) -> None:
         super().__init__()
-        self.local = LocalChain(msgspec.structs.replace(TINY, vote_interval=2, recovery_wait_ms=RECOVERY_WAIT_MS))
+        self.local = LocalChain(self.PARAMETERS)
         self.genesis = self.local.genesis
         self.nodes: dict[str, HeaderNode] = {self.genesis.hash: self.local.chain.tree.root}
         """Every block ever made, as a tree of its own."""
@@ -99,11 +103,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule(
         data=st.data(),
-        steps=st.lists(
-            st.tuples(pauses_ms, members, st.sampled_from(CHANGES), st.integers(0, 3), electorates),
-            min_size=1,
-            max_size=5,
-        ),
+        steps=st.lists(steps_of_a_branch, min_size=1, max_size=5),
     )
     def grow_a_branch(self, data: st.DataObject, steps: list[tuple[int, str, str, int, tuple[str, ...]]]) -> None:
         """Mostly valid blocks upon one of the newest valid ones, so that branches grow and overtake each other."""
@@ -382,14 +382,14 @@ class Histories(RuleBasedStateMachine):
         return {transaction.id for block in blocks for transaction in block.transactions}
 
     def replay_of(self, node: HeaderNode) -> list[ReplayedBlock] | None:
-        """The node's chain replayed from genesis; None if a rule refuses it."""
+        """The node's chain replayed from genesis; None if a rule refuses it, or if we do not have its rules."""
         if node.height == 0:
             return []
         if node.hash not in self.replays:
             raws = [self.blocks[each.hash].raw for each in node.blocks()][::-1]
             try:
                 replayed = list(replay(self.genesis, raws, self.signatures))
-            except InvalidBlock:
+            except (InvalidBlock, LocalFault):
                 self.replays[node.hash] = None
             else:
                 self.replays[node.hash] = replayed

@@ -50,7 +50,7 @@ def test_revocation_in_the_checkpoint_itself_takes_the_vote_and_one_block_later_
     local.add([], [revoke("c", expires=900)])
     local.add([], [revoke("d", expires=900)])
     assert local.record(3).current == ["a", "b", "d"]
-    local.add(local.votes(0, 3, "abd"))
+    local.add(local.votes(0, 3, ("a", "b", "d")))
     assert local.reached == (3, 0)
 
 
@@ -136,6 +136,20 @@ def test_revoked_members_leave_the_count_and_the_base_from_the_next_checkpoint_o
     local.add(local.votes(6, 9, "ab"))
     assert local.reached == (6, 3)
     local.add(local.votes(6, 9, "c"))
+    assert local.reached == (9, 6)
+
+
+def test_once_all_voters_of_the_final_checkpoint_are_gone_those_who_are_there_go_on() -> None:
+    local = four()
+    local.justify(0, 3)
+    local.justify(3, 6)
+    local.add([], [admit("e", expires=900)])
+    gone = local.mine_votes([], [revoke(member, expires=900) for member in FOUR], miner="e")
+    assert local.receive(gone).status == "connected"
+    while local.tip.height < 9:
+        local.receive(local.mine_votes(miner="e"))
+    assert local.record(9).current == ["e"]
+    local.receive(local.mine_votes(local.votes(6, 9, "e"), miner="e"))
     assert local.reached == (9, 6)
 
 

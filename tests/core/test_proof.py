@@ -24,7 +24,8 @@ from minervas_core.proof import (
 )
 from minervas_core.transactions import Transaction
 from tests.support.builders import admit, make_genesis, revoke
-from tests.support.voting import INTERVAL, VotingChain
+from tests.support.membership import recover, rotate, veto
+from tests.support.voting import INTERVAL, VOTING, VotingChain
 
 MEMBERS = ("a", "b", "c", "d")
 
@@ -166,3 +167,17 @@ def test_a_transaction_that_the_block_does_not_carry_has_no_proof(chain: VotingC
 def _carrying(*transactions: Transaction) -> Block:
     chain = VotingChain()
     return chain.mine("a", transactions)
+
+
+def test_a_proof_shows_vetoes_for_without_them_a_recovery_would_take_effect() -> None:
+    chain = VotingChain(MEMBERS, parameters=msgspec.structs.replace(VOTING, recovery_wait_ms=1))
+    asked = recover("d", "d2", expires=900)
+    chain.extend("a", [asked])
+    chain.extend("b", [veto("d", asked, expires=900)])
+    chain.extend("c", [rotate("d", "d3", "wallet", expires=900)])
+    chain.justify(0, INTERVAL)
+    chain.justify(INTERVAL, 2 * INTERVAL)
+    shown = Shown(chain, 1)
+    assert shown.check().members == MEMBERS
+    shown.change(3, members=[])
+    assert refused(shown.check) == Code.BAD_CONSENT

@@ -18,6 +18,9 @@ from minervas_core.difficulty import next_difficulty
 from minervas_core.encoding import encode, encode_untyped, sha256_hex
 from minervas_core.errors import Code
 from minervas_core.genesis import Parameters
+from minervas_core.governance import authority
+from minervas_core.governance import records as governance_records
+from minervas_core.governance.parameters import CHANGEABLE
 from minervas_core.identifiers import MEMBER_PATTERN
 from minervas_core.market import records
 from minervas_core.rights import PEER_GOSSIP
@@ -114,6 +117,11 @@ def test_every_parameter_is_in_the_table_with_its_default_and_bounds() -> None:
     assert set(told) == set(Parameters.__struct_fields__)
 
 
+def test_the_parameters_that_may_change_are_listed() -> None:
+    told = {name for cells in rows("governance.md", 2) for name in re.findall(r"`(\w+)`", cells[0])}
+    assert told & set(Parameters.__struct_fields__) == CHANGEABLE
+
+
 # codes
 
 
@@ -187,6 +195,7 @@ def test_every_purpose_of_a_signature_is_listed() -> None:
     assert told == {
         genesis.PURPOSE,
         transactions.PURPOSE,
+        transactions.CONSENT_PURPOSE,
         blocks.PURPOSE,
         frames.PURPOSE,
         enrolment.PURPOSE,
@@ -194,6 +203,7 @@ def test_every_purpose_of_a_signature_is_listed() -> None:
         messages.SENDER_KEY_PURPOSE,
         messages.KEY_REQUEST_PURPOSE,
         metering.BATCH_PURPOSE,
+        authority.PURPOSE,
     }
 
 
@@ -203,6 +213,8 @@ def test_every_purpose_of_a_signature_is_listed() -> None:
         ("blocks.md", "field of the header", blocks.Header),
         ("frames.md", "field of the header", frames.FrameHeader),
         ("genesis.md", "field of the body", genesis.GenesisBody),
+        ("governance.md", "field of a change", governance_records.ChangeParameters),
+        ("governance.md", "field of a replacement", governance_records.ChangeAuthority),
         ("membership.md", "field of a claim", enrolment.ServiceClaim),
         ("transactions.md", "field", transactions.Membership),
         ("transactions.md", "field of a statement", metering.Generation),

@@ -155,10 +155,11 @@ def test_a_transaction_of_the_authority_is_valid_by_itself() -> None:
     cache.check(revoke("new"))
 
 
-def test_only_the_authority_changes_the_roster() -> None:
+def test_only_the_authority_changes_the_roster(state: ChainState) -> None:
     member = signing_key("old.peer")
-    change = Revoke(member="new")
-    assert refused_alone(membership(change, expires=5, key=member)) == Code.TX_WRONG_SENDER
+    change = Revoke(member="old")
+    check_transaction(state, membership(change, expires=9), HEIGHT, TIME_MS, GENESIS)
+    assert refused_by(state, membership(change, expires=9, key=member)) == Code.TX_WRONG_SENDER
 
 
 def test_a_signature_by_somebody_else_is_refused() -> None:

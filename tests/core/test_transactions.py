@@ -26,6 +26,8 @@ from minervas_core.transactions import (
 from tests.support.examples import examples
 from tools.vectors.document_cases import changed, put
 from tools.vectors.fixtures import ADMISSIONS, AUTHORITY, KIM, NETWORK, OTHER_NETWORK, REVOCATION, membership
+from tools.vectors.governance_samples import AUTHORITY_CHANGE, PARAMETERS_CHANGE
+from tools.vectors.market_fixtures import FIRST_STATEMENT
 
 
 def test_a_transaction_decodes_as_it_was_signed() -> None:
@@ -111,7 +113,12 @@ def test_an_admission_is_far_below_the_limit() -> None:
 def test_transactions_of_a_group_stand_by_id() -> None:
     in_order = sorted(ADMISSIONS, key=block_order)
     assert [transaction.id for transaction in in_order] == sorted(transaction.id for transaction in ADMISSIONS)
-    assert {block_order(transaction)[0] for transaction in ADMISSIONS} == {0}
+    assert len({block_order(transaction)[0] for transaction in ADMISSIONS}) == 1
+
+
+def test_a_new_authority_key_stands_before_all_else() -> None:
+    ranks = [block_order(each)[0] for each in (AUTHORITY_CHANGE, REVOCATION, FIRST_STATEMENT, PARAMETERS_CHANGE)]
+    assert ranks == sorted(set(ranks))
 
 
 def test_a_member_can_not_sign_as_the_authority() -> None:

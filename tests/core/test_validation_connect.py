@@ -149,3 +149,29 @@ def test_a_sole_member_may_mine_for_ever() -> None:
     local = founded(1, parameters_per_mille=1000)
     for _ in range(3):
         local.extend("m0")
+
+
+# how much a block may hold
+
+
+def with_limits(**limits: int) -> LocalChain:
+    made = LocalChain(msgspec.structs.replace(TINY, **limits))
+    made.found("a", "b", "c")
+    return made
+
+
+def test_as_many_transactions_as_the_parameters_allow_are_accepted_and_no_more() -> None:
+    local = with_limits(max_block_transactions=3)
+    accepted(local, local.mine("b", [admit(each) for each in "def"]))
+    error = refused(local, local.mine("b", [admit(each) for each in "defg"]))
+    assert error.code == Code.BLOCK_TX_COUNT
+    assert follows_from_hash(error)
+
+
+def test_the_size_limit_is_kept_to_the_byte() -> None:
+    size = len(with_limits().mine("b", [admit(each) for each in "defg"]).raw)
+    at_limit, below = with_limits(max_block_bytes=size), with_limits(max_block_bytes=size - 1)
+    accepted(at_limit, at_limit.mine("b", [admit(each) for each in "defg"]))
+    error = refused(below, below.mine("b", [admit(each) for each in "defg"]))
+    assert error.code == Code.TOO_LARGE
+    assert follows_from_hash(error)

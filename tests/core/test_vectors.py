@@ -41,6 +41,7 @@ from minervas_core.state import BlockUndo
 from minervas_core.topics import InboxTopic, MeshTopic, matches, parse_topic
 from minervas_core.transactions import check_signature, decode_transaction
 from tests.support import finality_vectors
+from tests.support.governance_vectors import governance_history
 from tests.support.market_vectors import METERING_CHECKS, derived_lot, market_history
 from tests.support.membership_vectors import consent, membership_history
 from tests.support.vector_files import FILES, SPEC, Case, bytes_of, code_of
@@ -388,6 +389,7 @@ CHECKS: dict[str, dict[str, Callable[[Case], None]]] = {
     "topics": {"names": name, "topics": topic, "filters": topic_filter},
     "rights": {"tries": right},
     "chain": {"histories": history},
+    "governance": {"histories": governance_history},
     "membership": {"consents": consent, "histories": membership_history},
     "market": {"histories": market_history, "derived_lots": derived_lot},
     "finality": finality_vectors.CHECKS,

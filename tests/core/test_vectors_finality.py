@@ -75,7 +75,7 @@ class Chain:
         now = set(self.keys)
         self.members[height] = now
         last, before = self.final[-1], self.final[-2] if len(self.final) > 1 else 0
-        self.sets[height] = [self.members[last] & now if last else now]
+        self.sets[height] = [self.members[last] & now or now]
         if before:
             self.sets[height].append(self.members[before] & now)
         voters = set.union(*self.sets[height])

@@ -47,12 +47,15 @@ class Authority:
 
     def suspend(self, member: str) -> None:
         """Decide to take a member's vote."""
-        self._decided.append(("suspend", member))
+        self._decide_anew(("resume", member), ("suspend", member))
 
     def resume(self, member: str) -> None:
         """Decide to give it back."""
-        self._decided.remove(("suspend", member))
-        self._decided.append(("resume", member))
+        self._decide_anew(("suspend", member), ("resume", member))
+
+    def _decide_anew(self, before: tuple[str, str], now: tuple[str, str]) -> None:
+        """A decision takes the place of the contrary one."""
+        self._decided = [each for each in self._decided if each not in (before, now)] + [now]
 
     def is_admitted(self, member: str) -> bool:
         """Whether a member was admitted and not revoked, by decision."""

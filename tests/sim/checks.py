@@ -18,10 +18,14 @@ def check_end(network: Network) -> None:
     nodes = network.members
     first = nodes[0].chain.state.snapshot()
     for node in nodes[1:]:
-        require(node.chain.state.snapshot() == first, "different states at one tip", one=nodes[0].address, other=node)
+        same = node.chain.state.snapshot() == first
+        require(same, "different states at one tip", one=nodes[0].address, other=node.address)
     check_replay(nodes[0], first)
     for node in nodes:
         check_undo_to_genesis(node)
+        for height, block_hash in network.watch.final.items():
+            kept = node.chain.tree.main_at(height)
+            require(kept is not None and kept.hash == block_hash, "final elsewhere, not here", node=node.address)
 
 
 def check_replay(node: Node, snapshot: StateSnapshot) -> None:

@@ -97,6 +97,13 @@ def test_energy_from_nowhere_is_noticed() -> None:
         check_end(network)
 
 
+def test_a_chain_without_a_final_block_is_noticed() -> None:
+    network = at_rest()
+    network.watch.final[network.watch.final_height] = "f" * 64
+    with pytest.raises(Violation, match="final elsewhere"):
+        check_end(network)
+
+
 def test_a_state_that_differs_is_noticed() -> None:
     network = at_rest()
     network.nodes["m1"].chain.state.forget_ids(network.nodes["m1"].chain.tip.height - 1)

@@ -92,7 +92,9 @@ def vote_key(member: str) -> SigningKey:
     return signing_key(f"{member}.ledger")
 
 
-def make_genesis(parameters: Parameters = TINY, *, name: str = "Test consortium") -> Genesis:
+def make_genesis(
+    parameters: Parameters = TINY, *, name: str = "Test consortium", created_ms: int = GENESIS_TIME_MS
+) -> Genesis:
     """A genesis signed by `AUTHORITY`."""
     body = GenesisBody(
         format=1,
@@ -101,7 +103,7 @@ def make_genesis(parameters: Parameters = TINY, *, name: str = "Test consortium"
         authority=AUTHORITY.public,
         currency="KRW",
         time_zone="Asia/Seoul",
-        created_ms=GENESIS_TIME_MS,
+        created_ms=created_ms,
         parameters=parameters,
     )
     return sign_genesis(body, AUTHORITY)
@@ -352,8 +354,8 @@ FAR_FUTURE_MS = GENESIS_TIME_MS + 10**12
 class LocalChain:
     """A `Chain` with its store, and shorthands to mine upon any known block."""
 
-    def __init__(self, parameters: Parameters = TINY) -> None:
-        self.genesis = make_genesis(parameters)
+    def __init__(self, parameters: Parameters = TINY, *, created_ms: int = GENESIS_TIME_MS) -> None:
+        self.genesis = make_genesis(parameters, created_ms=created_ms)
         self.store = Store()
         self.chain = Chain.fresh(self.genesis, self.store.load_block, self.store.load_undo)
 

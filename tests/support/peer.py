@@ -6,14 +6,30 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import msgspec
+
 from minervas_core import box
 from minervas_core.box import BoxKey, load_box_public
 from minervas_core.encoding import sha256_hex
 from minervas_core.frames import SenderKey
 from minervas_core.genesis import Genesis, GenesisBody, Parameters, sign_genesis
+from minervas_core.governance.authority import sign_statement
+from minervas_core.governance.records import Approval, ChangeAuthority
 from minervas_core.keys import SigningKey
 from minervas_core.node_messages import Roster, RosterEntry
-from minervas_core.transactions import Admit, Membership, Revoke, ServiceKeys, Transaction, sign_transaction
+from minervas_core.transactions import (
+    Admit,
+    Change,
+    Membership,
+    NewKeys,
+    Revoke,
+    Rotate,
+    ServiceKeys,
+    Transaction,
+    WalletConsent,
+    sign_consent,
+    sign_transaction,
+)
 from minervas_peer.key_exchange import Identity
 
 NETWORK = "5a" * 16
@@ -39,11 +55,12 @@ class Member:
     box: BoxKey
     keys: ServiceKeys
     admit: Transaction
+    rotations: tuple[Transaction, ...] = ()
 
     @property
     def identity(self) -> Identity:
         """What its peer needs to know of itself."""
-        return Identity(self.name, self.wallet, self.box, (self.admit.raw,))
+        return Identity(self.name, self.wallet, self.box, (self.admit.raw, *(each.raw for each in self.rotations)))
 
     def sender_key(self, epoch: int) -> SenderKey:
         """The sender key of an epoch."""
@@ -79,11 +96,25 @@ class Consortium:
         )
         return Member(name, wallet, box_key, keys, self.sign(Admit(member=name, keys=keys), authority))
 
+    def rotate(self, member: Member, name: str, *, signer: SigningKey | None = None) -> Member:
+        """Give a member the wallet and box key of another name, with the consent of its old wallet or of another."""
+        wallet, box_key = SigningKey(seed(f"wallet/{name}")), BoxKey(seed(f"box/{name}", box.SEED_BYTES))
+        consent = WalletConsent(member=member.name, wallet=wallet.public, expires_height=5_000)
+        change = Rotate(
+            member=member.name,
+            keys=NewKeys(wallet=wallet.public, box=box_key.public),
+            meters=[],
+            consent=sign_consent(consent, self.genesis.network, signer or member.wallet),
+        )
+        keys = msgspec.structs.replace(member.keys, wallet=wallet.public, box=box_key.public)
+        rotations = (*member.rotations, self.sign(change))
+        return Member(member.name, wallet, box_key, keys, member.admit, rotations)
+
     def revoke(self, name: str) -> Transaction:
         """Sign a revocation."""
         return self.sign(Revoke(member=name))
 
-    def sign(self, change: Admit | Revoke, authority: SigningKey | None = None) -> Transaction:
+    def sign(self, change: Change, authority: SigningKey | None = None) -> Transaction:
         """Sign a change of the roster."""
         key = authority or self.authority
         body = Membership(
@@ -105,5 +136,26 @@ def roster(active: Iterable[Member] = (), revoked: Iterable[Member] = (), *, hei
         RosterEntry(member=member.name, keys=member.keys, status="revoked", admitted_height=1, ended_height=height)
         for member in revoked
     ]
-    digest = sha256_hex(",".join(f"{entry.member}:{entry.status}" for entry in entries).encode())
+    digest = sha256_hex(",".join(f"{each.member}:{each.status}:{each.keys.wallet}" for each in entries).encode())
     return Roster(members=entries, height=height, roster_hash=digest)
+
+
+def replace_authority(
+    genesis: Genesis, previous: SigningKey, new: SigningKey, *, approving: SigningKey | None = None
+) -> bytes:
+    """A replacement of the authority's key, signed by the previous one, or else approved by a wallet."""
+    body = ChangeAuthority(
+        network=genesis.network,
+        sender=(new if approving else previous).public,
+        salt="00" * 16,
+        expires_height=5_000,
+        previous=previous.public,
+        authority=new.public,
+        proof="00" * 64,
+        approvals=[],
+    )
+    body = msgspec.structs.replace(body, proof=sign_statement(body, new))
+    if approving is not None:
+        approval = Approval(wallet=approving.public, signature=sign_statement(body, approving))
+        body = msgspec.structs.replace(body, approvals=[approval])
+    return sign_transaction(body, new if approving else previous).raw

@@ -13,6 +13,7 @@ import msgspec
 from minervas_core.encoding import Record, encode, sha256_hex
 from minervas_core.errors import Code, TransientFault
 from minervas_core.finality.votes import Checkpoint
+from minervas_core.genesis import Parameters
 from minervas_core.identifiers import Principal
 from minervas_core.messages import (
     Bodies,
@@ -79,6 +80,8 @@ class FakeLedger:
         self.link = NodeLink(self.bus, node_key, member.name, "ledger", network)
         self.tip = tip_at(0)
         self.roster: Roster = roster(height=0)
+        self.parameters = Parameters()
+        self.authority = ""
         self.submitted: list[tuple[str, bytes]] = []
         self.blocks: list[tuple[str, bytes]] = []
         self.peer_tips: list[PeerTip] = []
@@ -119,7 +122,12 @@ class FakeLedger:
         """Move to another tip, perhaps with another roster, and tell the peer."""
         self.tip = tip_at(height)
         self.roster = members or self.roster
-        event = TipChanged(tip=self.tip, roster_hash=self.roster.roster_hash, syncing=False)
+        event = TipChanged(
+            tip=self.tip,
+            roster_hash=self.roster.roster_hash,
+            syncing=False,
+            authority=self.authority or msgspec.UNSET,
+        )
         await self.link.send("peer", "tip", event)
 
     async def announce(self, block: bytes) -> None:
@@ -164,6 +172,9 @@ class FakeLedger:
             justified=Checkpoint(height=0, hash="0" * 64),
             final=Checkpoint(height=0, hash="0" * 64),
             missing_voters=[],
+            parameters=self.parameters,
+            unknown_rules_height=0,
+            authority=self.authority or msgspec.UNSET,
             syncing=False,
             refusals={},
         )

@@ -49,6 +49,7 @@ from tools.vectors.fixtures import (
     seed,
 )
 from tools.vectors.format import Case, refused
+from tools.vectors.governance_samples import AUTHORITY_CHANGE, AUTHORITY_RECOVERY, GOVERNANCE, PARAMETERS_CHANGE
 from tools.vectors.market_fixtures import BALCONY_OF_MOKPO, BID, CANCEL, FIRST_STATEMENT, MERGE, OFFER, RETIRE, offer
 from tools.vectors.membership_fixtures import (
     KEY_ROTATION,
@@ -170,6 +171,7 @@ def transaction_cases() -> list[Case]:
         _transaction("cancel", CANCEL),
         _transaction("merge", MERGE),
         _transaction("retire", RETIRE),
+        *(_transaction(name, each) for name, each in GOVERNANCE.items()),
     ]
 
 
@@ -224,7 +226,29 @@ def refused_transaction_cases() -> list[Case]:
         "not JSON": raw[:-1],
         "no bytes": b"",
     }
-    return refused(faults | _membership_faults() | _market_faults(), _judge_transaction)
+    return refused(faults | _membership_faults() | _market_faults() | _governance_faults(), _judge_transaction)
+
+
+def _governance_faults() -> dict[str, bytes]:
+    """Forms that no transaction about the consortium has."""
+    change, key, members = (each.raw for each in (PARAMETERS_CHANGE, AUTHORITY_CHANGE, AUTHORITY_RECOVERY))
+    approval = json.loads(members)["body"]["approvals"][0]
+    return {
+        "parameters from height 0 on": changed(change, put("body", "activation_height", value=0)),
+        "parameters with a negative value": changed(change, put("body", "changes", "slot_ms", value=-1)),
+        "parameters with a boolean": changed(change, put("body", "changes", "slot_ms", value=True)),
+        "parameters with a list": changed(change, put("body", "changes", "slot_ms", value=[7])),
+        "parameters with an empty text": changed(change, put("body", "changes", "market_mode", value="")),
+        "parameters under a name in upper case": changed(change, put("body", "changes", "Slot", value=7)),
+        "33 parameters": changed(change, put("body", "changes", value={f"p{number}": 7 for number in range(33)})),
+        "parameters without a rule version": changed(change, drop("body", "rule_version")),
+        "parameters changed after signing": changed(change, put("body", "changes", "slot_ms", value=7)),
+        "authority without the proof of the new key": changed(key, drop("body", "proof")),
+        "authority that is no key": changed(key, put("body", "authority", value="00" * 31)),
+        "authority changed after signing": changed(key, put("body", "authority", value=MOKPO.wallet.public)),
+        "281 approvals": changed(members, put("body", "approvals", value=[approval] * 281)),
+        "approval with a member's name": changed(members, put("body", "approvals", 0, "member", value="mokpo-univ")),
+    }
 
 
 def _membership_faults() -> dict[str, bytes]:

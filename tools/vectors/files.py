@@ -12,6 +12,7 @@ from tools.vectors import (
     encoding_cases,
     finality_cases,
     frame_cases,
+    governance_cases,
     market_cases,
     membership_cases,
     merkle_cases,
@@ -70,6 +71,7 @@ def _contents() -> dict[str, Mapping[str, Plain]]:
         **_documents(),
         **_bus(),
         "chain": _chain(),
+        "governance": _governance(),
         "market": _market(),
         "finality": _finality(),
         "proofs": {
@@ -86,6 +88,19 @@ def _chain() -> Mapping[str, Plain]:
     blocks, histories = chain_cases.history_cases()
     return {
         "about": "Blocks handed to a node in turn, what becomes of each, and its tip then (spec/blocks.md).",
+        "genesis_hex": GENESIS.raw.hex(),
+        "blocks": blocks,
+        "histories": histories,
+    }
+
+
+def _governance() -> Mapping[str, Plain]:
+    blocks, histories = governance_cases.governance_history_cases()
+    return {
+        "about": (
+            "Blocks that change parameters and the authority's key, handed to a node in turn, and what its state says "
+            "of both then (spec/governance.md)."
+        ),
         "genesis_hex": GENESIS.raw.hex(),
         "blocks": blocks,
         "histories": histories,

@@ -33,6 +33,7 @@ from tools.vectors.fixtures import (
     seed,
     sender_key,
 )
+from tools.vectors.governance_samples import NEW_AUTHORITY, governance_samples
 from tools.vectors.market_fixtures import PANELS, gateway_key
 from tools.vectors.market_samples import metering_samples, node_market_samples
 from tools.vectors.membership_samples import membership_samples, roster_entries
@@ -209,6 +210,9 @@ def _ledger_samples() -> dict[str, Record]:
             justified=FIRST,
             final=GENESIS_CHECKPOINT,
             missing_voters=[KIM.member],
+            parameters=PARAMETERS,
+            unknown_rules_height=0,
+            authority=NEW_AUTHORITY.public,
             syncing=False,
             refusals={"bad_signature": 2, "not_json": 1},
             search=_progress(),
@@ -396,5 +400,6 @@ def all_samples() -> dict[str, Record]:
         document_samples,
         metering_samples,
         membership_samples,
+        governance_samples,
     )
     return {name: sample for part in parts for name, sample in part().items()}

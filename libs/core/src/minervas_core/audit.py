@@ -50,6 +50,7 @@ def replay(
         InvalidEncoding: bytes that are not a block.
         InvalidBlock: the first block that breaks a rule, with its code; ``block_unknown_parent`` if it is not the
             next one.
+        LocalFault: ``software_too_old`` at the first block under rules that this software does not have.
     """
     tree = BlockTree(genesis)
     state = ChainState.fresh(genesis)
@@ -66,7 +67,7 @@ def replay(
                 expected=parent.hash,
             )
         check_header(block.header, block.hash, parent, genesis)
-        check_block_body(block, genesis, signatures)
+        check_block_body(block, signatures)
         applied = connect_block(state, block, parent, genesis)
         node = tree.add(block.header, block.hash, parent)
         tree.set_body(node)

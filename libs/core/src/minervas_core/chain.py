@@ -7,10 +7,11 @@ transaction; if that fails it throws the `Chain` away and restores one from what
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from minervas_core.block_outcome import Arrival, BlockOutcome, BlockStatus, Landmarks, RestoredNode, StoredBlock
 from minervas_core.blocks import Block, Header, decode_block
+from minervas_core.chain_restore import restore_tree, stored_checkpoint
 from minervas_core.errors import (
     BlockFromTheFuture,
     Code,
@@ -19,9 +20,17 @@ from minervas_core.errors import (
     TransientFault,
 )
 from minervas_core.finality.trial import may_justify
-from minervas_core.genesis import Genesis
+from minervas_core.genesis import Genesis, Parameters
+from minervas_core.governance.parameters import active_parameters, check_rules_known
 from minervas_core.holding import orphan_buffer, postponed_buffer
-from minervas_core.reorganisation import BranchRefused, ConnectedBlock, TipChange, move_state, walk_state
+from minervas_core.reorganisation import (
+    BranchRefused,
+    ConnectedBlock,
+    RulesUnknown,
+    TipChange,
+    move_state,
+    walk_state,
+)
 from minervas_core.signature_cache import SignatureCache
 from minervas_core.state import BlockUndo, ChainState
 from minervas_core.timing import check_not_from_future, earliest_time_ms, is_from_future
@@ -106,28 +115,10 @@ class Chain:
         Raises:
             LocalFault: ``audit_mismatch`` if blocks, work and state do not belong together.
         """
-        tree = BlockTree(genesis)
-        invalid: list[HeaderNode] = []
-        for stored in nodes:
-            parent = tree.get(stored.header.prev)
-            if parent is None or parent.work + stored.header.difficulty != stored.work:
-                raise LocalFault(
-                    Code.AUDIT_MISMATCH, "A stored block does not follow from its predecessor", hash=stored.hash
-                )
-            node = tree.add(stored.header, stored.hash, parent)
-            if stored.has_body:
-                tree.set_body(node, stored.order)
-            if stored.invalid:
-                invalid.append(node)
-        tip = tree.get(state.tip_hash)
-        if tip is None or tip.height != state.height or tip.state != "body":
-            raise LocalFault(Code.AUDIT_MISMATCH, "The stored state is not of a stored block", hash=state.tip_hash)
-        tree.move_tip(tip)
-        for node in invalid:
-            tree.mark_invalid(node)
+        tree = restore_tree(genesis, nodes, state)
         chain = cls(genesis, tree, state, load_block, load_undo)
-        chain.justified = _stored_checkpoint(tree, landmarks.justified)
-        chain.final = _stored_checkpoint(tree, landmarks.final)
+        chain.justified = stored_checkpoint(tree, landmarks.justified)
+        chain.final = stored_checkpoint(tree, landmarks.final)
         return chain
 
     @property
@@ -140,6 +131,11 @@ class Chain:
         """Head of the best valid chain: the block after which `state` is."""
         return self.tree.tip
 
+    @property
+    def parameters(self) -> Parameters:
+        """The parameters by which the block after the tip is judged."""
+        return active_parameters(self.state.governance, self.genesis)
+
     def next_difficulty(self) -> int:
         """Difficulty of the block that follows the tip."""
         return expected_difficulty(self.tip, self.genesis.parameters)
@@ -148,8 +144,9 @@ class Chain:
         """Whether a block that `member` made now on the tip would be accepted, by the roster at the tip."""
         time_ms = earliest_time_ms(now_ms, self.tip.time_ms)
         try:
-            check_miner(self.state.roster, member, time_ms, self.tip, self.genesis.parameters)
-        except InvalidBlock:
+            check_rules_known(self.state.governance)
+            check_miner(self.state.roster, member, time_ms, self.tip, self.parameters)
+        except (InvalidBlock, LocalFault):
             return False
         return True
 
@@ -157,7 +154,7 @@ class Chain:
         """Take in a block from anybody, with the orphans that it releases. Never raises for a bad block."""
         node = self.tree.get(block.hash)
         if node is not None and node.state == "body":
-            return BlockOutcome("known", block.hash)
+            return self._receive_known(node)
         arrival = Arrival()
         status = self._take(block, now_ms, arrival)
         if status is not None:
@@ -165,6 +162,21 @@ class Chain:
         self._release_orphans(block, now_ms, arrival)
         change = self._choose(arrival)
         return self._outcome(block, arrival, change)
+
+    def _receive_known(self, node: HeaderNode) -> BlockOutcome:
+        """A block that is here may lead all the same, if the rules for it have come with a newer software."""
+        if not self._is_candidate(node):
+            return BlockOutcome("known", node.hash)
+        arrival = Arrival(nodes=[node])
+        change = self._choose(arrival)
+        return BlockOutcome(
+            "known",
+            node.hash,
+            change=change,
+            invalid=tuple(arrival.invalid),
+            discarded=tuple(arrival.discarded),
+            refused=tuple(arrival.faults.items()),
+        )
 
     def receive_headers(self, headers: Sequence[Header], now_ms: int) -> int:
         """Take in consecutive headers, oldest first, while syncing; returns how many were new.
@@ -246,7 +258,7 @@ class Chain:
         if node is None:
             check_header(header, block.hash, self._valid_parent(header), self.genesis)
         try:
-            check_block_body(block, self.genesis, self.signatures)
+            check_block_body(block, self.signatures)
         except InvalidBlock as error:
             if follows_from_hash(error):
                 node = node or self.tree.add(header, block.hash, parent)
@@ -295,12 +307,14 @@ class Chain:
 
         Only new blocks can make another chain the best: either one of them heads it, or their votes prove a checkpoint
         justified, and then the best of all that have this checkpoint leads. If one does not connect, the next best is
-        tried, which may be a valid predecessor of the bad block.
+        tried, which may be a valid predecessor of the bad block. A branch under rules that we do not have is followed
+        as far as we can judge it.
         """
         before = self.justified
         self._look_for_justified(arrival)
         anywhere = self.justified is not before
-        while (node := self._best_candidate(arrival, anywhere=anywhere)) is not None:
+        judged: dict[str, HeaderNode] = {}
+        while (node := self._best_candidate(arrival, judged, anywhere=anywhere)) is not None:
             try:
                 change = move_state(
                     self.state,
@@ -312,16 +326,24 @@ class Chain:
                 )
             except BranchRefused as refusal:
                 self._refuse(refusal, arrival)
+            except RulesUnknown as stop:
+                judged[node.hash] = stop.last_known
             else:
                 self.tree.move_tip(node)
                 self._note_finality()
                 return change
         return None
 
-    def _best_candidate(self, arrival: Arrival, *, anywhere: bool) -> HeaderNode | None:
-        """The best block to move to, of the new ones or of all heads; also heads change when a block is refused."""
+    def _best_candidate(
+        self, arrival: Arrival, judged: Mapping[str, HeaderNode], *, anywhere: bool
+    ) -> HeaderNode | None:
+        """The best block to move to, of the new ones or of all heads; also heads change when a block is refused.
+
+        `judged` has the last block that we can judge, by the hash of a head that is beyond it.
+        """
         heads = [*arrival.nodes, *self.tree.heads_with_body()] if anywhere else arrival.nodes
-        return max(filter(self._is_candidate, heads), key=fork_key, default=None)
+        reachable = (judged.get(head.hash, head) for head in heads)
+        return max(filter(self._is_candidate, reachable), key=fork_key, default=None)
 
     def _is_candidate(self, node: HeaderNode) -> bool:
         """Whether a block should be the tip, as far as can be said before it connects."""
@@ -351,6 +373,8 @@ class Chain:
             except BranchRefused as refusal:
                 self._refuse(refusal, arrival)
                 continue
+            except RulesUnknown:
+                pass  # what the branch proves up to there counts
             tried.append(node)
             self._note_justified(layer)
 
@@ -413,13 +437,6 @@ class Chain:
 
     def _stored(self, node: HeaderNode) -> Block:
         return decode_block(self._load_block(node.hash))
-
-
-def _stored_checkpoint(tree: BlockTree, block_hash: str) -> HeaderNode:
-    node = tree.get(block_hash)
-    if node is None or not tree.descends(tree.tip, node):
-        raise LocalFault(Code.AUDIT_MISMATCH, "The stored chain lacks a justified checkpoint", hash=block_hash)
-    return node
 
 
 def _known_invalid(block_hash: str) -> InvalidBlock:

@@ -22,6 +22,7 @@ from minervas_core.encoding import MAX_INTEGER
 from minervas_core.errors import Code, InvalidTransaction
 from minervas_core.genesis import Genesis
 from minervas_core.governance.key_owners import owner_of_key
+from minervas_core.governance.parameters import active_parameters
 from minervas_core.market.generation import channel_key
 from minervas_core.market.records import Bid, Offer
 from minervas_core.market.state import BlockContext
@@ -136,8 +137,8 @@ class Mempool:
     def forget_disused(self, state: ChainState) -> tuple[Transaction, ...]:
         """Remove and return what was signed by keys that no longer sign.
 
-        Their member was revoked or left, or has another wallet or gateway key now. A key that nobody has (yet, on this
-        branch) is no such key.
+        Their member was revoked or left, or has another wallet or gateway key now; or the authority has another key. A
+        key that nobody has (yet, on this branch) is no such key.
         """
         senders = {each.body.sender for each in self._transactions.values()}
         disused = {sender for sender in senders if self._is_disused(sender, state)}
@@ -218,6 +219,10 @@ class Mempool:
         return sorted(chosen, key=block_order)
 
     def _is_disused(self, sender: str, state: ChainState) -> bool:
+        if sender == state.governance.authority_key(self._genesis):
+            return False
+        if sender == self._genesis.body.authority:
+            return True
         owner = owner_of_key(state, sender)
         if owner is None:
             return False
@@ -255,7 +260,7 @@ class Mempool:
         """Refuse more orders than the member could ever have open: they would only wait in the others' way."""
         body = transaction.body
         if isinstance(body, Offer | Bid):
-            member, limit = sender_of(state, body), self._genesis.parameters.max_open_orders
+            member, limit = sender_of(state, body), active_parameters(state.governance, self._genesis).max_open_orders
             if state.market.count_of_orders(member) + self._owner_orders[member] >= limit:
                 raise InvalidTransaction(
                     Code.ORDER_LIMIT, "Too many orders, open and queued", tx=transaction.id, member=member, limit=limit

@@ -15,6 +15,7 @@ from minervas_core.blocks import Draft, Header
 from minervas_core.encoding import Count, FieldName, Hash, PublicKey, Record, Salt, Signature, TimeMs, WorkSum
 from minervas_core.errors import Value
 from minervas_core.finality.votes import Checkpoint
+from minervas_core.genesis import Parameters
 from minervas_core.identifiers import MemberId
 from minervas_core.messages import (
     MAX_BODIES_PER_REQUEST,
@@ -163,6 +164,12 @@ class LedgerStatus(Record, frozen=True, kw_only=True):
     final: Checkpoint
     missing_voters: list[MemberId]
     """Who has not voted for the newest checkpoint that was due: those whom finality waits for."""
+    parameters: Parameters
+    """By which the next block is judged."""
+    unknown_rules_height: Count
+    """First block that this software cannot judge, for it is too old; 0 if no such is announced."""
+    authority: PublicKey | msgspec.UnsetType = msgspec.UNSET
+    """The authority's key; absent while it is that of genesis."""
     syncing: bool
     refusals: dict[FieldName, Count]
     """Refused inputs by code since start."""
@@ -291,6 +298,8 @@ class TipChanged(Record, frozen=True, kw_only=True):
     tip: ChainTip
     roster_hash: Hash
     syncing: bool
+    authority: PublicKey | msgspec.UnsetType = msgspec.UNSET
+    """The authority's key; absent while it is that of genesis."""
 
 
 class Announce(Record, frozen=True, kw_only=True):

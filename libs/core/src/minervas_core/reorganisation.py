@@ -60,6 +60,16 @@ class BranchRefused(Exception):
         self.error = error
 
 
+class RulesUnknown(Exception):
+    """The branch goes on under rules that this software does not have; up to there it is valid."""
+
+    def __init__(self, last_known: HeaderNode, error: LocalFault) -> None:
+        super().__init__(str(error))
+        self.last_known = last_known
+        """Last block of the branch that can be judged."""
+        self.error = error
+
+
 def move_state(
     state: ChainState,
     tree: BlockTree,
@@ -75,6 +85,7 @@ def move_state(
 
     Raises:
         BranchRefused: a block of the branch is invalid on it.
+        RulesUnknown: a block of the branch cannot be judged.
         LocalFault: ``internal`` if stored blocks are not what they should be.
     """
     layer = state.scratch()
@@ -107,6 +118,10 @@ def walk_state(
             applied = connect_block(layer, block, parent, genesis)
         except InvalidBlock as error:
             raise BranchRefused(joining, error) from error
+        except LocalFault as error:
+            if error.code != Code.SOFTWARE_TOO_OLD:
+                raise
+            raise RulesUnknown(parent, error) from error
         connected.append(
             ConnectedBlock(
                 block, applied.undo, joining.work, applied.trades, applied.lots, retirements=applied.retirements

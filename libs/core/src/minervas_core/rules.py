@@ -14,6 +14,9 @@ from minervas_core import membership
 from minervas_core.errors import Code, InvalidTransaction
 from minervas_core.genesis import Genesis
 from minervas_core.governance import recovery
+from minervas_core.governance import rules as governance
+from minervas_core.governance.parameters import active_parameters
+from minervas_core.governance.records import ChangeAuthority, ChangeParameters
 from minervas_core.market import generation, lots, orders
 from minervas_core.market.matching import resume_matching
 from minervas_core.market.records import Bid, Cancel, MarketBody, Merge, Offer, Retire
@@ -29,18 +32,22 @@ def check_alone(transaction: Transaction, genesis: Genesis) -> None:
     """Check what can be judged without the state; the signature is checked elsewhere.
 
     Raises:
-        InvalidTransaction: a code of `check_membership_alone` or `check_statement_alone`.
+        InvalidTransaction: a code of `check_membership_alone`, `check_statement_alone` or `governance.rules`.
     """
     body = transaction.body
-    if isinstance(body, Membership):
-        membership.check_membership_alone(transaction, genesis)
-    elif isinstance(body, Generation):
-        generation.check_statement_alone(transaction.id, body)
+    match body:
+        case Membership():
+            membership.check_membership_alone(transaction, genesis)
+        case ChangeAuthority() | ChangeParameters():
+            governance.check_alone(transaction.id, body, genesis)
+        case Generation():
+            generation.check_statement_alone(transaction.id, body)
 
 
 def begin_block(state: ChainState, height: int, genesis: Genesis) -> BlockContext:
     """What happens before a block's own transactions: wallets are recovered, orders expire, matching goes on."""
-    context = BlockContext(height=height, fills_left=genesis.parameters.max_fills_per_block)
+    fills = active_parameters(state.governance, genesis).max_fills_per_block
+    context = BlockContext(height=height, fills_left=fills)
     recovery.recover_wallets(state, genesis.parameters.recovery_wait_ms)
     orders.expire_orders(state.market, state.time_ms)
     resume_matching(state.market, context)
@@ -73,6 +80,8 @@ def apply_in_state(state: ChainState, transaction: Transaction, context: BlockCo
     match body:
         case Membership():
             membership.apply_membership(state, transaction, context.height)
+        case ChangeAuthority() | ChangeParameters():
+            governance.apply_in_state(state.governance, transaction.id, body, context.height)
         case Generation():
             minted = generation.apply_statement(market, transaction.id, body)
             if minted is not None:
@@ -87,16 +96,14 @@ def claims_of(transaction: Transaction) -> tuple[str, ...]:
     match body:
         case Membership():
             return membership.claims_of(transaction)
+        case ChangeAuthority() | ChangeParameters():
+            return governance.claims_of(body)
         case Generation():
             return (f"statement {generation.channel_key(body)} {body.start.time_ms}",)
-        case Offer() | Merge() | Retire():
-            return tuple(f"lot {lot}" for lot in body.lots)
-        case Cancel():
-            return (f"cancel {body.order}",)
+        case Offer() | Cancel() | Bid() | Merge() | Retire():
+            return orders.claims_of(body)
         case Veto():
             return (f"veto {body.recovery}",)
-        case Bid():
-            return ()
 
 
 def sender_of(state: ChainState, body: MarketBody) -> str:
@@ -132,23 +139,42 @@ def _apply_of_wallet(
 
 def _check(state: ChainState, transaction: Transaction, latest_ms: int, genesis: Genesis) -> None:
     body, market = transaction.body, state.market
+    if isinstance(body, Membership | ChangeParameters):
+        _check_sent_by_authority(state, body.sender, genesis)
     match body:
         case Membership():
             membership.check_membership(state, transaction)
+        case ChangeAuthority() | ChangeParameters():
+            governance.check_in_state(state, body, genesis)
         case Generation():
             if state.roster.active(body.member) is None:
                 raise InvalidTransaction(Code.MEMBER_UNKNOWN, "Not an active member", member=body.member)
             generation.check_statement_alone(transaction.id, body)
             generation.check_statement(market, body, latest_ms)
+        case _:
+            _check_of_wallet(state, body, genesis)
+
+
+def _check_of_wallet(state: ChainState, body: Offer | Bid | Cancel | Merge | Retire | Veto, genesis: Genesis) -> None:
+    market, member, parameters = state.market, sender_of(state, body), active_parameters(state.governance, genesis)
+    match body:
         case Offer():
-            orders.check_offer(market, body, sender_of(state, body), state.time_ms, genesis.parameters)
+            orders.check_offer(market, body, member, state.time_ms, parameters)
         case Bid():
-            orders.check_bid(market, body, sender_of(state, body), state.time_ms, genesis.parameters)
+            orders.check_bid(market, body, member, state.time_ms, parameters)
         case Cancel():
-            orders.check_cancel(market, body, sender_of(state, body))
-        case Veto():
-            recovery.check_veto(state, body, sender_of(state, body))
+            orders.check_cancel(market, body, member)
         case Merge():
-            lots.check_merge(market, body, sender_of(state, body))
+            lots.check_merge(market, body, member)
         case Retire():
-            lots.check_retire(market, body, sender_of(state, body))
+            lots.check_retire(market, body, member)
+        case Veto():
+            recovery.check_veto(state, body, member)
+
+
+def _check_sent_by_authority(state: ChainState, sender: str, genesis: Genesis) -> None:
+    current = state.governance.authority_key(genesis)
+    if sender != current:
+        raise InvalidTransaction(
+            Code.TX_WRONG_SENDER, "Not signed by the authority's key of today", sender=sender, current=current
+        )

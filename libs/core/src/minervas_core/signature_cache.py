@@ -58,11 +58,13 @@ class SignatureCache:
         return len(self._valid)
 
     def check(self, transaction: Transaction) -> None:
-        """Check network, signature, sender and keys, unless these very bytes were found valid before.
+        """Check network, signatures and keys, unless these very bytes were found valid before.
+
+        Nothing of it depends on the state: who the authority is today, is asked again for every block.
 
         Raises:
-            InvalidTransaction: ``wrong_network``, ``bad_signature``, ``tx_wrong_sender``, ``bad_member_id``,
-                ``bad_key`` or ``key_reused``. Refusals are not remembered: they must not push out what is valid.
+            InvalidTransaction: ``wrong_network``, ``bad_signature``, or a code of `check_alone`. Refusals are not
+                remembered: they must not push out what is valid.
         """
         if transaction.leaf in self._valid:
             self.hits += 1

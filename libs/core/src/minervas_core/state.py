@@ -15,6 +15,7 @@ from minervas_core.errors import Code, InvalidTransaction, LocalFault
 from minervas_core.finality.rules import apply_votes, note_checkpoint
 from minervas_core.finality.state import Finality
 from minervas_core.genesis import Genesis, Parameters
+from minervas_core.governance.parameters import activate_changes
 from minervas_core.governance.recovery import start_waiting
 from minervas_core.governance.state import Governance
 from minervas_core.identifiers import MemberId
@@ -273,6 +274,7 @@ def apply_block(layer: ChainState, block: Block, genesis: Genesis) -> AppliedBlo
     pruned = layer.forget_ids(_leaving_height(height, genesis.parameters))
     start_waiting(layer.governance, height, block.header.time_ms)
     note_checkpoint(layer.finality, layer.roster, height, block.hash, genesis)
+    activate_changes(layer.governance, height + 1, genesis)
     changes = layer.roster.changes()
     undo = BlockUndo(
         height=height,

@@ -11,6 +11,7 @@ from minervas_core.errors import InvalidBlock, InvalidTransaction, TransientFaul
 from minervas_core.finality.rules import choose_votes
 from minervas_core.finality.votes import MAX_BLOCK_VOTES, MAX_VOTE_BYTES, Vote
 from minervas_core.genesis import Genesis
+from minervas_core.governance.parameters import check_rules_known
 from minervas_core.mempool import Mempool
 from minervas_core.rules import begin_block
 from minervas_core.state import ChainState, apply_transaction, check_transaction
@@ -40,11 +41,13 @@ def build_draft(chain: Chain, mempool: Mempool, votes: Iterable[Vote], miner: st
     which the miner gets when the chain has it.
 
     Raises:
+        LocalFault: ``software_too_old`` if the next block is judged by rules that this software does not have.
         TransientFault: ``block_miner_unknown`` (not admitted, or revoked) or ``block_miner_too_soon`` (others are
             first; value ``idle_from_ms`` says when it is free in any case).
     """
     genesis, tip = chain.genesis, chain.tip
-    parameters = genesis.parameters
+    check_rules_known(chain.state.governance)
+    parameters = chain.parameters
     time_ms = earliest_time_ms(now_ms, tip.time_ms)
     room = parameters.max_block_bytes - FRAME_BYTES
     most_votes = min(MAX_BLOCK_VOTES, room // 2 // MAX_VOTE_BYTES)
@@ -89,7 +92,7 @@ def _fill(
     What does not apply makes room for what waited less, so that nobody keeps blocks empty by queueing such. While
     most of a selection applied it stays as it is: the rest has its turn in the next block.
     """
-    parameters = chain.genesis.parameters
+    parameters = chain.parameters
     refused = set(left_out)
     while True:
         candidates = mempool.select(room, parameters.max_block_transactions, skip=refused)

@@ -27,14 +27,15 @@ from minervas_core.encoding import (
     sha256_hex,
 )
 from minervas_core.errors import Code, InvalidEncoding, InvalidTransaction
+from minervas_core.governance.records import ChangeAuthority, ChangeParameters
 from minervas_core.identifiers import MemberId, is_member_id
 from minervas_core.keys import SigningKey, signing_bytes, verify
 from minervas_core.market.records import Bid, Cancel, MarketBody, Merge, MeterDeclaration, Offer, Retire
 from minervas_core.merkle import leaf_hash
 from minervas_core.metering import Generation, Name
 
-MAX_TRANSACTION_BYTES = 32_768
-"""An admission has about 3 kB, an offer of 100 lots about 7 kB."""
+MAX_TRANSACTION_BYTES = 65_536
+"""An admission has about 3 kB, an offer of 100 lots about 7 kB, a new authority key with all approvals about 62 kB."""
 
 PURPOSE = "transaction"
 
@@ -186,11 +187,26 @@ class Veto(MarketBody, frozen=True, kw_only=True, tag_field="type", tag="veto"):
     """Id of the transaction that asked for it."""
 
 
-TransactionBody = Membership | Generation | Offer | Bid | Cancel | Merge | Retire | Veto
+TransactionBody = (
+    Membership | ChangeAuthority | Veto | Generation | Offer | Bid | Cancel | Merge | Retire | ChangeParameters
+)
 """Every kind of body, told apart by ``type``."""
 
 
-KNOWN_TYPES = frozenset({"membership", "generation", "offer", "bid", "cancel", "merge", "retire", "veto"})
+KNOWN_TYPES = frozenset(
+    {
+        "membership",
+        "authority",
+        "veto",
+        "generation",
+        "offer",
+        "bid",
+        "cancel",
+        "merge",
+        "retire",
+        "parameters",
+    }
+)
 """Types that `TransactionBody` can decode."""
 
 
@@ -253,8 +269,9 @@ class Transaction(msgspec.Struct, frozen=True, eq=False):
         return str(self.body.__struct_config__.tag)
 
 
-ORDER_GROUPS = {"membership": 0, "authority": 0, "generation": 1, "cancel": 2, "offer": 3, "bid": 4}
-"""Transactions of a block stand in the order of these groups, within a group by id; unlisted kinds are group 5.
+ORDER_GROUPS = {"authority": 0, "membership": 1, "generation": 2, "cancel": 3, "offer": 4, "bid": 5}
+"""Transactions of a block stand in the order of these groups, within a group by id; unlisted kinds are group 6. A new
+authority key comes first, so that all else in its block is judged by it.
 Statements stand by channel and start before id, so that consecutive ones can share a block."""
 
 
@@ -268,10 +285,10 @@ def block_order(transaction: Transaction) -> tuple[int, str, int, str]:
             body.start.time_ms,
             transaction.id,
         )
-    return ORDER_GROUPS.get(transaction.kind, 5), "", 0, transaction.id
+    return ORDER_GROUPS.get(transaction.kind, 6), "", 0, transaction.id
 
 
-MEMBER_KINDS = frozenset({"membership", "veto"})
+MEMBER_KINDS = frozenset({"authority", "membership", "parameters", "veto"})
 """Kinds that decide who the members are and what they may do: all that is needed to judge votes and miners."""
 
 

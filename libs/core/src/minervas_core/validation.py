@@ -26,6 +26,7 @@ from minervas_core.diversity import check_turn, excluded_blocks
 from minervas_core.errors import Code, InvalidBlock, InvalidTransaction, InvalidVote
 from minervas_core.finality.votes import vote_order
 from minervas_core.genesis import Genesis, Parameters
+from minervas_core.governance.parameters import active_parameters, check_rules_known
 from minervas_core.proof_of_work import is_good
 from minervas_core.roster import Roster
 from minervas_core.signature_cache import SignatureCache
@@ -114,26 +115,14 @@ def check_orphan(block: Block, genesis: Genesis) -> None:
     _check_roots(block)
 
 
-def check_block_body(block: Block, genesis: Genesis, signatures: SignatureCache) -> None:
-    """Check a block's content by itself: size, count, roots, order, and every transaction alone.
+def check_block_body(block: Block, signatures: SignatureCache) -> None:
+    """Check a block's content by itself: roots, order, and every transaction alone. Its size is for `connect_block`.
 
     Raises:
-        InvalidBlock: ``block_tx_root``, ``block_votes_root``, ``too_large``, ``block_tx_count``, ``tx_duplicate``,
-            ``block_tx_order``, ``block_vote_order``, or a transaction's code of `SignatureCache.check`.
+        InvalidBlock: ``block_tx_root``, ``block_votes_root``, ``tx_duplicate``, ``block_tx_order``,
+            ``block_vote_order``, or a transaction's code of `SignatureCache.check`.
     """
-    parameters = genesis.parameters
     _check_roots(block)
-    if len(block.raw) > parameters.max_block_bytes:
-        raise InvalidBlock(
-            Code.TOO_LARGE, "The block is too large", size_bytes=len(block.raw), max_bytes=parameters.max_block_bytes
-        )
-    if len(block.transactions) > parameters.max_block_transactions:
-        raise InvalidBlock(
-            Code.BLOCK_TX_COUNT,
-            "Too many transactions",
-            count=len(block.transactions),
-            max_count=parameters.max_block_transactions,
-        )
     _check_order(block)
     signatures.check_together(block.transactions)
     for transaction in block.transactions:
@@ -150,16 +139,20 @@ def connect_block(state: ChainState, block: Block, parent: HeaderNode, genesis: 
     miner, and nobody mines the block that revokes it.
 
     Raises:
-        InvalidBlock: ``block_miner_unknown``, ``block_miner_too_soon``, ``block_signature``, a vote's code of
-            `check_vote`, or a transaction's code of `check_transaction`.
+        InvalidBlock: ``too_large``, ``block_tx_count``, ``block_miner_unknown``, ``block_miner_too_soon``,
+            ``block_signature``, a vote's code of `check_vote`, or a transaction's code of `check_transaction`.
+        LocalFault: ``software_too_old`` if the block is to be judged by rules that this software does not have.
     """
+    check_rules_known(state.governance)
+    parameters = active_parameters(state.governance, genesis)
+    _check_size(block, parameters)
     layer = state.scratch()
     try:
         applied = apply_block(layer, block, genesis)
     except (InvalidTransaction, InvalidVote) as error:
         raise _in_block(block, error) from error
     header = block.header
-    block_key = check_miner(layer.roster, header.miner, header.time_ms, parent, genesis.parameters)
+    block_key = check_miner(layer.roster, header.miner, header.time_ms, parent, parameters)
     if not block_signature_is_valid(header, block.hash, block.signature, block_key):
         raise InvalidBlock(Code.BLOCK_SIGNATURE, "Not signed by its miner", hash=block.hash, miner=header.miner)
     layer.commit()
@@ -174,7 +167,7 @@ def check_miner(roster: Roster, miner: str, time_ms: int, parent: HeaderNode, pa
         miner: member id.
         time_ms: the block's time.
         parent: the predecessor.
-        parameters: the consortium's numbers.
+        parameters: those by which the block is judged.
 
     Raises:
         InvalidBlock: ``block_miner_unknown`` or ``block_miner_too_soon``.
@@ -198,6 +191,20 @@ def _check_roots(block: Block) -> None:
         raise InvalidBlock(Code.BLOCK_TX_ROOT, "Not the transactions that the header names", hash=block.hash)
     if votes_root(block.votes) != block.header.votes_root:
         raise InvalidBlock(Code.BLOCK_VOTES_ROOT, "Not the votes that the header names", hash=block.hash)
+
+
+def _check_size(block: Block, parameters: Parameters) -> None:
+    if len(block.raw) > parameters.max_block_bytes:
+        raise InvalidBlock(
+            Code.TOO_LARGE, "The block is too large", size_bytes=len(block.raw), max_bytes=parameters.max_block_bytes
+        )
+    if len(block.transactions) > parameters.max_block_transactions:
+        raise InvalidBlock(
+            Code.BLOCK_TX_COUNT,
+            "Too many transactions",
+            count=len(block.transactions),
+            max_count=parameters.max_block_transactions,
+        )
 
 
 def _check_order(block: Block) -> None:

@@ -31,6 +31,7 @@ from minervas_admission.store.transactions import (
 )
 from minervas_core.encoding import decode, encode
 from minervas_core.errors import Code, InvalidEncoding, MinervasError, PeerFault
+from minervas_core.identifiers import RESERVED_MEMBER
 from minervas_core.membership import membership_of
 from minervas_core.messages import (
     MAX_PLAIN_BYTES,
@@ -131,6 +132,10 @@ class ChainFollower:
 
     async def _expire(self, connection: Connection, row: TransactionRow) -> None:
         """No block can carry it any more, not even after a reorganisation of the depth that we wait for."""
+        if not row.member:  # who made it decides whether to make it again
+            await set_transaction_place(connection, row.number, state="expired")
+            await self._log_settled(connection, row, "expired")
+            return
         member = await lock_member(connection, row.member)
         known = await transactions_of_member(connection, row.member)
         if row.action == "admit" and (member is None or member.state == "revoked"):
@@ -172,6 +177,9 @@ class ChainFollower:
 
     async def _settle(self, connection: Connection, row: TransactionRow, detail: str) -> None:
         """The chain has nothing more to say: that ends the decision."""
+        if not row.member:
+            await self._log_settled(connection, row, detail)
+            return
         now_ms = self.clock.now_ms()
         took_us = max(0, now_ms - row.signed_ms) * 1000
         await record_step(
@@ -184,11 +192,15 @@ class ChainFollower:
             return
         if decision is not None and decision.state == "carried_out":
             await finish_decision(connection, row.decision, "done", now_ms)
+        await self._log_settled(connection, row, detail)
+
+    async def _log_settled(self, connection: Connection, row: TransactionRow, detail: str) -> None:
+        subject = row.member or RESERVED_MEMBER
         await audit_log.append(
-            connection, time_ms=now_ms, who=audit_log.SERVICE, action=f"{row.action} settled", subject=row.member,
-            id=row.id, detail=detail,
+            connection, time_ms=self.clock.now_ms(), who=audit_log.SERVICE, action=f"{row.action} settled",
+            subject=subject, id=row.id, detail=detail,
         )  # fmt: skip
-        fields = {"of": row.member, "action": row.action, "number": row.number, "detail": detail}
+        fields = {"of": subject, "action": row.action, "number": row.number, "detail": detail}
         log.info("transaction_settled", extra={"fields": fields})
 
 

@@ -21,7 +21,7 @@ from minervas_admission.store.applications import (
 from minervas_admission.store.certificates import member_certificates
 from minervas_admission.store.database import Connection, Database
 from minervas_admission.store.members import find_member
-from minervas_admission.store.transactions import ALIVE, transactions_of_member
+from minervas_admission.store.transactions import ALIVE, authority_changes, transactions_of_member
 from minervas_admission.tokens import application_id, application_token, token_hash, token_matches
 from minervas_core.enrolment import (
     Application,
@@ -121,7 +121,8 @@ class Intake:
             certificates={item.principal.partition(".")[2]: item.pem for item in certificates},
             genesis=msgspec.Raw(self.consortium.genesis.raw),
             membership=[
-                msgspec.Raw(item.raw) for item in transactions if item.action == "admit" and item.state in ALIVE
+                *map(msgspec.Raw, await authority_changes(connection)),
+                *(msgspec.Raw(item.raw) for item in transactions if item.action == "admit" and item.state in ALIVE),
             ],
             broker=self.broker,
         )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from itertools import accumulate
 
 import msgspec
 
@@ -15,7 +16,7 @@ from minervas_admission.store.database import Database
 from minervas_admission.store.transactions import TransactionRow, open_transactions, transactions_from
 from minervas_core.encoding import decode, encode
 from minervas_core.errors import MinervasError
-from minervas_core.messages import Failure, GetMembership, MembershipBatch, Reply
+from minervas_core.messages import MAX_PLAIN_BYTES, Failure, GetMembership, MembershipBatch, Reply
 from minervas_core.rights import ADMISSION
 from minervas_core.topics import mesh
 from minervas_runtime.bus import Bus
@@ -25,6 +26,9 @@ log = logging.getLogger(__name__)
 
 MAX_BATCH = 400
 """Transactions in one message: about 1.3 MB of admissions, below MAX_PLAIN_BYTES."""
+
+MAX_BATCH_BYTES = MAX_PLAIN_BYTES - 1_000
+"""Their bytes: a change of the authority's key by the members is larger than an admission."""
 
 MAX_REQUEST_BYTES = 256
 
@@ -84,15 +88,26 @@ class MembershipFeed:
                 found, total = await transactions_from(connection, wanted.after, MAX_BATCH)
         except MinervasError as error:
             return encode(Reply(failure=Failure(code=error.code, message=error.message)))
-        batch = MembershipBatch(transactions=[msgspec.Raw(raw) for raw in found], first=wanted.after, total=total)
+        fitting = found[: count_fitting(found)]
+        batch = MembershipBatch(transactions=[msgspec.Raw(raw) for raw in fitting], first=wanted.after, total=total)
         return encode(Reply(body=msgspec.Raw(encode(batch))))
+
+
+def count_fitting(raws: list[bytes]) -> int:
+    """How many of the first transactions fit into a message."""
+    sizes = accumulate(len(raw) + 1 for raw in raws)
+    return sum(1 for size in sizes if size <= MAX_BATCH_BYTES)
+
+
+def _fits(run: list[TransactionRow], row: TransactionRow) -> bool:
+    return len(run) < MAX_BATCH and count_fitting([*(each.raw for each in run), row.raw]) > len(run)
 
 
 def consecutive_runs(rows: list[TransactionRow]) -> list[list[TransactionRow]]:
     """Cut into runs of consecutive numbers that fit into a message each."""
     runs: list[list[TransactionRow]] = []
     for row in rows:
-        if runs and runs[-1][-1].number + 1 == row.number and len(runs[-1]) < MAX_BATCH:
+        if runs and runs[-1][-1].number + 1 == row.number and _fits(runs[-1], row):
             runs[-1].append(row)
         else:
             runs.append([row])

@@ -20,7 +20,6 @@ from minervas_core.audit import ReplayedBlock, replay
 from minervas_core.encoding import encode
 from minervas_core.errors import PeerFault
 from minervas_core.genesis import Genesis
-from minervas_core.roster import MemberRecord
 from minervas_core.state import ChainState
 from minervas_core.tree import BlockTree
 from minervas_ledger.audit_branches import SideBranchAudit
@@ -74,7 +73,6 @@ class Audit:
         self._on_progress = on_progress
         self._tree = BlockTree(genesis)
         self._justified = self._tree.root
-        self._members: list[MemberRecord] = []
         self._state = ChainState.fresh(genesis)
         """After the last block of the best chain that was checked."""
         self.report = AuditReport(0, 0, genesis.hash)
@@ -119,7 +117,6 @@ class Audit:
             node = self._tree.add(block.header, block.hash, self._tree.tip)
             self._tree.set_body(node, row.first_seen)
             self._tree.move_tip(node)
-            self._members = replayed.state.roster.members() if block.transactions else self._members
             self._state = replayed.state
             self.report = replace(
                 self.report,
@@ -185,7 +182,7 @@ class Audit:
 
     def _check_roster(self) -> None:
         found = {record.member: record for record in read_members(self._connection)}
-        expected = {record.member: record for record in self._members}
+        expected = {record.member: record for record in self._state.roster.members()}
         for member in sorted(found.keys() | expected.keys()):
             if member not in found:
                 raise mismatch("roster", member, "the row is missing")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from minervas_core.blocks import decode_block
 from minervas_core.chain import Chain, RestoredNode
 from minervas_core.finality.book import VoteBook
 from minervas_core.finality.state import Finality, Voter
@@ -12,6 +13,7 @@ from minervas_core.governance.state import Governance
 from minervas_core.mempool import Mempool
 from minervas_core.signature_cache import SignatureCache
 from minervas_core.state import BlockUndo, ChainState
+from minervas_core.tree import is_better
 from minervas_ledger.node_chain import NodeChain, note_dropped
 from minervas_ledger.settings import DatabaseSettings
 from minervas_ledger.store.abandoned_searches import count_searches
@@ -87,7 +89,17 @@ class ChainOpener:
             reorganisations=state.reorganisations,
             abandoned_searches=abandoned_searches,
         )
+        _go_on(loaders.source, chain)
         return loaders.source
+
+
+def _go_on(node_chain: NodeChain, chain: Chain) -> None:
+    """Follow the best stored branch: an older software may have stopped below blocks whose rules it did not have."""
+    heads = [branch.head for branch in chain.tree.side_branches() if is_better(branch.head, chain.tip)]
+    for head in heads[:1]:
+        if head.state == "body":
+            block = decode_block(node_chain.load_block(head.hash))
+            node_chain.take_blocks([block], head.time_ms, origin="restart")
 
 
 def load_chain(

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from minervas_core.chain import Chain
 from minervas_core.finality.rules import missing_voters
 from minervas_core.finality.votes import Checkpoint
+from minervas_core.genesis import Parameters
+from minervas_core.governance.parameters import first_unknown_height
 from minervas_core.mempool import Mempool
 from minervas_core.messages import ChainTip
 from minervas_ledger import metrics
@@ -46,8 +48,22 @@ class ChainView:
     """Neither it nor anything before it is ever undone."""
     missing_voters: tuple[str, ...]
     """Who has not voted for the newest checkpoint that was due."""
+    parameters: Parameters
+    """By which the next block is judged."""
+    authority: str
+    """The authority's key; empty while it is that of genesis."""
+    unknown_rules_height: int
+    """First block that this software cannot judge; 0 if no such is announced."""
     votes: int
     """Votes kept for coming blocks, or to recognise contradictions."""
+
+
+def too_old(view: ChainView) -> str:
+    """Why this software cannot go on, if the next block is under rules that it does not have; else empty."""
+    height = view.unknown_rules_height
+    if not height or view.tip.height + 1 < height:
+        return ""
+    return f"This software is too old: from block {height} on other rules apply; install a newer version"
 
 
 def count_side_branches(chain: Chain) -> int:
@@ -67,6 +83,7 @@ def look(
 ) -> ChainView:
     """Make a snapshot."""
     tip, finality, genesis = chain.tip, chain.state.finality, chain.genesis
+    authority = chain.state.governance.authority_key(genesis)
     proved = finality.head(genesis.hash).justified.height
     return ChainView(
         tip=ChainTip(height=tip.height, hash=tip.hash, work=f"{tip.work:x}", justified_height=proved),
@@ -87,6 +104,9 @@ def look(
         justified=Checkpoint(height=chain.justified.height, hash=chain.justified.hash),
         final=Checkpoint(height=chain.final.height, hash=chain.final.hash),
         missing_voters=tuple(missing_voters(finality, tip.height, genesis)),
+        parameters=chain.parameters,
+        authority="" if authority == genesis.body.authority else authority,
+        unknown_rules_height=first_unknown_height(chain.state.governance),
         votes=votes,
     )
 

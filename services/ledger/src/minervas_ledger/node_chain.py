@@ -18,7 +18,6 @@ from minervas_core.finality.book import VoteBook
 from minervas_core.mempool import Mempool
 from minervas_core.node_market_messages import ChannelRegisters
 from minervas_core.node_messages import AbandonedSearch, Roster, SideBranches
-from minervas_core.roster import MemberRecord
 from minervas_core.state import BlockUndo
 from minervas_core.template import BlockContent, build_draft
 from minervas_core.transactions import Transaction
@@ -28,7 +27,7 @@ from minervas_ledger.chain_view import ChainView, count_side_branches, look
 from minervas_ledger.gateways import Gateways, channel_registers, registered_gateways
 from minervas_ledger.node_votes import NodeVotes
 from minervas_ledger.prepared_bodies import PreparedBodies
-from minervas_ledger.roster_view import roster_of
+from minervas_ledger.roster_view import changed_records, records_of, roster_of
 from minervas_ledger.store.abandoned_searches import store_search
 from minervas_ledger.store.chain_state import read_raw, read_undo
 from minervas_ledger.store.chain_writes import ChainBatch, Tip
@@ -71,7 +70,7 @@ class NodeChain:
         self._queue_rows = queue_rows
         self.votes = NodeVotes(connection, chain, votes, self._memory_first)
         self._batch = ChainBatch()
-        self._members = _records(chain)
+        self._members = records_of(chain)
         self._reorganisations = reorganisations
         self._abandoned_searches = abandoned_searches
         self._side_branches = count_side_branches(chain)
@@ -243,13 +242,14 @@ class NodeChain:
 
     def channel_registers(self, member: str) -> ChannelRegisters:
         """A member's meters and where their channels' statements ended, at the tip."""
-        return channel_registers(self._chain.state, member, self._chain.genesis.parameters.slot_ms)
+        return channel_registers(self._chain.state, member, self._chain.parameters.slot_ms)
 
     def draft(self, miner: str, now_ms: int) -> BlockContent:
         """The block to search for, with what it carries.
 
         Raises:
             TransientFault: ``block_miner_unknown`` or ``block_miner_too_soon``.
+            LocalFault: ``software_too_old``.
         """
         return build_draft(self._chain, self._mempool, self.votes.candidates(), miner, now_ms)
 
@@ -294,12 +294,12 @@ class NodeChain:
         if batch.is_empty:
             return
         tip = self._chain.tip
-        members = _records(self._chain)
+        members = records_of(self._chain)
         with metrics.COMMIT_SECONDS.time(), self._connection.transaction():
             self._queue_rows.follow(self._connection, self._mempool)
             batch.write(
                 self._connection,
-                _changes(self._members, members),
+                changed_records(self._members, members),
                 self._chain.state,
                 Tip(
                     tip.hash,
@@ -348,10 +348,6 @@ def note_dropped(occasion: str, dropped: Iterable[tuple[str, MinervasError]]) ->
         log.info("queued_transaction_dropped", extra={"fields": fields})
 
 
-def _records(chain: Chain) -> dict[str, MemberRecord]:
-    return {record.member: record for record in chain.state.roster.members()}
-
-
 def _only_extends(outcome: BlockOutcome) -> bool:
     """Whether the best chain just grew, or nothing happened: then there are as many side branches as before."""
     if outcome.invalid or outcome.discarded:
@@ -359,14 +355,6 @@ def _only_extends(outcome: BlockOutcome) -> bool:
     if outcome.change is None:
         return not outcome.stored
     return not outcome.change.disconnected and len(outcome.change.connected) == len(outcome.stored)
-
-
-def _changes(before: dict[str, MemberRecord], after: dict[str, MemberRecord]) -> list[tuple[str, MemberRecord | None]]:
-    """Rows of the roster to write: those that are new or other than before, and those that are gone."""
-    changed: list[tuple[str, MemberRecord | None]] = [
-        (member, record) for member, record in after.items() if before.get(member) != record
-    ]
-    return changed + [(member, None) for member in before if member not in after]
 
 
 def _log_outcomes(outcomes: Sequence[BlockOutcome], origin: str) -> None:

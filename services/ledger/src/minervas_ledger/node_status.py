@@ -7,6 +7,7 @@ import msgspec
 from minervas_core.messages import Presence
 from minervas_core.node_messages import LedgerStatus, SearchProgress
 from minervas_ledger import __version__, refusals
+from minervas_ledger.chain_view import too_old
 from minervas_ledger.chain_worker import ChainWorker
 from minervas_runtime.bus import Bus
 from minervas_runtime.clock import Clock, monotonic_ms
@@ -61,6 +62,9 @@ class NodeStatus:
             justified=view.justified,
             final=view.final,
             missing_voters=list(view.missing_voters),
+            parameters=view.parameters,
+            authority=view.authority or msgspec.UNSET,
+            unknown_rules_height=view.unknown_rules_height,
             syncing=view.syncing,
             refusals=refusals.by_code(),
             search=self._progress if self._progress is not None and is_fresh else msgspec.UNSET,
@@ -80,7 +84,7 @@ class NodeStatus:
         """Our part of /healthz."""
         view = self._worker.last_view
         bus_trouble = "" if bus.connected or view is None else str(bus.refusal or "The broker is away")
-        trouble = self._worker.trouble or bus_trouble
+        trouble = self._worker.trouble or (too_old(view) if view is not None else "") or bus_trouble
         health: dict[str, object] = {
             "status": "failing" if trouble else "ok" if bus.connected else "waiting",
             "trouble": trouble,

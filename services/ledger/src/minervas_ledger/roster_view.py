@@ -1,11 +1,13 @@
-"""The members as the ledger tells them to its node."""
+"""The members as the ledger tells them to its node, and what of them changed."""
 
 from __future__ import annotations
 
 import msgspec
 
+from minervas_core.chain import Chain
 from minervas_core.genesis import Parameters
 from minervas_core.node_messages import Roster, RosterEntry, WaitingRecovery
+from minervas_core.roster import MemberRecord
 from minervas_core.state import ChainState
 
 
@@ -24,6 +26,21 @@ def roster_of(state: ChainState, parameters: Parameters) -> Roster:
         for record in state.roster.members()
     ]
     return Roster(members=entries, height=state.height, roster_hash=state.roster.hash())
+
+
+def records_of(chain: Chain) -> dict[str, MemberRecord]:
+    """Every record at the tip, by member."""
+    return {record.member: record for record in chain.state.roster.members()}
+
+
+def changed_records(
+    before: dict[str, MemberRecord], after: dict[str, MemberRecord]
+) -> list[tuple[str, MemberRecord | None]]:
+    """Rows of the roster to write: those that are new or other than before, and those that are gone."""
+    changed: list[tuple[str, MemberRecord | None]] = [
+        (member, record) for member, record in after.items() if before.get(member) != record
+    ]
+    return changed + [(member, None) for member in before if member not in after]
 
 
 def _recovery(state: ChainState, member: str, parameters: Parameters) -> WaitingRecovery | msgspec.UnsetType:

@@ -196,7 +196,7 @@ def assemble(
         is_behind=lambda: sync.is_behind,
         clock=clock,
     )
-    templates = TemplateMaker(member=member, parameters=genesis.parameters, worker=worker, link=link, clock=clock)
+    templates = TemplateMaker(member=member, worker=worker, link=link, clock=clock)
     finds = Finds(member=member, genesis=genesis, worker=worker, templates=templates, link=link, clock=clock)
     status = NodeStatus(member=member, worker=worker, clock=clock, certificate_expires_ms=issued.certificate_expires_ms)
     teller = TipTeller(worker, link)

@@ -13,9 +13,8 @@ from typing import Protocol
 
 from minervas_core.encoding import Record
 from minervas_core.errors import Code, MinervasError, TransientFault
-from minervas_core.genesis import Parameters
 from minervas_core.node_messages import Pause, Template
-from minervas_ledger.chain_view import ChainView
+from minervas_ledger.chain_view import ChainView, too_old
 from minervas_ledger.chain_worker import ChainWorker
 from minervas_ledger.template_book import GivenTemplate, TemplateBook
 from minervas_runtime.clock import Clock, monotonic_ms
@@ -32,6 +31,7 @@ NEVER_MS = 2**62
 NOT_ADMITTED = "not admitted"
 NOT_OUR_TURN = "not our turn"
 SYNCING = "syncing"
+TOO_OLD = "this software is too old for the rules of the next block"
 
 
 class Sender(Protocol):
@@ -46,16 +46,14 @@ class TemplateMaker:
 
     Args:
         member: whose miner it is.
-        parameters: the consortium's numbers.
         worker: the chain.
         link: to the miner.
         clock: time of day.
     """
 
-    def __init__(self, *, member: str, parameters: Parameters, worker: ChainWorker, link: Sender, clock: Clock) -> None:
+    def __init__(self, *, member: str, worker: ChainWorker, link: Sender, clock: Clock) -> None:
         self.book = TemplateBook()
         self._member = member
-        self._parameters = parameters
         self._worker = worker
         self._link = link
         self._clock = clock
@@ -122,8 +120,8 @@ class TemplateMaker:
         Raises:
             TransientFault: if the database or the bus is away.
         """
-        if self._worker.view.syncing:
-            await self._pause(SYNCING)
+        if self._worker.view.syncing or too_old(self._worker.view):
+            await self._pause(SYNCING if self._worker.view.syncing else TOO_OLD)
             return
         now_ms = self._clock.now_ms()
         try:
@@ -148,11 +146,12 @@ class TemplateMaker:
                 return
             given = current
         self.book.remember(given)
+        parameters = self._worker.view.parameters
         template = Template(
             template_id=given.template_id,
             draft=given.draft,
-            give_up_ms=self._parameters.give_up_ms,
-            retime_ms=max(self._parameters.block_interval_ms // 10, 100),
+            give_up_ms=parameters.give_up_ms,
+            retime_ms=max(parameters.block_interval_ms // 10, 100),
         )
         self._must_send = True  # until it is sent
         await self._link.send("miner", "template", template)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 
+import msgspec
+
 from minervas_core.errors import MinervasError
 from minervas_core.node_messages import TipChanged
 from minervas_ledger.chain_view import ChainView
@@ -50,4 +52,6 @@ class TipTeller:
 
 
 def _told(view: ChainView) -> TipChanged:
-    return TipChanged(tip=view.tip, roster_hash=view.roster_hash, syncing=view.syncing)
+    return TipChanged(
+        tip=view.tip, roster_hash=view.roster_hash, syncing=view.syncing, authority=view.authority or msgspec.UNSET
+    )

@@ -176,19 +176,21 @@ class Voting:
         enough_at_ms: int | None = None
         while True:
             try:
-                others = await self._others()
-                answered |= await self._ask(sorted(set(others) - answered))
+                members = await self._worker.run(lambda chain: chain.votes.active_members())
+                others = set(members) - {self._member}
+                answered |= await self._ask(sorted(others - answered))
             except MinervasError as error:
                 log.info("own_votes_not_asked", extra={"fields": {"code": error.code, "reason": str(error)}})
             else:
-                is_enough = 3 * len(answered.intersection(others)) >= 2 * len(others) and self._is_up_to_date(others)
+                is_enough = 3 * len(answered & others) >= 2 * len(others) and self._is_up_to_date(members)
                 enough_at_ms = (enough_at_ms or monotonic_ms()) if is_enough else None
-                if is_enough and (answered.issuperset(others) or self._has_been_patient(enough_at_ms)):
+                if is_enough and (answered >= others or self._has_been_patient(enough_at_ms)):
                     return
             await asyncio.sleep(ASK_AGAIN_S)
 
-    def _is_up_to_date(self, others: Sequence[str]) -> bool:
-        founded = len(others) + 1 >= self._genesis.parameters.founding_voters
+    def _is_up_to_date(self, members: Sequence[str]) -> bool:
+        """Whether the chain has us and enough others, and nobody claims a better one."""
+        founded = self._member in members and len(members) >= self._genesis.parameters.founding_voters
         return founded and not self._worker.view.syncing and not self._is_behind()
 
     def _has_been_patient(self, since_ms: int | None) -> bool:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from minervas_core.encoding import sha256_hex
 from minervas_core.errors import Code, InvalidFrame
 from minervas_core.genesis import Genesis
 from minervas_core.messages import Hello, check_signed
 from minervas_core.transactions import ServiceKeys
+from minervas_peer.authority_keys import AuthorityKeys
 from minervas_peer.member_directory import MemberDirectory, Standing
-from minervas_peer.membership_proof import prove_keys
+from minervas_peer.membership_proof import ProvenKeys, prove_keys
 from minervas_peer.sender_keys import MemberKeys
 
 
 class Introductions:
     """Lets members introduce themselves (paper: the Hello packet)."""
 
-    def __init__(self, genesis: Genesis, directory: MemberDirectory, keys: MemberKeys) -> None:
+    def __init__(
+        self, genesis: Genesis, directory: MemberDirectory, keys: MemberKeys, authorities: AuthorityKeys
+    ) -> None:
         self._genesis = genesis
+        self._authorities = authorities
         self._directory = directory
         self._keys = keys
 
@@ -59,7 +65,7 @@ class Introductions:
         try:
             self._check(hello, known)
         except InvalidFrame:
-            proof = prove_keys(member, [bytes(raw) for raw in hello.body.membership], self._genesis)
+            proof = self._prove(member, [bytes(raw) for raw in hello.body.membership])
             return proof.keys if self._directory.wallet_on_tip(member) in proof.earlier_wallets else known
         return known
 
@@ -70,4 +76,7 @@ class Introductions:
         digest = sha256_hex(b"\0".join(shown))
         if digest == self._directory.shown(member):
             return self._directory.keys(member), digest
-        return prove_keys(member, shown, self._genesis).keys, digest
+        return self._prove(member, shown).keys, digest
+
+    def _prove(self, member: str, shown: Sequence[bytes]) -> ProvenKeys:
+        return prove_keys(member, shown, self._genesis, self._authorities.trusted)

@@ -38,6 +38,7 @@ from minervas_core.messages import (
     sign_hello,
 )
 from minervas_core.node_messages import Roster
+from minervas_peer.authority_keys import AuthorityKeys
 from minervas_peer.introductions import Introductions
 from minervas_peer.key_requests import ASK_AGAIN_MS, KeyRequestLimits
 from minervas_peer.member_directory import MemberDirectory
@@ -106,7 +107,9 @@ class KeyExchange:
         self._clock = clock
         self._limits = limits or KeyRequestLimits()
         self._grace_ms = grace_ms
-        self._introductions = Introductions(genesis, directory, self.keys)
+        self.authorities = AuthorityKeys(genesis, identity.membership)
+        """Whose signature counts as the authority's."""
+        self._introductions = Introductions(genesis, directory, self.keys, self.authorities)
         self._received = RateLimit(burst=MESSAGE_BURST, refill_ms=MESSAGE_REFILL_MS)
         self._given: dict[str, tuple[int, int]] = {}
         self._shown = worth_showing(identity.membership)

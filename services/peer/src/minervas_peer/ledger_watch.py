@@ -6,6 +6,8 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+import msgspec
+
 from minervas_core.errors import Code, InvalidFrame, MinervasError
 from minervas_core.messages import ChainTip
 from minervas_core.node_messages import GetRoster, GetStatus, LedgerStatus, Roster, TipChanged
@@ -45,6 +47,8 @@ class LedgerWatch:
         """Head of our best chain; None until the ledger has spoken."""
         self.syncing = False
         """Whether the ledger is catching up with others."""
+        self.authority = ""
+        """The authority's key on our tip; empty while it is that of genesis."""
         self._ledger = ledger
         self._interval_ms = interval_ms
         self._take_roster = take_roster
@@ -85,7 +89,7 @@ class LedgerWatch:
         """Look at the status, unless an event has just told us; then at the roster if it is another than ours."""
         if not self._wanted_roster_hash:
             status = await self._ledger.ask("status", GetStatus(), LedgerStatus)
-            self._move(status.tip, status.roster_hash, syncing=status.syncing)
+            self._move(status)
         if self._wanted_roster_hash != self._roster_hash:
             roster = await self._ledger.ask("roster", GetRoster(), Roster)
             await self._take_roster(roster)
@@ -95,12 +99,13 @@ class LedgerWatch:
         if service != LEDGER:
             raise InvalidFrame(Code.FRAME_FOREIGN_SENDER, "Only the ledger tells about the chain", service=service)
         self._ledger.heard()
-        self._move(event.tip, event.roster_hash, syncing=event.syncing)
+        self._move(event)
         if self._wanted_roster_hash != self._roster_hash:
             self._look.set()
 
-    def _move(self, tip: ChainTip, roster_hash: str, *, syncing: bool) -> None:
-        moved = (tip, syncing) != (self.tip, self.syncing)
-        self.tip, self.syncing, self._wanted_roster_hash = tip, syncing, roster_hash
+    def _move(self, told: TipChanged | LedgerStatus) -> None:
+        moved = (told.tip, told.syncing) != (self.tip, self.syncing)
+        self.tip, self.syncing, self._wanted_roster_hash = told.tip, told.syncing, told.roster_hash
+        self.authority = "" if isinstance(told.authority, msgspec.UnsetType) else told.authority
         if moved:
             self._on_tip()

@@ -33,6 +33,7 @@ def add_market_commands(add: Callable[[str, str], argparse.ArgumentParser]) -> N
         ("cancel", "take an own order back", _add_cancel),
         ("merge", "join own lots into one", _add_some_lots),
         ("retire", "claim own lots as used, for ever", _add_some_lots),
+        ("veto", "object to a recovery of our own wallet", _add_recovery),
     ):
         add_arguments(add(name, text))
 
@@ -57,6 +58,7 @@ def market_actions(given: argparse.Namespace, client: ApiClient, output: Output)
         "cancel": lambda: place_order(client, output, "/v1/cancellations", {"order": given.order}),
         "merge": lambda: place_order(client, output, "/v1/merges", _some_lots(given, 2)),
         "retire": lambda: place_order(client, output, "/v1/retirements", _some_lots(given, 1)),
+        "veto": lambda: place_order(client, output, "/v1/vetoes", {"recovery": given.recovery}),
     }
 
 
@@ -156,3 +158,9 @@ def _add_some_lots(command: argparse.ArgumentParser) -> None:
 
 def _add_cancel(command: argparse.ArgumentParser) -> None:
     command.add_argument("order", type=arguments.transaction_id, metavar="ORDER", help="id of the offer or bid")
+
+
+def _add_recovery(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "recovery", type=arguments.transaction_id, metavar="RECOVERY", help="its transaction's id, from `members`"
+    )

@@ -1,9 +1,9 @@
 """Membership transactions on their way from admission to our ledger.
 
 They come by two ways: admission publishes new ones, and we ask for all of them at start, after every reconnect and
-from time to time. Only what the authority signed and the roster on our tip does not show yet is passed on. One that
-admission had not sent us before, and that our ledger did not know, is told to the other members: they may have missed
-it too.
+from time to time; with them come changes of parameters and of the authority's key. Only what the authority signed and
+our tip does not show yet is passed on. One that admission had not sent us before, and that our ledger did not know, is
+told to the other members: they may have missed it too.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ import msgspec
 from minervas_core.encoding import decode, encode
 from minervas_core.errors import Code, InvalidFrame, MinervasError, PeerFault
 from minervas_core.genesis import Genesis
-from minervas_core.membership import membership_of
+from minervas_core.governance.records import ChangeAuthority
 from minervas_core.messages import MAX_PLAIN_BYTES, Failure, GetMembership, MembershipBatch, Reply
 from minervas_core.node_messages import Submit, SubmitResults
 from minervas_core.rights import ADMISSION
 from minervas_core.topics import mesh
-from minervas_core.transactions import Admit, Transaction
+from minervas_core.transactions import Admit, Membership, Transaction
+from minervas_peer.authority_keys import AuthorityKeys, check_by_itself, check_sender
 from minervas_peer.gossip import Gossip
 from minervas_peer.ledger_link import LedgerLink
 from minervas_peer.member_directory import ENDED, MemberDirectory, Standing
-from minervas_peer.membership_proof import check_authority
 from minervas_peer.refusals import Refusals
 from minervas_runtime.bus import Bus, Message
 from minervas_runtime.requests import Requester
@@ -37,6 +37,9 @@ RETRY_S = 5.0
 """Pause before admission is asked again after it did not answer."""
 MAX_PAGES = 1_000
 """Answers to one question: 400,000 transactions."""
+
+MAX_ANNOUNCED = 64
+"""Keys of the authority that admission may name beyond our tip: more than a consortium will ever have."""
 
 MAX_REMEMBERED = 20_000
 """Transactions known to be done with: more than a consortium will ever have."""
@@ -52,6 +55,7 @@ class MembershipFeed:
         requester: Requester,
         genesis: Genesis,
         directory: MemberDirectory,
+        authorities: AuthorityKeys,
         ledger: LedgerLink,
         gossip: Gossip,
         refusals: Refusals,
@@ -61,6 +65,9 @@ class MembershipFeed:
         self._requester = requester
         self._genesis = genesis
         self._directory = directory
+        self._authorities = authorities
+        self._announced: set[str] = set()
+        """Keys by which admission says that the authority's was replaced: our ledger judges that."""
         self._ledger = ledger
         self._gossip = gossip
         self._refusals = refusals
@@ -149,13 +156,33 @@ class MembershipFeed:
     def _checked(self, raw: bytes) -> Transaction | None:
         """The transaction, if the authority signed it and it is not in effect yet."""
         try:
-            transaction = check_authority(raw, self._genesis)
+            transaction = check_by_itself(raw, self._genesis)
+            self._check_signer(transaction)
         except MinervasError as error:
             self._refusals.note("membership", error, member=ADMISSION.member)
             return None
-        if transaction.id in self._done:
-            return None
-        change = membership_of(transaction).change
+        return None if transaction.id in self._done or self._is_in_effect(transaction) else transaction
+
+    def _check_signer(self, transaction: Transaction) -> None:
+        """Check who signed, as far as can be said before our ledger judges it.
+
+        Raises:
+            PeerFault: ``tx_wrong_sender``.
+        """
+        body, trusted = transaction.body, self._authorities.trusted | self._announced
+        if isinstance(body, ChangeAuthority):
+            if body.previous in trusted and len(self._announced) < MAX_ANNOUNCED:
+                self._announced.add(body.authority)
+        else:
+            check_sender(transaction, trusted)
+
+    def _is_in_effect(self, transaction: Transaction) -> bool:
+        body = transaction.body
+        if isinstance(body, ChangeAuthority):
+            return body.authority == self._authorities.on_tip
+        if not isinstance(body, Membership):
+            return False
+        change = body.change
         standing = self._directory.standing(change.member)
         in_effect = {Standing.ACTIVE, *ENDED} if isinstance(change, Admit) else ENDED
-        return None if standing in in_effect else transaction
+        return standing in in_effect

@@ -1,4 +1,4 @@
-"""Check the membership transactions that somebody shows of itself against the genesis authority."""
+"""Check the membership transactions that somebody shows of itself against the authority's keys that we know."""
 
 from __future__ import annotations
 
@@ -9,32 +9,24 @@ import msgspec
 
 from minervas_core.errors import Code, PeerFault
 from minervas_core.genesis import Genesis
+from minervas_core.governance.records import ChangeAuthority
 from minervas_core.governance.rotation import check_consent
-from minervas_core.membership import check_membership_alone, membership_of
+from minervas_core.membership import membership_of
 from minervas_core.messages import MAX_HELLO_TRANSACTIONS
 from minervas_core.transactions import (
     Admit,
     Leave,
+    Membership,
     Revoke,
     Rotate,
     ServiceKeys,
     Transaction,
-    check_signature,
     decode_transaction,
 )
+from minervas_peer.authority_keys import check_by_itself, check_sender, follow_authority, granted_authorities
 
-
-def check_authority(raw: bytes, genesis: Genesis) -> Transaction:
-    """Decode a membership transaction and check that the consortium's authority signed it.
-
-    Raises:
-        InvalidEncoding: if the bytes are not a transaction.
-        InvalidTransaction: ``tx_wrong_sender``, ``wrong_network``, ``bad_signature``, or for unusable keys.
-    """
-    transaction = decode_transaction(raw)
-    check_membership_alone(transaction, genesis)
-    check_signature(transaction, genesis.network)
-    return transaction
+MAX_SHOWN_AUTHORITIES = 6
+"""Newest changes of the authority's key in a Hello: newcomers know those up to their own admission."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,55 +39,91 @@ class ProvenKeys:
     """Wallets that were rotated away, oldest first."""
 
 
-def prove_keys(member: str, shown: Sequence[bytes], genesis: Genesis) -> ProvenKeys:
+def prove_keys(member: str, shown: Sequence[bytes], genesis: Genesis, trusted: frozenset[str]) -> ProvenKeys:
     """The keys of `member`, as the transactions it shows of itself prove them: its admission, then its rotations.
 
-    Each new wallet must have the consent of the one before. A recovery proves nothing here: only the chain can tell
-    that nobody objected to it.
+    Before them may stand changes of the authority's key that lead from a trusted one to the one that admitted it. Each
+    new wallet must have the consent of the one before. A recovery proves nothing here: only the chain can tell that
+    nobody objected to it.
+
+    Args:
+        member: who shows them.
+        shown: canonical bytes, oldest first.
+        genesis: the consortium's genesis.
+        trusted: keys that count as the authority's.
 
     Raises:
         PeerFault: ``member_unknown`` if there is no admission before the rotations, ``member_exists`` if there are two,
             ``member_revoked`` or ``member_left`` if the membership ends, ``bad_consent`` if a wallet did not agree to
-            the next, ``tx_wrong_sender`` if one concerns somebody else, or as `check_authority`.
+            the next, ``tx_wrong_sender`` if one concerns somebody else or is not the authority's, or as
+            `check_by_itself` and `follow_authority`.
     """
-    keys: ServiceKeys | None = None
-    earlier: list[str] = []
+    proven: ProvenKeys | None = None
     for raw in shown:
-        transaction = check_authority(raw, genesis)
-        change = membership_of(transaction).change
-        if change.member != member:
-            raise PeerFault(Code.TX_WRONG_SENDER, "A membership of somebody else", member=member, of=change.member)
-        match change:
-            case Admit() if keys is None:
-                keys = change.keys
-            case Admit():
-                raise PeerFault(Code.MEMBER_EXISTS, "Two admissions of one member", member=member)
-            case Rotate() if keys is not None:
-                check_consent(change, keys.wallet, membership_of(transaction), transaction.id)
-                given = change.keys.given()
-                earlier += [keys.wallet] if "wallet" in given else []
-                keys = msgspec.structs.replace(keys, **given)
-            case Revoke():
-                raise PeerFault(Code.MEMBER_REVOKED, "The member shows its own revocation", member=member)
-            case Leave():
-                raise PeerFault(Code.MEMBER_LEFT, "The member shows that it left", member=member)
-    if keys is None:
+        transaction = check_by_itself(raw, genesis)
+        if isinstance(transaction.body, ChangeAuthority):
+            trusted = follow_authority(transaction.body, trusted)
+            continue
+        check_sender(transaction, trusted)
+        if membership_of(transaction).change.member != member:
+            of = membership_of(transaction).change.member
+            raise PeerFault(Code.TX_WRONG_SENDER, "A membership of somebody else", member=member, of=of)
+        proven = _after(proven, transaction)
+    if proven is None:
         raise PeerFault(Code.MEMBER_UNKNOWN, "No admission among the membership transactions", member=member)
-    return ProvenKeys(keys, tuple(earlier))
+    return proven
 
 
-def prove_membership(member: str, shown: Sequence[bytes], genesis: Genesis) -> ServiceKeys:
-    """The newest keys of `member`, as `prove_keys`."""
-    return prove_keys(member, shown, genesis).keys
+def _after(proven: ProvenKeys | None, transaction: Transaction) -> ProvenKeys | None:
+    """What is proven once one more transaction of the member was seen."""
+    change = membership_of(transaction).change
+    match change:
+        case Admit() if proven is None:
+            return ProvenKeys(change.keys, ())
+        case Admit():
+            raise PeerFault(Code.MEMBER_EXISTS, "Two admissions of one member", member=change.member)
+        case Rotate() if proven is not None:
+            check_consent(change, proven.keys.wallet, membership_of(transaction), transaction.id)
+            given = change.keys.given()
+            gone = (proven.keys.wallet,) if "wallet" in given else ()
+            return ProvenKeys(msgspec.structs.replace(proven.keys, **given), (*proven.earlier_wallets, *gone))
+        case Rotate():
+            raise PeerFault(Code.MEMBER_UNKNOWN, "A rotation before the admission", member=change.member)
+        case Revoke():
+            raise PeerFault(Code.MEMBER_REVOKED, "The member shows its own revocation", member=change.member)
+        case Leave():
+            raise PeerFault(Code.MEMBER_LEFT, "The member shows that it left", member=change.member)
+    return proven
+
+
+def prove_membership(member: str, granted: Sequence[bytes], genesis: Genesis) -> ServiceKeys:
+    """The newest keys of our own `member`, as the transactions prove them that admission granted.
+
+    Raises:
+        PeerFault: as `prove_keys`.
+    """
+    return prove_keys(member, granted, genesis, frozenset(granted_authorities(granted, genesis))).keys
 
 
 def worth_showing(membership: Sequence[bytes]) -> tuple[bytes, ...]:
-    """What a Hello shows of a member's own transactions: its admission and its newest rotations, as many as fit.
+    """What a Hello shows of the transactions that prove a membership, as many as fit.
 
-    If a member has rotated its keys so often that they do not fit, newcomers wait for their own chain to tell them.
+    These are the newest changes of the authority's key, the member's admission and its newest rotations.
+    A replacement without the old key convinces nobody who does not know it anyway, so only what came after is shown. If
+    a member has rotated its keys so often that they do not fit, newcomers wait for their own chain to tell them.
     """
-    changes = [(raw, membership_of(decode_transaction(raw)).change) for raw in membership]
-    admissions = [raw for raw, change in changes if isinstance(change, Admit)]
-    rotations = [raw for raw, change in changes if isinstance(change, Rotate) and change.keys.given()]
-    room = MAX_HELLO_TRANSACTIONS - len(admissions)
-    return (*admissions, *rotations[-room:])
+    authorities: list[bytes] = []
+    admissions: list[bytes] = []
+    rotations: list[bytes] = []
+    for raw in membership:
+        match decode_transaction(raw).body:
+            case ChangeAuthority(is_recovery=True):
+                authorities.clear()
+            case ChangeAuthority():
+                authorities.append(raw)
+            case Membership(change=Admit()):
+                admissions.append(raw)
+            case Membership(change=Rotate() as change) if change.keys.given():
+                rotations.append(raw)
+    first = [*authorities[-MAX_SHOWN_AUTHORITIES:], *admissions]
+    return (*first, *rotations[-(MAX_HELLO_TRANSACTIONS - len(first)) :])

@@ -137,6 +137,7 @@ class PeerNode:
             requester=self._requester,
             genesis=self._config.genesis,
             directory=self.directory,
+            authorities=self.exchange.authorities,
             ledger=self.ledger,
             gossip=self.gossip,
             refusals=self.refusals,
@@ -212,6 +213,7 @@ class PeerNode:
 
     def _on_own_tip(self) -> None:
         """Show the others our new tip; not every one of a sync, where hundreds follow each other in a second."""
+        self.exchange.authorities.tell_tip(self.ledger_watch.authority)
         if not self.ledger_watch.syncing:
             self._own_presence.changed()
         self._compare_tips.set()

@@ -14,7 +14,7 @@ from minervas_core.keys import SigningKey
 from minervas_core.market.records import Bid, Cancel, Merge, Offer, Retire
 from minervas_core.node_market_messages import GetLots, Lots
 from minervas_core.node_messages import GetStatus, LedgerStatus, Submit, SubmitResults
-from minervas_core.transactions import Transaction, TransactionBody, sign_transaction
+from minervas_core.transactions import Transaction, TransactionBody, Veto, sign_transaction
 from minervas_peer.gossip import Gossip
 from minervas_peer.ledger_link import LedgerLink
 from minervas_runtime.clock import Clock
@@ -59,7 +59,8 @@ class Trader:
                 than an offer may have would do, or what the ledger refused with.
             TransientFault: if the ledger is away.
         """
-        lots = choose_lots(await self._free_lots(), energy_wh, self._genesis.parameters.max_lots_per_offer)
+        status = await self._ledger.ask("status", GetStatus(), LedgerStatus)
+        lots = choose_lots(await self._free_lots(), energy_wh, status.parameters.max_lots_per_offer)
         return await self.offer_lots(lots, terms, smallest_wh=smallest_wh, buyer=buyer)
 
     async def offer_lots(self, lots: Sequence[str], terms: Terms, *, smallest_wh: int, buyer: str) -> Transaction:
@@ -148,6 +149,22 @@ class Trader:
             salt=new_salt(),
             expires_height=await self._expires_height(),
             lots=list(lots),
+        )
+        return await self._place(body)
+
+    async def veto(self, recovery: str) -> Transaction:
+        """Object to a recovery that would replace our wallet.
+
+        Raises:
+            InvalidTransaction: ``recovery_unknown`` if no such recovery of ours waits.
+            TransientFault: if the ledger is away.
+        """
+        body = Veto(
+            network=self._genesis.network,
+            sender=self._wallet.public,
+            salt=new_salt(),
+            expires_height=await self._expires_height(),
+            recovery=recovery,
         )
         return await self._place(body)
 

@@ -89,7 +89,8 @@ def note_checkpoint(finality: Finality, roster: Roster, height: int, block_hash:
     head = finality.head(genesis.hash)
     having_vote = {record.member: record for record in roster.active_members() if has_vote(record)}
     members = sorted(having_vote)
-    current = members if head.final.height == 0 else _still(finality, head.final.height, having_vote)
+    # Without the last resort, finality would end for ever once all voters of the final checkpoint are revoked.
+    current = _still(finality, head.final.height, having_vote) or members
     previous = _still(finality, head.previous_final_height, having_vote) if head.previous_final_height else []
     voters = [Voter(member=member, vote_key=having_vote[member].keys.vote) for member in sorted({*current, *previous})]
     record = CheckpointRecord(hash=block_hash, members=members, voters=voters, current=current, previous=previous)

@@ -14,7 +14,7 @@ from minervas_core.errors import Code, InvalidTransaction
 from minervas_core.genesis import Parameters
 from minervas_core.market.lots import free_lots
 from minervas_core.market.matching import match_incoming
-from minervas_core.market.records import Bid, Cancel, Offer, Order
+from minervas_core.market.records import Bid, Cancel, Merge, Offer, Order, Retire
 from minervas_core.market.state import BlockContext, Market
 
 
@@ -120,6 +120,17 @@ def close_orders_of(market: Market, member: str) -> None:
     """Close all orders of a member that is revoked in this block."""
     for order_id, _ in list(market.orders_of(member)):
         close_order(market, order_id)
+
+
+def claims_of(body: Offer | Bid | Cancel | Merge | Retire) -> tuple[str, ...]:
+    """What only one transaction can have at a time."""
+    match body:
+        case Offer() | Merge() | Retire():
+            return tuple(f"lot {lot}" for lot in body.lots)
+        case Cancel():
+            return (f"cancel {body.order}",)
+        case Bid():
+            return ()
 
 
 def _check_count(market: Market, member: str, parameters: Parameters) -> None:

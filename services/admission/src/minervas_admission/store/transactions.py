@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from psycopg.rows import class_row
+from psycopg.rows import kwargs_row
 
 from minervas_admission.store.database import Connection
 
@@ -19,9 +20,11 @@ class TransactionRow:
     number: int
     id: str
     member: str
+    """Whom it is about; empty if it is about the consortium."""
     action: str
-    """admit, revoke or register_meter."""
+    """Tag of the change, or type of a transaction that is about the consortium."""
     decision: int
+    """0 if it is about the consortium."""
     raw: bytes
     expires_height: int
     signed_ms: int
@@ -30,6 +33,10 @@ class TransactionRow:
     height: int
     """Block that carries it; 0 if none does."""
     depth: int
+
+
+def _read(*, member: str | None, decision: int | None, **columns: Any) -> TransactionRow:
+    return TransactionRow(member=member or "", decision=decision or 0, **columns)
 
 
 async def next_number(connection: Connection) -> int:
@@ -46,7 +53,7 @@ async def insert_transaction(connection: Connection, row: TransactionRow) -> Non
         """
         INSERT INTO membership_transactions
             (number, id, member, action, decision, raw, expires_height, signed_ms, state)
-        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, 'open')
+        VALUES (%s, %s, nullif(%s, ''), %s, nullif(%s, 0), %s, %s, %s, 'open')
         """,
         (row.number, row.id, row.member, row.action, row.decision, row.raw, row.expires_height, row.signed_ms),
     )
@@ -65,14 +72,14 @@ async def transactions_from(connection: Connection, number: int, limit: int) -> 
 
 async def open_transactions(connection: Connection) -> list[TransactionRow]:
     """Transactions that are not settled yet, in order."""
-    async with connection.cursor(row_factory=class_row(TransactionRow)) as cursor:
+    async with connection.cursor(row_factory=kwargs_row(_read)) as cursor:
         await cursor.execute("SELECT * FROM membership_transactions WHERE state = 'open' ORDER BY number")
         return await cursor.fetchall()
 
 
 async def lock_open_transaction(connection: Connection, number: int) -> TransactionRow | None:
     """A transaction, kept from being changed by others until the end of ours; None if it is not open any more."""
-    async with connection.cursor(row_factory=class_row(TransactionRow)) as cursor:
+    async with connection.cursor(row_factory=kwargs_row(_read)) as cursor:
         await cursor.execute(
             "SELECT * FROM membership_transactions WHERE number = %s AND state = 'open' FOR UPDATE", (number,)
         )
@@ -81,9 +88,17 @@ async def lock_open_transaction(connection: Connection, number: int) -> Transact
 
 async def transactions_of_member(connection: Connection, member: str) -> list[TransactionRow]:
     """All transactions about a member, in order."""
-    async with connection.cursor(row_factory=class_row(TransactionRow)) as cursor:
+    async with connection.cursor(row_factory=kwargs_row(_read)) as cursor:
         await cursor.execute("SELECT * FROM membership_transactions WHERE member = %s ORDER BY number", (member,))
         return await cursor.fetchall()
+
+
+async def authority_changes(connection: Connection) -> list[bytes]:
+    """The changes of the authority's key that are or may get on chain, in order."""
+    cursor = await connection.execute(
+        "SELECT raw FROM membership_transactions WHERE action = 'authority' AND state <> 'expired' ORDER BY number"
+    )
+    return [bytes(raw) for (raw,) in await cursor.fetchall()]
 
 
 async def set_transaction_place(

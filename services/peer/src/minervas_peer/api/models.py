@@ -83,6 +83,11 @@ class LedgerState(BaseModel):
     justified: Checkpoint = Field(description="Highest justified checkpoint.")
     final: Checkpoint = Field(description="Neither it nor anything before it is ever undone.")
     missing_voters: list[str] = Field(description="Members whose votes finality waits for.")
+    parameters: dict[str, int | str] = Field(description="By which the next block is judged.")
+    authority: str = Field(description="The authority's key; empty while it is that of genesis.")
+    unknown_rules_height: int = Field(
+        description="First block that this software cannot judge; 0 if none is announced."
+    )
     syncing: bool
     refusals: dict[str, int]
     search: Search | None

@@ -64,6 +64,14 @@ class NewRetirement(BaseModel):
     lots: list[LotId] = Field(min_length=1, max_length=MAX_LOTS_PER_MERGE)
 
 
+class NewVeto(BaseModel):
+    """A waiting recovery of our own wallet to object to."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    recovery: str = Field(pattern=HASH_PATTERN, description="Id of the transaction that asked for it.")
+
+
 class Placed(BaseModel):
     """What was signed and queued; `/v1/transactions/{id}` tells what becomes of it."""
 

@@ -98,3 +98,7 @@ def _add_writable(app: FastAPI, view: TradeView, check: TokenCheck) -> None:
     @app.post("/v1/retirements", responses=_WRITE, dependencies=guard, status_code=202, summary="Claim lots as used")
     async def retire(retirement: trade.NewRetirement) -> trade.Placed:
         return await view.retire(retirement.lots)
+
+    @app.post("/v1/vetoes", responses=_WRITE, dependencies=guard, status_code=202, summary="Keep our wallet")
+    async def veto(veto: trade.NewVeto) -> trade.Placed:
+        return await view.veto(veto.recovery)

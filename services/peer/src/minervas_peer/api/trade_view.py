@@ -143,6 +143,10 @@ class TradeView:
         """Claim lots as used."""
         return _placed(await self._trader.retire(lots))
 
+    async def veto(self, recovery: str) -> models.Placed:
+        """Object to a recovery of our wallet."""
+        return _placed(await self._trader.veto(recovery))
+
 
 def _placed(transaction: Transaction) -> models.Placed:
     return models.Placed(id=transaction.id, type=transaction.kind)

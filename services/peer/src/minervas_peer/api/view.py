@@ -172,7 +172,7 @@ def _recovery(entry: RosterEntry) -> models.Recovery | None:
 def _ledger_state(status: LedgerStatus) -> models.LedgerState:
     values = plain(status)
     del values["member"]
-    return models.LedgerState(**{"search": None, **values})
+    return models.LedgerState(**{"search": None, "authority": "", **values})
 
 
 def _vote(vote: Vote) -> models.Vote:

@@ -15,7 +15,8 @@ def _standing(member: Mapping[str, Any]) -> str:
     if member["status"] == "active" and member["suspended_height"]:
         notes.append(f"vote suspended in {member['suspended_height']:,}")
     if member["recovery"]:
-        notes.append(f"new wallet from {when(member['recovery']['effective_ms'])}")
+        recovery = member["recovery"]
+        notes.append(f"new wallet from {when(recovery['effective_ms'])} by {recovery['transaction']}")
     return ", ".join(notes)
 
 

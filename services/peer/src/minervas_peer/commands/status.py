@@ -52,6 +52,8 @@ def _chain(ledger: Json) -> list[tuple[str, object]]:
         ("abandoned searches", ledger["abandoned_searches"]),
         ("reorganisations", ledger["reorganisations"]),
     ]
+    if height := ledger["unknown_rules_height"]:
+        facts.append(("rules", _unknown_rules(height, tip["height"])))
     if search := ledger["search"]:
         facts.append(("search", _search(search)))
     return facts
@@ -62,6 +64,12 @@ def _final(ledger: Json) -> str:
     missing = ", ".join(ledger["missing_voters"])
     waits = f"; waits for votes of {missing}" if missing else ""
     return f"{final['height']:,}  {short(final['hash'])}  {tip_height - final['height']:,} blocks below the tip{waits}"
+
+
+def _unknown_rules(height: int, tip_height: int) -> str:
+    if tip_height + 1 >= height:
+        return f"this software is too old: it stops before block {height:,}; install a newer version"
+    return f"other rules apply from block {height:,} on, which this software does not have; install a newer version"
 
 
 def _search(search: Json) -> str:
