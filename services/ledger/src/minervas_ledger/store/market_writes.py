@@ -16,7 +16,7 @@ from minervas_core.market.state import Market
 from minervas_core.metering import Generation
 from minervas_core.reorganisation import ConnectedBlock
 from minervas_core.state import BlockUndo
-from minervas_ledger.store.arrays import PACKERS, bytea_array, int8_array
+from minervas_ledger.store.arrays import PACKERS, Packed, bytea_array, int8_array
 from minervas_ledger.store.connection import Connection
 from minervas_ledger.store.lot_rows import LOTS, RETIREMENTS, lot_row, retirement_row
 from minervas_ledger.store.market_rows import (
@@ -139,8 +139,8 @@ class MarketBatch:
             columns[1].append(bytes.fromhex(lot.offer) if lot is not None and lot.offer else None)
             columns[2].append(spent.get(lot_id))
         if columns[0]:
-            ids, offers, heights = columns
-            connection.execute(UPDATE_LOTS, (bytea_array(ids), bytea_array(offers), int8_array(heights)))
+            packed = (bytea_array(columns[0]), bytea_array(columns[1]), int8_array(columns[2]))
+            connection.execute(UPDATE_LOTS, [Packed(each) for each in packed])
 
 
 def statement_rows(block: Block) -> list[Row]:
@@ -186,9 +186,7 @@ def _write_state(connection: Connection, form: StateForm, market: Market, keys: 
     arrays = ", ".join(f"%s::{kind}[]" for kind in key.values())
     same = " AND ".join(f"{form.form.name}.{column} = named.{column}" for column in key)
     delete = f"DELETE FROM {form.form.name} USING unnest({arrays}) AS named ({', '.join(key)}) WHERE {same}"  # noqa: S608 - names are constants
-    columns = zip(*map(form.key_of, keys), strict=True)
-    connection.execute(
-        delete.encode(), [PACKERS[f"{kind}[]"](column) for kind, column in zip(key.values(), columns, strict=True)]
-    )
+    columns = zip(key.values(), zip(*map(form.key_of, keys), strict=True), strict=True)
+    connection.execute(delete.encode(), [Packed(PACKERS[f"{kind}[]"](column)) for kind, column in columns])
     present = ((each, table.get(each)) for each in keys)
     copy_rows(connection, form.form, [form.to_row(each, record) for each, record in present if record is not None])
