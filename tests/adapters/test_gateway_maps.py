@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minervas_meter_gateway.decoding import NoValue, Values, decode_input, field_value
-from minervas_meter_gateway.meter_map import Field, Input, MeterMap, load_map, load_maps
+from minervas_meter_gateway.map_files import find_maps, load_map, load_maps
+from minervas_meter_gateway.meter_map import Field, Input, MeterMap
 from minervas_meter_gateway.modbus_frames import crc16, judge_reply, read_request, registers_of
 from minervas_runtime.settings import SettingsError
 
@@ -26,6 +27,7 @@ SDM_FLOATS = {230.2: "43663333", 120.0: "42F00000", -50.0: "C2480000"}
 GOOD_MAP = """
 format = 1
 name = "Test"
+source = "this test"
 register_step_wh = 1
 [serial]
 baud = 9600
@@ -186,10 +188,9 @@ def test_negative_energy_is_implausible() -> None:
     assert refused.value.fault == "implausible"
 
 
-def test_every_shipped_input_has_power_energy_voltage_and_current() -> None:
-    assert set(MAPS) == {"pzem-003", "sdm630"}
-    for used in MAPS.values():
-        for each in used.content.inputs.values():
+def test_every_input_of_a_shipped_meter_has_power_energy_voltage_and_current() -> None:
+    for name in set(MAPS) - {"huawei-sun2000"}:
+        for each in MAPS[name].content.inputs.values():
             assert set(each.fields()) == {"power", "energy", "voltage", "current"}
 
 
@@ -197,7 +198,7 @@ def test_a_user_adds_and_replaces_maps_by_files(tmp_path: Path) -> None:
     (tmp_path / "own.toml").write_text(GOOD_MAP, encoding="utf-8")
     (tmp_path / "sdm630.toml").write_text(GOOD_MAP, encoding="utf-8")
     maps = load_maps(tmp_path)
-    assert set(maps) == {"own", "pzem-003", "sdm630"}
+    assert set(maps) == {"own", *MAPS}
     assert maps["sdm630"].content.name == "Test"
 
 
@@ -213,6 +214,34 @@ def test_a_user_adds_and_replaces_maps_by_files(tmp_path: Path) -> None:
         ("scale = [1, 1] }\nenergy", "scale = [1, 0] }\nenergy", "inputs.dc.power.scale", "no scale"),
         ("scale = [1, 1] }\nenergy", "scale = [0.1, 1] }\nenergy", "inputs", "int"),
         ("[serial]", "colour = 3\n[serial]", "colour", "no such setting"),
+        ('source = "this test"\n', "", "source", "missing"),
+        ('source = "this test"', 'source = ""', "source", "length"),
+        ("[blocks.all]", "[bus]\nmax_registers = 3\n[blocks.all]", "blocks.all.count", "bus.max_registers = 3"),
+        ("[blocks.all]", "[bus]\npauze_ms = 3\n[blocks.all]", "bus.pauze_ms", "did you mean pause_ms?"),
+        ("start = 16\ncount = 4", "start = 0xFFFE\ncount = 4", "blocks.all.count", "last register"),
+        ("count = 4", "count = 4\nmodels = [101]", "blocks.all.start", "model's number"),
+        ("function = 3", "function = 4\nmodels = [101]", "blocks.all.start", "model's number"),
+        ("function = 3", "function = 6", "blocks.all.function", "write 3 or 4"),
+        ("scale = [1, 1] }\nenergy", "scale_register = 20, scale = [1, 1] }\nenergy", "inputs.dc.power", "0x0014"),
+        (
+            'type = "u32", scale = [1, 1] }\nenergy',
+            'type = "u64", scale = [1, 1] }\nenergy',
+            "inputs.dc.power.type",
+            "u16",
+        ),
+        (
+            'register = 18, type = "u32", scale = [1, 1]',
+            'register = 18, type = "u32", scale = [-1, 1]',
+            "energy",
+            "no scale",
+        ),
+        (
+            'register = 18, type = "u32"',
+            'register = 18, type = "u16", sentinels = [0xFFFFFFFF]',
+            "inputs.dc.energy.sentinels",
+            "0xFFFF",
+        ),
+        ("[inputs.dc]", "[inputs.ac]\n[inputs.dc]", "inputs.ac.power", "missing"),
     ],
 )
 def test_a_map_with_a_mistake_is_refused_with_its_key(
@@ -228,8 +257,28 @@ def test_a_map_with_a_mistake_is_refused_with_its_key(
     assert problem in str(refused.value)
 
 
-def test_the_name_of_a_map_is_a_plain_word(tmp_path: Path) -> None:
-    file = tmp_path / "My Meter.toml"
+def test_all_mistakes_of_a_map_are_found(tmp_path: Path) -> None:
+    file = tmp_path / "own.toml"
+    two_inputs = GOOD_MAP + GOOD_MAP[GOOD_MAP.index("[inputs.dc]") :].replace("inputs.dc", "inputs.ac")
+    file.write_text(two_inputs.replace("count = 4", "count = 3").replace("scale = [1, 1]", "scale = [0, 1]"))
+    maps, problems = find_maps(tmp_path)
+    assert "own" not in maps
+    assert {problem.key for problem in problems} == {
+        f"inputs.{name}.{key}" for name in ("dc", "ac") for key in ("power.scale", "energy.scale", "energy")
+    }
+    assert all(problem.advice for problem in problems)
+
+
+def test_a_model_needs_a_map_of_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text(GOOD_MAP + "[blocks.more]\nfunction = 3\nstart = 0\ncount = 2\nmodels = [101]\n")
+    with pytest.raises(SettingsError, match="only block"):
+        load_map(file)
+
+
+@pytest.mark.parametrize("name", ["My Meter", "my_meter", "-a", "m" * 33])
+def test_the_name_of_a_map_is_one_that_the_chain_takes_as_a_model(tmp_path: Path, name: str) -> None:
+    file = tmp_path / f"{name}.toml"
     file.write_text(GOOD_MAP, encoding="utf-8")
     with pytest.raises(SettingsError, match="name of a map"):
         load_map(file)

@@ -104,3 +104,39 @@ def test_a_doubtful_register_is_a_missing_reading_and_its_reset_is_flagged(tmp_p
     ]
     assert [each.fault for each in judged] == [None, "implausible", "implausible", None]
     assert [each.new_baseline for each in judged] == [False, False, False, True]
+
+
+def test_after_a_night_without_supply_the_register_goes_on() -> None:
+    watch = RegisterWatch(120, 1)
+    watch.judge(9_000_000, 0)
+    assert watch.judge(9_001_000, 12 * HOUR_MS) == "continues"
+
+
+def test_an_inverter_that_wakes_up_with_zeros_and_comes_to_itself_is_not_believed() -> None:
+    watch = RegisterWatch(120, 1)
+    energies = [9_000_000, 0, 0, 9_000_000, 9_001_000]
+    verdicts = [watch.judge(energy, second * 1_000) for second, energy in enumerate(energies)]
+    assert verdicts == ["continues", "doubtful", "doubtful", "continues", "continues"]
+
+
+def test_an_inverter_that_shows_zero_for_long_starts_anew_twice_and_never_jumps() -> None:
+    watch = RegisterWatch(120, 1)
+    energies = [9_000_000, *[0] * 5, *[9_000_000] * 5]
+    verdicts = [watch.judge(energy, second * 1_000) for second, energy in enumerate(energies)]
+    starts_anew = ["doubtful", "doubtful", "new_baseline", "continues", "continues"]
+    assert verdicts == ["continues", *starts_anew, *starts_anew]
+
+
+def test_a_register_that_runs_over_starts_anew_and_mints_nothing(tmp_path: Path) -> None:
+    plan, watch = meter_plan(tmp_path, PV1), RegisterWatch(120, 1)
+    judged = [
+        judge(pzem_sample(plan, energy_wh=energy_wh, monotonic_ms=second * 30_000), watch)
+        for second, energy_wh in enumerate([9_999_998, 9_999_999, 0, 0, 1, 1])
+    ]
+    assert [each.fault for each in judged] == [None, None, "implausible", "implausible", None, None]
+    assert [each.new_baseline for each in judged] == [False, False, False, False, True, False]
+
+
+def test_more_than_the_register_can_hold_is_never_a_value(tmp_path: Path) -> None:
+    sample = pzem_sample(meter_plan(tmp_path), energy_wh=10_000_000)
+    assert (judge(sample).fault, judge(sample).values) == ("implausible", None)

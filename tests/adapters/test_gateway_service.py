@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest_asyncio
+from prometheus_client import REGISTRY
 
 from minervas_core.encoding import decode
 from minervas_core.messages import MAX_PRESENCE_BYTES, Presence
@@ -192,6 +193,20 @@ async def test_ledger_and_broker_away_and_a_restart_lose_and_double_nothing(site
     assert site.spool_ids() == spool
     assert_complete(site)
     assert_statements_rest_on_readings(site, ARRAY.key)
+
+
+async def test_failed_reads_are_shown_and_counted_by_meter_and_kind(site: Site, bus_rack: BusRack) -> None:
+    def counted() -> float:
+        labels = {"meter": "pv1", "kind": "crc"}
+        return REGISTRY.get_sample_value("minervas_gateway_read_faults_total", labels) or 0.0
+
+    before = counted()
+    await site.ledger.start()
+    await site.wait_for_readings(2)
+    bus_rack.bus("roof").faults.order("bad_crc", 2, address=1)
+    await wait_until_async(lambda: site.health["ports"]["roof"]["faults"].get("pv1", {}).get("crc") == 2)
+    await wait_until_async(lambda: counted() == before + 2)
+    assert "array" not in site.health["ports"]["roof"]["faults"]
 
 
 async def test_until_its_meters_are_registered_readings_stay_in_the_spool(site: Site) -> None:

@@ -56,7 +56,12 @@ def test_the_time_on_the_wire_is_that_of_the_facts(tmp_path: Path) -> None:
     [
         ('device = "/dev/ttyUSB0"', 'device = "ttyUSB0"', "ports.device", "absolute path nor a URL"),
         ('name = "dc"', 'name = "CH 2"', "meters[0].channels[0].name", "correct it"),
-        ('map = "pzem-003"', 'map = "pzem-004"', "meters.map of pv1", "known are: pzem-003, sdm630"),
+        (
+            'map = "pzem-003"',
+            'map = "pzem-004"',
+            "meters.map of pv1",
+            "known are: dtsu666, growatt, growatt-rtu2, huawei-sun2000",
+        ),
         ('input = "dc"', 'input = "ac"', "meters.channels.input of pv1.dc", "known are: dc"),
         ('port = "roof"', 'port = "cellar"', "meters.port", "add it"),
         ("rated_w = 120", "rated_w = 0", "meters[0].channels[0].rated_w", "correct it"),

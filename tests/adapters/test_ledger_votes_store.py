@@ -19,6 +19,7 @@ from minervas_devnet.postgres import PostgresServer
 from minervas_ledger import node_votes
 from minervas_ledger.settings import DatabaseSettings
 from minervas_ledger.store.connection import Connection, connect
+from minervas_ledger.store.votes import MAX_PROOFS_PER_VOTER
 from tests.support.builders import FAR_FUTURE_MS
 from tests.support.ledger import MEMBER, VOTE_KEY, StoredChain, audit, migrated
 from tests.support.stored_voting import FOUR, Twins
@@ -270,6 +271,20 @@ def test_old_votes_are_forgotten_but_proofs_and_the_newest_of_each_voter_stay(
         *((each, 9, False) for each in OTHERS),
     ]
     assert len(twins.stored.now.votes.report("").equivocations) == 1
+
+
+def test_a_liar_does_not_fill_the_disk_with_proofs(twins: Twins, reader: Connection) -> None:
+    """Each checkpoint has two votes of m1 that contradict each other; a few of them are proof enough."""
+    count = MAX_PROOFS_PER_VOTER + 3
+    twins.grow_to(4)
+    for height in range(3, 3 * count + 1, 3):
+        take(
+            twins.stored,
+            *(make_vote("m1", twins.local.checkpoint(0), elsewhere(height, fork)) for fork in ("ab", "cd")),
+        )
+    take(twins.stored, *(make_vote("m2", twins.local.checkpoint(0), elsewhere(3, fork)) for fork in ("ab", "cd")))
+    kept = reader.execute("SELECT voter, count(*) FROM equivocations GROUP BY voter ORDER BY voter").fetchall()
+    assert kept == [("m1", MAX_PROOFS_PER_VOTER), ("m2", 1)]
 
 
 # the report

@@ -12,17 +12,20 @@ import pytest
 import pytest_asyncio
 from psycopg import sql
 
-from minervas_core.errors import Code
+from minervas_core.errors import Code, MinervasError
+from minervas_core.finality.voter import Guard
 from minervas_core.finality.votes import Checkpoint, Vote, decode_vote
 from minervas_core.messages import ChainTip, GetVotes, Votes
 from minervas_core.node_vote_messages import FetchVotes, FinalityReport, GetFinality, SubmitVotes, VoteResults
 from minervas_core.tree import HeaderNode
 from minervas_devnet.postgres import PostgresServer
 from minervas_ledger import voting
+from minervas_ledger.chain_open import APPLICATION
+from minervas_ledger.node_votes import NodeVotes
 from minervas_ledger.settings import DatabaseSettings
 from minervas_runtime.service import ServiceContext
 from tests.support.ledger import MEMBER, LedgerNode, RemoteMember
-from tests.support.voting import VOTING, VotingChain, make_vote
+from tests.support.voting import INTERVAL, VOTING, VotingChain, make_vote
 from tests.support.wait import wait_until_async
 
 FOUR = ("m0", "m1", "m2", "m3")
@@ -266,6 +269,29 @@ async def test_ledger_restored_from_an_older_copy_casts_no_vote_again(
     assert {vote.body.target.height for vote in node.peer.votes if vote != cast} == {6}
     assert following.body.source.height >= cast.body.source.height
     assert (await node.report()).equivocations == []
+
+
+async def test_own_votes_that_cannot_be_stored_yet_bind_also_when_the_database_was_away(
+    node: VotingNode, postgres_server: PostgresServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others know a vote of ours that is far above our tip. Then the chain is opened again."""
+    far = Checkpoint(height=INTERVAL * 1_000, hash="ab" * 32)
+    node.others_answer(make_vote(MEMBER, node.local.checkpoint(0), far))
+    await node.until_voting()
+    with psycopg.connect(postgres_server.superuser_conninfo(), autocommit=True) as superuser:
+        query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND application_name = %s"
+        superuser.execute(query, (node.database.name, APPLICATION))
+        with pytest.raises(MinervasError):
+            await node.report()
+        await wait_until_async(lambda: "chain_dropped" in caplog.messages, describe="the lost connection")
+    guards: list[Guard] = []
+
+    def cast(votes: NodeVotes, sign: object, guard: Guard, now_ms: int) -> None:
+        guards.append(guard)
+
+    monkeypatch.setattr(NodeVotes, "cast", cast)
+    await wait_until_async(lambda: guards != [], describe="the next vote")
+    assert guards[0].target_height == far.height
 
 
 def copy_database(server: PostgresServer, settings: DatabaseSettings) -> DatabaseSettings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -11,8 +12,9 @@ from minervas_core.chain import BlockOutcome, Chain, Landmarks, RestoredNode
 from minervas_core.errors import Code, InvalidBlock, LocalFault
 from minervas_core.finality import trial
 from minervas_core.finality.votes import Checkpoint, Vote
+from minervas_core.reorganisation import TipChange, walk_state
 from minervas_core.state import ChainState
-from minervas_core.tree import HeaderNode
+from minervas_core.tree import BlockTree, HeaderNode
 from tests.support.builders import FAR_FUTURE_MS, admit, revoke
 from tests.support.voting import VotingChain, make_vote, mine_voting_block
 
@@ -194,6 +196,41 @@ def test_fork_without_enough_votes_is_not_connected_for_a_trial(
     monkeypatch.setattr("minervas_core.chain.walk_state", lambda *args, **_: walked.append(args))
     local.add(votes_on(local, genesis_node(local), theirs[1], "a"), on=theirs[-1])
     assert walked == []
+
+
+def test_other_half_of_a_partition_is_not_tried_again_for_every_vote(
+    local: VotingChain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of the members vote in every interval: that was too little once, so it is too little for ever."""
+    branch(local, founding(local), 30)
+    tried: list[HeaderNode] = []
+
+    def walk(layer: ChainState, tree: BlockTree, node: HeaderNode, *args: Any, **values: Any) -> TipChange:
+        tried.append(node)
+        return walk_state(layer, tree, node, *args, **values)
+
+    monkeypatch.setattr("minervas_core.chain.walk_state", walk)
+    tip = branch(local, founding(local), 2, start=9_000)[-1]
+    for _ in range(7):
+        carrying = local.add(votes_on(local, genesis_node(local), tip, "cd"), on=tip, start=9_000)
+        tip = branch(local, carrying, 2, start=9_000)[-1]
+    assert [node.height for node in tried] == [4]
+    proof = local.add(votes_on(local, genesis_node(local), tip, "bcd"), on=tip, start=9_000)
+    assert local.tip.hash == proof.hash
+
+
+def test_votes_before_the_fork_do_not_hide_what_the_branch_adds(local: VotingChain) -> None:
+    """The branch is tried with the vote of c, in vain, for that of b stands on our chain after the fork."""
+    local.grow_to(3)
+    target = local.tip
+    local.add(votes_on(local, genesis_node(local), target, "a"))
+    fork = local.tip
+    local.add(votes_on(local, genesis_node(local), target, "b"))
+    branch(local, local.tip, 6)
+    first = local.add(votes_on(local, genesis_node(local), target, "c"), on=fork, start=9_000)
+    assert local.chain.justified.height == 0
+    local.add(votes_on(local, genesis_node(local), target, "b"), on=first, start=9_000)
+    assert local.chain.justified is target
 
 
 def test_long_branch_is_tried_now_and_then_whatever_its_votes_say(

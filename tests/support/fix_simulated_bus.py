@@ -53,6 +53,10 @@ class BusRack:
         """What the gateway opens."""
         return self._directory / f"{name}.tty"
 
+    def bus(self, name: str) -> Bus:
+        """A running bus by name."""
+        return next(bus for bus in self._buses if bus.name == name)
+
     async def close(self) -> None:
         for bus in self._buses:
             await bus.stop()

@@ -37,7 +37,7 @@ from minervas_core.topics import mesh
 from minervas_core.transactions import PURPOSE, decode_transaction
 from minervas_meter_gateway.block_read import BlockRead
 from minervas_meter_gateway.bus_plan import MeterPlan, PortPlan, plan_ports
-from minervas_meter_gateway.meter_map import load_maps
+from minervas_meter_gateway.map_files import load_maps
 from minervas_meter_gateway.modbus_frames import crc16, read_request, registers_of
 from minervas_meter_gateway.port_worker import MeterSample
 from minervas_meter_gateway.settings import GatewaySettings, load_gateway_settings

@@ -97,6 +97,11 @@ class Network:
             lambda: all(self.height(node) >= height for node, height in wanted), timeout, self.consortium.describe_tips
         )
 
+    def wait_admitted(self) -> None:
+        """Wait until every node's own tip has all members: before, their messages are a newcomer's."""
+        wanted = {node.member for node in self.nodes}
+        wait_until(lambda: all(_active_members(node) == wanted for node in self.nodes), SYNC_TIMEOUT_S)
+
     def goes_on(self, blocks: int = 2) -> None:
         """Check that the network still makes blocks and agrees on them."""
         self.wait_blocks(blocks)
@@ -171,6 +176,14 @@ class Network:
         sys.stderr.write(f"seed {SEED}; all logs in order of time: .venv/bin/minervas-devnet logs {directory}\n")
 
 
+def _active_members(node: Node) -> set[str]:
+    """Active members on a node's own tip; none while it does not answer."""
+    try:
+        return {entry.member for entry in node.api.members().members if entry.status == "active"}
+    except ApiAway:
+        return set()
+
+
 def _answers(node: Node) -> bool:
     """Whether a node's API has its ledger's answers: a peer that was left waiting by one asks it again a bit later."""
     try:
@@ -200,7 +213,9 @@ def start_network(work: WorkDir, members: Sequence[str] = MEMBERS) -> Iterator[N
     consortium = Consortium(work.path, options)
     try:
         consortium.join(*consortium.start(members))
-        yield Network(consortium)
+        network = Network(consortium)
+        network.wait_admitted()
+        yield network
     except Exception:
         work.keep()
         raise

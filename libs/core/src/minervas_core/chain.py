@@ -20,6 +20,7 @@ from minervas_core.errors import (
     TransientFault,
 )
 from minervas_core.finality.trial import may_justify
+from minervas_core.finality.votes import VoteBody
 from minervas_core.genesis import Genesis, Parameters
 from minervas_core.governance.parameters import active_parameters, check_rules_known
 from minervas_core.holding import orphan_buffer, postponed_buffer
@@ -34,7 +35,7 @@ from minervas_core.reorganisation import (
 from minervas_core.signature_cache import SignatureCache
 from minervas_core.state import BlockUndo, ChainState
 from minervas_core.timing import check_not_from_future, earliest_time_ms, is_from_future
-from minervas_core.tree import BlockTree, HeaderNode, fork_key, is_better
+from minervas_core.tree import Ballot, BlockTree, HeaderNode, fork_key, is_better
 from minervas_core.validation import (
     check_block_body,
     check_header,
@@ -270,7 +271,7 @@ class Chain:
         else:
             arrival.announced.add(block.hash)
         self.tree.set_body(node)
-        node.ballots = tuple((vote.body.target.height, vote.body.voter) for vote in block.votes)
+        node.ballots, node.tried = tuple(_ballot(vote.body) for vote in block.votes), ()
         arrival.fresh[block.hash] = block
         arrival.nodes.append(node)
 
@@ -376,7 +377,10 @@ class Chain:
             except RulesUnknown:
                 pass  # what the branch proves up to there counts
             tried.append(node)
+            before = self.justified
             self._note_justified(layer)
+            if self.justified is not before:
+                node.tried = ()
 
     def _deserves_trial(self, node: HeaderNode) -> bool:
         if node.state != "body" or self.tree.is_main(node) or not node.ballots:
@@ -437,6 +441,10 @@ class Chain:
 
     def _stored(self, node: HeaderNode) -> Block:
         return decode_block(self._load_block(node.hash))
+
+
+def _ballot(body: VoteBody) -> Ballot:
+    return Ballot(body.source.height, body.target.height, body.voter)
 
 
 def _known_invalid(block_hash: str) -> InvalidBlock:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from minervas_core.blocks import VERSION, Header
 from minervas_core.genesis import Genesis
@@ -23,6 +23,23 @@ chain are dropped, so that nobody fills our memory with cheap old branches."""
 
 DENSE_LOCATOR = 10
 """Newest hashes of a locator that follow each other without gaps; from there the gaps double."""
+
+
+class Ballot(NamedTuple):
+    """What the tree needs to know of a vote in a block."""
+
+    source_height: int
+    target_height: int
+    voter: str
+
+
+class TriedLink(NamedTuple):
+    """A link that had no majority when a branch was connected for a trial."""
+
+    source_height: int
+    target_height: int
+    voters: frozenset[str]
+    """Those whose votes the branch carries above its fork."""
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -40,8 +57,10 @@ class HeaderNode:
     """Counts bodies as they came, from 1: among equal work, the one seen first wins. 0 without body."""
     children: int = 0
     """How many known headers name this one as predecessor."""
-    ballots: tuple[tuple[int, str], ...] | None = None
-    """Target height and voter of the votes that the body carries; None if it was not looked at since our start."""
+    ballots: tuple[Ballot, ...] | None = None
+    """The votes that the body carries; None if it was not looked at since our start."""
+    tried: tuple[TriedLink, ...] = ()
+    """For which links the branch up to here was tried in vain; see `finality.trial`."""
     far: HeaderNode | None = None
     """The ancestor whose height lacks the lowest set bit of this one's: few leaps lead to any ancestor."""
 

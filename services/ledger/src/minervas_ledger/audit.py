@@ -2,13 +2,8 @@
 
 Everything is read in one read-only snapshot, so the ledger may go on working meanwhile. Best chain first, with the
 transactions, metering statements, lots, trades and retirements in it; then what the state tables say of the tip; then
-<<<<<<< HEAD
 the blocks beside the best chain; then the abandoned searches, which are checked by recomputation. `audit_scope` names
 what it leaves alone.
-=======
-the blocks beside the best chain; then the abandoned searches, checked by recomputation. `audit_scope` names what
-it leaves alone.
->>>>>>> main
 """
 
 from __future__ import annotations

@@ -52,6 +52,11 @@ class NodeVotes:
         """How many votes are kept in memory."""
         return len(self._book.pool)
 
+    @property
+    def guard(self) -> Guard:
+        """All that is known to be signed by us; more than is stored, if our state cannot judge it yet."""
+        return self._book.guard
+
     def candidates(self) -> list[Vote]:
         """What the next block might carry."""
         return self._book.candidates(self._chain.state)

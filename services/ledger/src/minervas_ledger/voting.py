@@ -23,6 +23,7 @@ from minervas_core.messages import MAX_VOTES_PER_FRAME, MAX_VOTES_PER_REPLY, Get
 from minervas_core.node_vote_messages import AnnounceVotes, FinalityReport, GetFinality
 from minervas_ledger.chain_view import ChainView
 from minervas_ledger.chain_worker import ChainWorker
+from minervas_ledger.node_chain import NodeChain
 from minervas_ledger.templates import Sender
 from minervas_runtime.clock import Clock, monotonic_ms
 
@@ -131,11 +132,13 @@ class Voting:
         if self._worker.view.syncing:
             return
         now_ms, guard = self._clock.now_ms(), self._guard
-        vote = await self._worker.run(
-            lambda chain: chain.votes.cast(lambda body: sign_vote(body, self._key), guard, now_ms)
-        )
+
+        def cast(chain: NodeChain) -> tuple[Vote | None, Guard]:
+            return chain.votes.cast(lambda body: sign_vote(body, self._key), guard, now_ms), chain.votes.guard
+
+        vote, signed = await self._worker.run(cast)
+        self._guard = self._guard.joined(signed)
         if vote is not None:
-            self._guard = self._guard.after([vote])
             body = vote.body
             fields = {"source": body.source.height, "target": body.target.height, "hash": body.target.hash}
             log.info("vote_cast", extra={"fields": fields})
@@ -211,11 +214,19 @@ class Voting:
         return True
 
     async def _take(self, member: str, question: GetVotes) -> None:
-        """Get votes from a member and take them in like any others; ours raise the guard."""
+        """Get votes from a member and take them in like any others; ours raise the guard.
+
+        It is kept here too: ours that the state cannot judge yet are not stored, and the chain may be opened again.
+        """
         answer = await self._fetcher.votes(member, question)
         raw, now_ms = [bytes(item) for item in answer.votes], self._clock.now_ms()
+
+        def take(chain: NodeChain) -> Guard:
+            chain.votes.take(raw, now_ms, origin=member)
+            return chain.votes.guard
+
         if raw:
-            await self._worker.run(lambda chain: chain.votes.take(raw, now_ms, origin=member))
+            self._guard = self._guard.joined(await self._worker.run(take))
 
     async def _others(self) -> list[str]:
         members = await self._worker.run(lambda chain: chain.votes.active_members())

@@ -12,6 +12,9 @@ from minervas_meter_gateway.meter_map import Block
 from minervas_meter_gateway.modbus_frames import REQUEST_BYTES, judge_reply, read_request, registers_of
 from minervas_meter_gateway.serial_port import RecordingPort
 
+EXCEPTION_CODE_AT = 2
+"""Which byte of a reply that reports an exception has its code."""
+
 
 @dataclass(frozen=True, slots=True)
 class BlockRead:
@@ -25,6 +28,13 @@ class BlockRead:
     """None for a good reply."""
     registers: tuple[int, ...] = ()
     """Contents of the block, if the reply was good."""
+
+    @property
+    def kind(self) -> str | None:
+        """The fault as counters name it: with the exception code that the meter gave, if it gave one."""
+        if self.fault == "exception" and len(self.reply) > EXCEPTION_CODE_AT:
+            return f"exception_{self.reply[EXCEPTION_CODE_AT]}"
+        return self.fault
 
 
 NO_PORT = BlockRead(b"", b"", "port")

@@ -61,7 +61,12 @@ def judge_channel(sample: MeterSample, channel: ChannelPlan, watch: RegisterWatc
     for name, read in zip(channel.blocks, reads, strict=True):
         registers.update(enumerate(read.registers, start=sample.meter.blocks[name].start))
     try:
-        values = decode_input(channel.values, registers, sign=channel.sign)
+        values = decode_input(
+            channel.values,
+            registers,
+            sign=channel.sign,
+            register_end_wh=sample.meter.map.content.register_end_wh,
+        )
     except NoValue as error:
         return _judged(sample, channel, reads[0], fault=error.fault)
     if abs(values.power_mw) > channel.rated_w * 1000 * PLAUSIBLE_TENTHS // 10:

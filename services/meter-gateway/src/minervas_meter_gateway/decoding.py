@@ -7,6 +7,7 @@ the meter counted, and a register that never falls never falls after rounding ei
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import struct
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,9 @@ from typing import Literal
 
 from minervas_core.encoding import MAX_INTEGER
 from minervas_meter_gateway.meter_map import Field, Input
+
+MAX_EXPONENT = 10
+"""SunSpec's powers of ten are from -10 to 10; -32768 (0x8000) says that there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,10 @@ class Values:
     """None if the meter has or shows none."""
     current_ma: int | None = None
 
+    def as_json(self) -> dict[str, int | None]:
+        """By name, for programs."""
+        return dataclasses.asdict(self)
+
 
 class NoValue(Exception):
     """The registers hold no usable value."""
@@ -38,20 +46,23 @@ class NoValue(Exception):
         """``sentinel``: the meter says that it has none. ``implausible``: nobody can have measured that."""
 
 
-def decode_input(of: Input, registers: Mapping[int, int], *, sign: Literal[1, -1] = 1) -> Values:
+def decode_input(
+    of: Input, registers: Mapping[int, int], *, sign: Literal[1, -1] = 1, register_end_wh: int | None = None
+) -> Values:
     """Decode one input.
 
     Args:
         of: where its values are.
         registers: contents by wire address.
         sign: -1 turns the power's sign around.
+        register_end_wh: the most that the energy register can show; None if that is not known.
 
     Raises:
         NoValue: if power or energy have none. A missing voltage or current is only left out.
     """
     return Values(
         power_mw=sign * _rounded(_required(of.power, registers, "power"), "power"),
-        energy_mwh=_energy(_required(of.energy, registers, "energy")),
+        energy_mwh=_energy(_required(of.energy, registers, "energy"), register_end_wh),
         voltage_mv=_optional(of.voltage, registers, "voltage"),
         current_ma=_optional(of.current, registers, "current"),
     )
@@ -78,19 +89,25 @@ def field_value(field: Field, registers: Sequence[int]) -> Fraction | None:
     return value * field.scale[0] / field.scale[1]
 
 
-def _raw(field: Field, registers: Mapping[int, int]) -> tuple[int, ...]:
-    return tuple(registers[field.register + offset] for offset in range(field.width))
+def _value(field: Field, registers: Mapping[int, int]) -> Fraction | None:
+    """Value of a field, with the power of ten that the meter keeps beside it; None if either says "no value"."""
+    value = field_value(field, tuple(registers[field.register + offset] for offset in range(field.width)))
+    if value is None or field.scale_register is None:
+        return value
+    exponent = registers[field.scale_register]
+    exponent -= 0x10000 if exponent >= 0x8000 else 0
+    return value * Fraction(10) ** exponent if abs(exponent) <= MAX_EXPONENT else None
 
 
 def _required(field: Field, registers: Mapping[int, int], quantity: str) -> Fraction:
-    value = field_value(field, _raw(field, registers))
+    value = _value(field, registers)
     if value is None:
         raise NoValue("sentinel", quantity)
     return value
 
 
 def _optional(field: Field | None, registers: Mapping[int, int], quantity: str) -> int | None:
-    value = None if field is None else field_value(field, _raw(field, registers))
+    value = None if field is None else _value(field, registers)
     return None if value is None else _rounded(value, quantity)
 
 
@@ -101,8 +118,9 @@ def _rounded(value: Fraction, quantity: str) -> int:
     return number
 
 
-def _energy(value: Fraction) -> int:
+def _energy(value: Fraction, register_end_wh: int | None) -> int:
     number = math.floor(value)
-    if not 0 <= number <= MAX_INTEGER:
+    end_mwh = MAX_INTEGER if register_end_wh is None else register_end_wh * 1_000
+    if not 0 <= number <= end_mwh:
         raise NoValue("implausible", "energy")
     return number

@@ -1,20 +1,16 @@
 """Meter maps: data files that say where a model keeps its values (format: services/meter-gateway/README.md).
 
+What a map must hold beyond the shape of its file is checked in ``map_files.py``.
+
 Shipped maps are in ``maps/``; a user adds one by putting a file into the directory that the settings name, or replaces
 a shipped one by a file of the same name. The name of the file is the name of the map.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from importlib.resources import as_file, files
-from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
-
-from minervas_runtime.settings import SettingsError, load_settings
 
 Parity = Literal["none", "even", "odd"]
 Register = Annotated[int, msgspec.Meta(ge=0, le=0xFFFF)]
@@ -26,8 +22,6 @@ MAX_BLOCK_REGISTERS = 125
 WIDTHS = {"u16": 1, "i16": 1, "u32": 2, "i32": 2, "f32": 2}
 """Registers that a value of each type takes."""
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,40}\Z")
-
 
 class SerialDefaults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the model's serial line is set when it leaves the factory."""
@@ -37,16 +31,37 @@ class SerialDefaults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     stop_bits: Literal[1, 2]
 
 
+class BusManners(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the model needs from whoever shares a bus with it."""
+
+    pause_ms: Annotated[int, msgspec.Meta(ge=0, le=2_000)] = 0
+    """Silence on the bus before it is asked, when another meter was asked before it."""
+    connect_pause_ms: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 0
+    """Silence after the port was opened."""
+    timeout_ms: Annotated[int, msgspec.Meta(ge=20, le=15_000)] = 200
+    """How long it may take for its whole reply."""
+    max_registers: Annotated[int, msgspec.Meta(ge=1, le=MAX_BLOCK_REGISTERS)] = MAX_BLOCK_REGISTERS
+    """The most that it gives in one read."""
+
+
 class Block(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Registers that are read at once."""
 
     function: Literal[3, 4]
     """3 reads holding registers, 4 input registers."""
     start: Register
+    """Wire address, counted from 0; with `models`, counted from the model's first register."""
     count: Annotated[int, msgspec.Meta(ge=1, le=MAX_BLOCK_REGISTERS)]
+    models: list[Annotated[int, msgspec.Meta(ge=1, le=0xFFFE)]] = []
+    """SunSpec models of which the first that the meter has is read; empty for a meter with fixed addresses."""
 
-    def holds(self, register: int, width: int) -> bool:
-        """Whether `width` registers from `register` on are part of it."""
+    def holds(self, field: Field) -> bool:
+        """Whether a field, with its power of ten if it has one, is part of it."""
+        return self._holds(field.register, field.width) and (
+            field.scale_register is None or self._holds(field.scale_register, 1)
+        )
+
+    def _holds(self, register: int, width: int) -> bool:
         return self.start <= register and register + width <= self.start + self.count
 
 
@@ -60,6 +75,8 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Which of two registers comes first."""
     scale: Scale
     """Numerator and denominator: raw value x scale is in mW, mV, mA or mWh."""
+    scale_register: Register | None = None
+    """Where the meter itself keeps a power of ten (i16; 0x8000: none) that the value is multiplied with as well."""
     sentinels: list[Annotated[int, msgspec.Meta(ge=0, le=0xFFFF_FFFF)]] = []
     """Raw register contents that mean "no value". A float that is no number always means that."""
 
@@ -87,11 +104,16 @@ class MapFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Content of a map file."""
 
     format: Literal[1]
-    name: str
+    name: Annotated[str, msgspec.Meta(min_length=1)]
     """Of the model, for people."""
+    source: Annotated[str, msgspec.Meta(min_length=1)]
+    """Where the registers are documented."""
     register_step_wh: Annotated[int, msgspec.Meta(ge=1, le=100_000)]
     """Step in which the energy register counts."""
+    register_end_wh: Annotated[int, msgspec.Meta(ge=1, le=10**13)] | None = None
+    """The most that the energy register can show before it starts anew at 0; more was not counted but garbled."""
     serial: SerialDefaults
+    bus: BusManners = BusManners()
     blocks: Annotated[dict[str, Block], msgspec.Meta(min_length=1)]
     inputs: Annotated[dict[str, Input], msgspec.Meta(min_length=1)]
 
@@ -103,59 +125,15 @@ class MeterMap(msgspec.Struct, frozen=True):
     """Name of its file, without the ending."""
     content: MapFile
 
+    shipped: bool = False
+    """Whether it comes with the gateway, and not from the user's directory."""
+
     def block_of(self, field: Field) -> str:
         """Name of the (first) block that holds a field."""
-        return next(name for name, block in self.content.blocks.items() if block.holds(field.register, field.width))
+        return next(name for name, block in self.content.blocks.items() if block.holds(field))
 
     def blocks_of(self, input_name: str) -> tuple[str, ...]:
         """Names of the blocks that one input needs, that of its energy register first."""
         fields = self.content.inputs[input_name].fields()
         ordered = [fields.pop("energy"), *fields.values()]
         return tuple(dict.fromkeys(self.block_of(field) for field in ordered))
-
-
-def load_map(path: Path) -> MeterMap:
-    """Read and check a map file.
-
-    Raises:
-        SettingsError: naming file, key and what to do.
-    """
-    if not _NAME.match(path.stem):
-        raise SettingsError(
-            "the name of a map has 1 to 41 of a-z, 0-9, _ and -", file=path, advice="give the file another name"
-        )
-    content = load_settings(path, MapFile, environment={})
-    for input_name, each in content.inputs.items():
-        for quantity, field in each.fields().items():
-            key = f"inputs.{input_name}.{quantity}"
-            if not any(block.holds(field.register, field.width) for block in content.blocks.values()):
-                raise SettingsError(
-                    f"register {field.register:#06x} ({field.width} wide) is in no block",
-                    file=path,
-                    key=key,
-                    advice="add or widen a block",
-                )
-            if field.scale[0] == 0 or field.scale[1] < 1:
-                raise SettingsError(
-                    f"{field.scale} is no scale", file=path, key=f"{key}.scale", advice="write [numerator, denominator]"
-                )
-    return MeterMap(path.stem, content)
-
-
-def load_maps(directory: Path | None = None) -> dict[str, MeterMap]:
-    """All maps by id: the shipped ones, and those of a directory, which take precedence.
-
-    Raises:
-        SettingsError: for the first file that is unusable, or a directory that does not exist.
-    """
-    with as_file(files(__package__) / "maps") as shipped:
-        maps = {each.id: each for each in _load_all(shipped)}
-    if directory is not None:
-        if not directory.is_dir():
-            raise SettingsError("no such directory", file=directory, key="maps.directory", advice="make it")
-        maps.update({each.id: each for each in _load_all(directory)})
-    return maps
-
-
-def _load_all(directory: Path) -> Iterator[MeterMap]:
-    return (load_map(path) for path in sorted(directory.glob("*.toml")))

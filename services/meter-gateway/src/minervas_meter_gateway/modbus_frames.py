@@ -51,7 +51,7 @@ def judge_reply(request: bytes, reply: bytes) -> Fault | None:
         return "timeout"
     if reply[:REQUEST_BYTES] == request:
         return "echo"
-    if _is_error_reply(reply):
+    if is_error_reply(reply):
         return "exception" if reply[0] == request[0] else "wrong_slave"
     return "short" if len(reply) < expected else _judge_whole(request, reply, expected)
 
@@ -70,5 +70,6 @@ def registers_of(reply: bytes) -> tuple[int, ...]:
     return tuple(int.from_bytes(data[at : at + 2], "big") for at in range(0, len(data), 2))
 
 
-def _is_error_reply(reply: bytes) -> bool:
+def is_error_reply(reply: bytes) -> bool:
+    """Whether it is whole and reports an exception, of whichever slave."""
     return len(reply) == ERROR_REPLY_BYTES and bool(reply[1] & ERROR_FLAG) and crc16(reply[:-2]) == reply[-2:]

@@ -10,15 +10,15 @@ Only this thread touches the port. Other threads read its counters and wait for 
 
 from __future__ import annotations
 
+import collections
 import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import minimalmodbus  # type: ignore[import-untyped]  # ships no types
-
-from minervas_meter_gateway.block_read import NO_PORT, BlockRead, instrument_on, read_block
+from minervas_meter_gateway.block_read import NO_PORT, BlockRead
 from minervas_meter_gateway.bus_plan import MeterPlan, PortPlan, SerialPlan
+from minervas_meter_gateway.bus_reader import BusReader
 from minervas_meter_gateway.schedule import BackOff, TickSchedule
 from minervas_meter_gateway.serial_port import PortLost, RecordingPort, open_port
 from minervas_runtime.clock import Clock, monotonic_ms
@@ -76,8 +76,8 @@ class PortWorker:
         self._opener = opener
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"port {plan.name}", daemon=True)
-        self._port: RecordingPort | None = None
-        self._instruments: dict[str, minimalmodbus.Instrument] = {}
+        self._faults: collections.Counter[tuple[str, str]] = collections.Counter()
+        self._reader: BusReader | None = None
         self._port_pause = BackOff(tolerated=0, first_ms=PORT_FIRST_PAUSE_MS, longest_ms=PORT_LONGEST_PAUSE_MS)
         self._meter_pauses = {
             meter.id: BackOff(
@@ -112,6 +112,10 @@ class PortWorker:
         self._close("stopped")
         return samples, problem
 
+    def fault_counts(self) -> dict[tuple[str, str], int]:
+        """Block reads that failed so far, by meter and kind; an exception's kind has its code."""
+        return dict(self._faults)
+
     def dead_meters(self) -> list[str]:
         """Meters that fail so often that they are left alone between two tries."""
         return [name for name, pause in self._meter_pauses.items() if pause.active]
@@ -130,7 +134,7 @@ class PortWorker:
 
     def _read_all(self) -> list[MeterSample]:
         """Read every meter whose turn it is; without a port all of them fail together."""
-        if self._port is None and not self._open():
+        if self._reader is None and not self._open():
             return []
         samples = []
         for meter in self.plan.meters:
@@ -150,24 +154,26 @@ class PortWorker:
             return False
         serial = self.plan.serial
         try:
-            self._port = self._opener(serial)
+            port = self._opener(serial)
         except PortLost as error:
             self._fail(str(error))
             return True
         self._port_pause.succeeded()
         self.lost = ""
-        port = self._port
-        self._instruments = {meter.id: instrument_on(port, serial, meter.address) for meter in self.plan.meters}
+        self._reader = BusReader(port, serial, wait_ms=self._wait_ms, now_ms=monotonic_ms)
         log.info("port_opened", extra={"fields": {"port": self.plan.name, "device": serial.device}})
+        self._wait_ms(max(meter.map.content.bus.connect_pause_ms for meter in self.plan.meters))
         return True
 
     def _read(self, meter: MeterPlan) -> MeterSample:
         blocks = dict.fromkeys(meter.blocks, NO_PORT)
         for name, block in meter.blocks.items():
-            if self._port is None:
+            if self._reader is None:
                 break
             try:
-                blocks[name] = read_block(self._port, self._instruments[meter.id], block)
+                blocks[name] = self._reader.read(
+                    meter.address, block, pause_ms=meter.pause_ms, timeout_ms=meter.timeout_ms
+                )
             except PortLost as error:
                 self._fail(str(error))
         self._note(meter, blocks)
@@ -175,7 +181,8 @@ class PortWorker:
 
     def _note(self, meter: MeterPlan, blocks: Mapping[str, BlockRead]) -> None:
         """Remember how a meter behaves; a lost port is not its fault."""
-        faults = [block.fault for block in blocks.values() if block.fault]
+        faults = [block.kind for block in blocks.values() if block.kind]
+        self._faults.update((meter.id, kind) for kind in faults)
         pause = self._meter_pauses[meter.id]
         if "port" in faults:
             return
@@ -189,6 +196,10 @@ class PortWorker:
             fields = {"meter": meter.id, "port": self.plan.name, "faults": sorted(set(faults))}
             log.warning(event, extra={"fields": fields})
 
+    def _wait_ms(self, time_ms: int) -> None:
+        """Wait, but not longer than until the gateway stops."""
+        self._stopping.wait(time_ms / 1000)
+
     def _fail(self, reason: str) -> None:
         """Give the port up until its pause is over."""
         if not self.lost or self.lost != reason:
@@ -198,10 +209,9 @@ class PortWorker:
 
     def _close(self, reason: str) -> None:
         self.lost = reason
-        port, self._port = self._port, None
-        self._instruments = {}
-        if port is not None:
+        reader, self._reader = self._reader, None
+        if reader is not None:
             try:
-                port.close()
+                reader.close()
             except PortLost as error:
                 log.debug("port_close_failed", extra={"fields": {"port": self.plan.name, "reason": str(error)}})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from minervas_meter_gateway.bus_plan import PortPlan
 from minervas_meter_gateway.channel_readings import Judged, judge_channel
@@ -13,6 +14,7 @@ from minervas_meter_gateway.tables import as_table, milli
 from minervas_runtime.clock import SystemClock
 
 HEADS = ("meter", "channel", "input", "power W", "voltage V", "current A", "energy Wh", "fault")
+FAULT_HINTS = {"echo": "echo: set local_echo = true", "exception_2": "exception 2: registers that it does not have"}
 FRAME_HEADS = ("meter", "channel", "request", "reply")
 
 
@@ -40,6 +42,25 @@ class ReadReport:
     def values_table(self) -> str:
         """Values and faults of every channel."""
         return as_table(HEADS, [_values_row(line) for line in self.lines])
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it for programs."""
+        return {
+            "problems": list(self.problems),
+            "channels": [
+                {
+                    "meter": line.judged.meter,
+                    "channel": line.judged.channel,
+                    "input": line.input_name,
+                    "time_ms": line.judged.time_ms,
+                    "values": line.judged.values.as_json() if line.judged.values else None,
+                    "fault": line.judged.fault,
+                    "request": line.judged.block.request.hex(),
+                    "reply": line.judged.block.reply.hex(),
+                }
+                for line in self.lines
+            ],
+        }
 
     def frames_table(self) -> str:
         """Raw request and reply of every channel."""
@@ -81,5 +102,5 @@ def _values_row(line: Shown) -> tuple[str, ...]:
         milli(values.voltage_mv if values else None, 2),
         milli(values.current_ma if values else None, 2),
         milli(values.energy_mwh if values else None, 0),
-        judged.fault or "",
+        FAULT_HINTS.get(judged.block.kind or "", judged.block.kind) or judged.fault or "",
     )

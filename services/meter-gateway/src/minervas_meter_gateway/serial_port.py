@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 import serial  # type: ignore[import-untyped]  # pyserial ships no types; everything we use of it is typed in here
 
 from minervas_meter_gateway.bus_plan import SerialPlan
+from minervas_meter_gateway.modbus_frames import ERROR_REPLY_BYTES, is_error_reply
+from minervas_meter_gateway.usb_adapters import NoAdapter, device_path
 
 PARITIES = {"none": serial.PARITY_NONE, "even": serial.PARITY_EVEN, "odd": serial.PARITY_ODD}
 
@@ -61,6 +63,11 @@ class RecordingPort:
         """Longest wait for a whole reply, in seconds."""
         return float(self._device.timeout)
 
+    def set_timeout_ms(self, timeout_ms: int) -> None:
+        """Wait so long for a whole reply from now on."""
+        if self._device.timeout != timeout_ms / 1000:
+            self._watched(lambda: setattr(self._device, "timeout", timeout_ms / 1000))
+
     def forget(self) -> None:
         """Begin a new transaction."""
         self.request = self.reply = b""
@@ -79,8 +86,14 @@ class RecordingPort:
         return int(self._watched(lambda: self._device.write(data)) or 0)
 
     def read(self, size: int) -> bytes:
-        """Return up to `size` bytes, fewer after the timeout."""
-        data: bytes = self._watched(lambda: self._device.read(size))
+        """Return up to `size` bytes, fewer after the timeout or when they are a whole reply that reports an exception.
+
+        Such a reply is shorter than what was asked for: to wait for more would cost a whole timeout each time. One that
+        breaks off after its beginning costs the timeout twice.
+        """
+        data: bytes = self._watched(lambda: self._device.read(min(size, ERROR_REPLY_BYTES)))
+        if ERROR_REPLY_BYTES == len(data) < size and not is_error_reply(data):
+            data += self._watched(lambda: self._device.read(size - len(data)))
         self.reply += data
         return data
 
@@ -109,14 +122,14 @@ class RecordingPort:
 
 
 def open_port(plan: SerialPlan) -> RecordingPort:
-    """Open a device path or pyserial URL, for us alone.
+    """Open a device path, pyserial URL or USB adapter, for us alone.
 
     Raises:
         PortLost: if it is not there or another program has it.
     """
     try:
         device = serial.serial_for_url(
-            plan.device,
+            device_path(plan.device),
             baudrate=plan.baud,
             parity=PARITIES[plan.parity],
             stopbits=plan.stop_bits,
@@ -124,6 +137,6 @@ def open_port(plan: SerialPlan) -> RecordingPort:
             write_timeout=plan.timeout_ms / 1000,
             exclusive=True,
         )
-    except (OSError, termios.error, ValueError) as error:
+    except (NoAdapter, OSError, termios.error, ValueError) as error:
         raise PortLost(str(error)) from error
     return RecordingPort(device)

@@ -165,7 +165,7 @@ class Gateway:
     async def _keep_reporting(self, report: StatusReport) -> None:
         while True:
             self._context.status.update(report.describe())
-            report.count_missed_ticks()
+            report.carry_counters()
             await asyncio.sleep(REPORT_S)
 
     def _make_sender(self, book: StatementBook) -> StatementSender:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import collections
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,6 +13,7 @@ from minervas_core.errors import MinervasError
 from minervas_core.identifiers import check_member_id
 from minervas_core.metering import Name
 from minervas_meter_gateway.meter_map import Parity
+from minervas_meter_gateway.usb_adapters import PREFIX, is_usb_ids
 from minervas_runtime.settings import NodeSettings, SettingsError, load_settings
 
 
@@ -24,11 +26,12 @@ class PortSettings(Section, frozen=True, kw_only=True):
 
     name: Name
     device: str
-    """Absolute path of a device, or a pyserial URL such as ``socket://10.0.0.7:8899``."""
+    """Absolute path of a device, ids of its USB adapter like ``usb:1a86:7523`` (with ``:serial-number`` if there are
+    several), or a pyserial URL such as ``socket://10.0.0.7:8899``."""
     baud: Annotated[int, msgspec.Meta(ge=300, le=4_000_000)] | None = None
     parity: Parity | None = None
     stop_bits: Literal[1, 2] | None = None
-    timeout_ms: Annotated[int, msgspec.Meta(ge=20, le=2_000)] = 200
+    timeout_ms: Annotated[int, msgspec.Meta(ge=20, le=15_000)] | None = None
     """How long a meter may take for its whole reply."""
     local_echo: bool = False
     """Whether the adapter hears what it sends."""
@@ -55,6 +58,8 @@ class MeterSettings(Section, frozen=True, kw_only=True):
     map: str
     register_step_wh: Annotated[int, msgspec.Meta(ge=1, le=100_000)] | None = None
     """Step of the energy register, if it is another than the map says."""
+    pause_ms: Annotated[int, msgspec.Meta(ge=0, le=2_000)] | None = None
+    """Silence before it is asked after another meter, if it is another than the map says."""
     channels: Annotated[list[ChannelSettings], msgspec.Meta(min_length=1)]
 
 
@@ -100,40 +105,58 @@ def load_gateway_settings(path: Path) -> GatewaySettings:
     """Read and check the settings file; what concerns maps is checked by `bus_plan.plan_ports`.
 
     Raises:
-        SettingsError: naming file, key and what to do.
+        SettingsError: for the first mistake, naming file, key and what to do.
     """
     settings = load_settings(path, GatewaySettings)
+    for problem in settings_problems(settings, path):
+        raise problem
+    return settings
+
+
+def settings_problems(settings: GatewaySettings, path: Path) -> Iterator[SettingsError]:
+    """What is wrong with settings of the right shape, apart from maps.
+
+    Args:
+        settings: of the gateway.
+        path: of the file, for messages.
+    """
     try:
         check_member_id(settings.member)
     except MinervasError as error:
-        raise SettingsError(error.message, file=path, key="member", advice="use the id you applied with") from error
-    _check_unique(path, "ports.name", (port.name for port in settings.ports))
-    _check_unique(path, "ports.device", (port.device for port in settings.ports))
-    _check_unique(path, "meters.id", (meter.id for meter in settings.meters))
-    _check_unique(path, "meters.address", (f"{meter.address} on {meter.port}" for meter in settings.meters))
+        yield SettingsError(error.message, file=path, key="member", advice="use the id you applied with")
+    yield from _repeated(path, "ports.name", (port.name for port in settings.ports))
+    yield from _repeated(path, "ports.device", (port.device for port in settings.ports))
+    yield from _repeated(path, "meters.id", (meter.id for meter in settings.meters))
+    yield from _repeated(path, "meters.address", (f"{meter.address} on {meter.port}" for meter in settings.meters))
     for port in settings.ports:
-        if not port.device.startswith("/") and "://" not in port.device:
-            raise SettingsError(
-                f"{port.device} is neither an absolute path nor a URL",
-                file=path,
-                key=f"ports.device of {port.name}",
-                advice="write it like /dev/ttyUSB0 or socket://10.0.0.7:8899",
-            )
+        yield from _device_problems(path, port)
     for meter in settings.meters:
-        _check_unique(path, f"meters.channels.name of {meter.id}", (channel.name for channel in meter.channels))
+        yield from _repeated(path, f"meters.channels.name of {meter.id}", (channel.name for channel in meter.channels))
         if meter.port not in {port.name for port in settings.ports}:
-            raise SettingsError(
+            yield SettingsError(
                 f"meter {meter.id} is on a port {meter.port} that does not exist",
                 file=path,
                 key="meters.port",
                 advice="add it to [[ports]]",
             )
-    return settings
 
 
-def _check_unique(path: Path, key: str, names: Iterable[str]) -> None:
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            raise SettingsError(f"{name} stands there twice", file=path, key=key, advice="give each its own")
-        seen.add(name)
+def _device_problems(path: Path, port: PortSettings) -> Iterator[SettingsError]:
+    key = f"ports.device of {port.name}"
+    if port.device.startswith(PREFIX):
+        if not is_usb_ids(port.device):
+            advice = "write it like usb:1a86:7523 or usb:0403:6001:A50285BI"
+            yield SettingsError(f"{port.device} are no USB ids", file=path, key=key, advice=advice)
+    elif not port.device.startswith("/") and "://" not in port.device:
+        yield SettingsError(
+            f"{port.device} is neither an absolute path nor a URL",
+            file=path,
+            key=key,
+            advice="write it like /dev/ttyUSB0, usb:1a86:7523 or socket://10.0.0.7:8899",
+        )
+
+
+def _repeated(path: Path, key: str, names: Iterable[str]) -> Iterator[SettingsError]:
+    for name, count in collections.Counter(names).items():
+        if count > 1:
+            yield SettingsError(f"{name} stands there twice", file=path, key=key, advice="give each its own")

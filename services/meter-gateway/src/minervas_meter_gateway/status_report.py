@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from minervas_core.metering import Reading
-from minervas_meter_gateway.metrics import MISSED_TICKS
+from minervas_meter_gateway.metrics import MISSED_TICKS, READ_FAULTS
 from minervas_meter_gateway.port_worker import PortWorker
 from minervas_meter_gateway.recorder import Recorder
 from minervas_meter_gateway.spool import Spool
@@ -46,6 +46,7 @@ class StatusReport:
         self._book = book
         self._sender = sender
         self._counted_missed = dict.fromkeys((worker.plan.name for worker in workers), 0)
+        self._counted_faults: dict[tuple[str, str], int] = {}
 
     def describe(self) -> dict[str, Any]:
         """The status now. Failing: not connected, nothing stored, or no port at all."""
@@ -73,15 +74,26 @@ class StatusReport:
             },
         }
 
-    def count_missed_ticks(self) -> None:
+    def carry_counters(self) -> None:
         """Carry what the port threads counted into the metrics."""
         for worker in self._workers:
             name = worker.plan.name
             MISSED_TICKS.labels(name).inc(worker.missed_ticks - self._counted_missed[name])
             self._counted_missed[name] = worker.missed_ticks
+            for key, count in worker.fault_counts().items():
+                READ_FAULTS.labels(*key).inc(count - self._counted_faults.get(key, 0))
+                self._counted_faults[key] = count
 
     def _port(self, worker: PortWorker) -> dict[str, Any]:
-        return {"lost": worker.lost, "missed_ticks": worker.missed_ticks, "silent_meters": worker.dead_meters()}
+        faults: dict[str, dict[str, int]] = {}
+        for (meter, kind), count in worker.fault_counts().items():
+            faults.setdefault(meter, {})[kind] = count
+        return {
+            "lost": worker.lost,
+            "missed_ticks": worker.missed_ticks,
+            "silent_meters": worker.dead_meters(),
+            "faults": faults,
+        }
 
 
 def _values(reading: Reading | None) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from minervas_core.finality.book import TakenVote
+from minervas_core.finality.pool import Equivocation
 from minervas_core.finality.votes import Vote, decode_vote
 from minervas_core.messages import GetVotes
 from minervas_core.node_vote_messages import EquivocationEntry
@@ -20,8 +21,15 @@ VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
 """
 
 INSERT_EQUIVOCATION = """
-INSERT INTO equivocations (first, second, voter, kind, seen_at_ms) VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
+INSERT INTO equivocations (first, second, voter, kind, seen_at_ms)
+SELECT %(first)s, %(second)s, %(voter)s, %(kind)s, %(seen_ms)s
+WHERE (SELECT count(*) FROM equivocations WHERE voter = %(voter)s) < %(most)s
+ON CONFLICT DO NOTHING
 """
+
+MAX_PROOFS_PER_VOTER = 16
+"""Contradictions kept of one voter, the first ones, and their votes with them, for ever: one proves that it lies, and a
+liar makes them for nothing."""
 
 SELECT_OPEN_OR_OF_VOTER = """
 SELECT raw FROM votes WHERE target_height > %s OR voter = %s ORDER BY target_height, voter, id
@@ -64,7 +72,10 @@ def store_votes(connection: Connection, taken: Iterable[TakenVote], now_ms: int)
 
 
 def write_votes(connection: Connection, taken: Sequence[tuple[TakenVote, int]]) -> None:
-    """Write votes with the time they were seen, and what they prove, within the transaction under way."""
+    """Write votes with the time they were seen, and what they prove, within the transaction under way.
+
+    Of each voter only the first `MAX_PROOFS_PER_VOTER` proofs are kept.
+    """
     if not taken:
         return
     with connection.cursor() as cursor:
@@ -72,10 +83,7 @@ def write_votes(connection: Connection, taken: Sequence[tuple[TakenVote, int]]) 
         cursor.executemany(INSERT_VOTE + "ON CONFLICT (id) DO NOTHING", rows)
         proofs = [(each.equivocation, seen_ms) for each, seen_ms in taken if each.equivocation is not None]
         if proofs:
-            cursor.executemany(
-                INSERT_EQUIVOCATION,
-                [(_id(e.first), _id(e.second), e.first.body.voter, e.kind, seen_ms) for e, seen_ms in proofs],
-            )
+            cursor.executemany(INSERT_EQUIVOCATION, [_proof_row(proof, seen_ms) for proof, seen_ms in proofs])
 
 
 def read_votes(connection: Connection, final_height: int, voter: str) -> list[Vote]:
@@ -122,6 +130,17 @@ def _vote_row(vote: Vote, seen_ms: int, *, own: bool) -> tuple[object, ...]:
         seen_ms,
         vote.raw,
     )
+
+
+def _proof_row(proof: Equivocation, seen_ms: int) -> dict[str, object]:
+    return {
+        "first": _id(proof.first),
+        "second": _id(proof.second),
+        "voter": proof.first.body.voter,
+        "kind": proof.kind,
+        "seen_ms": seen_ms,
+        "most": MAX_PROOFS_PER_VOTER,
+    }
 
 
 def _id(vote: Vote) -> bytes:
