@@ -10,8 +10,8 @@ from itertools import chain
 from typing import TypeVar
 
 SWITCH_INTERVAL_S = 0.0005
-"""How long a thread computes while another waits for Python's lock. A verifying thread needs the lock for a moment after
-each signature, of about 0.1 ms; while the chain's thread computed, Python's 5 ms made it wait fifty times as long."""
+"""How long a thread computes while another waits for Python's lock. A verifying thread needs it for a moment after each
+signature, of about 0.1 ms; while the chain's thread computed, Python's 5 ms made it wait fifty times as long."""
 
 T = TypeVar("T")
 
