@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from minervas_core.encoding import sha256_hex
-from minervas_core.errors import Code, InvalidFrame
+from minervas_core.errors import Code, InvalidFrame, PeerFault
 from minervas_core.genesis import Genesis
 from minervas_core.messages import Hello, check_signed
 from minervas_core.transactions import ServiceKeys
@@ -65,9 +65,17 @@ class Introductions:
         try:
             self._check(hello, known)
         except InvalidFrame:
-            proof = self._prove(member, [bytes(raw) for raw in hello.body.membership])
-            return proof.keys if self._directory.wallet_on_tip(member) in proof.earlier_wallets else known
+            return self._keys_rotated_ahead(hello) or known
         return known
+
+    def _keys_rotated_ahead(self, hello: Hello) -> ServiceKeys | None:
+        """Keys to which a member has rotated since our tip, if the Hello proves that."""
+        member = hello.body.member
+        try:
+            proof = self._prove(member, [bytes(raw) for raw in hello.body.membership])
+        except PeerFault:
+            return None
+        return proof.keys if self._directory.wallet_on_tip(member) in proof.earlier_wallets else None
 
     def _shown(self, hello: Hello) -> tuple[ServiceKeys, str]:
         """Keys of a newcomer, and the digest of what it showed."""
