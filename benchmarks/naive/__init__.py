@@ -6,6 +6,7 @@ each row, one commit for each block. It follows the same rules as the project, a
 them (`benchmarks.world`): it reads the same bytes, refuses other spellings, checks every header, signature, transaction
 and miner, matches orders the same way, and ends with the same lots, trades and debts, which a test compares.
 
-Left out, all in the baseline's favour: undo data and side branches, revocations and cancellations, reading anything
-back from the database. Its state stays in memory, and it keeps no more copies of what it has read than the project.
+Left out, all in the baseline's favour: undo data, side branches, the stored queue, revocations and cancellations,
+reading anything back from the database. Its state stays in memory, and it keeps no more copies of what it has read
+than the project.
 """

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from minervas_core.encoding import encode
 from minervas_core.errors import Code, PeerFault
 from minervas_core.transactions import Transaction, TransactionForm, decode_transaction
 from minervas_ledger.prepared_bodies import prepare_bodies
-from minervas_ledger.verifying import VerifyingThreads
+from minervas_ledger.verifying import SWITCH_INTERVAL_S, VerifyingThreads
 from tests.support.builders import MARKET, LocalChain, bid, block_key, make_genesis, mine_block, sign_block
 
 GENESIS = make_genesis(MARKET)
@@ -48,3 +50,13 @@ def test_another_block_than_asked_for_is_refused() -> None:
     with pytest.raises(PeerFault) as refused:
         prepare_bodies(["ab" * 32], [block.raw], {}, GENESIS, THREADS)
     assert refused.value.code is Code.NOT_FOUND
+
+
+def test_verifying_threads_do_not_wait_long_while_another_computes() -> None:
+    before = sys.getswitchinterval()
+    try:
+        sys.setswitchinterval(0.005)
+        VerifyingThreads()
+        assert sys.getswitchinterval() == pytest.approx(SWITCH_INTERVAL_S)
+    finally:
+        sys.setswitchinterval(before)

@@ -47,12 +47,27 @@ Salt = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}\Z")]
 """16 random bytes in hex."""
 NetworkId = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}\Z")]
 """The consortium's random 16 bytes in hex; its fixed length keeps signed bytes unambiguous."""
+LeanHash = Annotated[str, msgspec.Meta(min_length=64, max_length=64, extra_json_schema={"pattern": r"^[0-9a-f]{64}\Z"})]
+"""A `Hash` of which the type only checks the length. A record with lean fields is read with a `judge` (see `decode`)
+that asks `are_hex_digits` about all of them at once: a pattern for each field took half the time of a transaction."""
+LeanKey = LeanHash
+"""A `PublicKey`, likewise."""
+LeanSignature = Annotated[
+    str, msgspec.Meta(min_length=128, max_length=128, extra_json_schema={"pattern": r"^[0-9a-f]{128}\Z"})
+]
+"""A `Signature`, likewise."""
+LeanSalt = Annotated[str, msgspec.Meta(min_length=32, max_length=32, extra_json_schema={"pattern": r"^[0-9a-f]{32}\Z"})]
+"""A `Salt`, likewise."""
+LeanNetworkId = LeanSalt
+"""A `NetworkId`, likewise."""
 FieldName = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]*\Z", max_length=64)]
 """An object key where the keys are data (a table of counters)."""
 WorkSum = Annotated[str, msgspec.Meta(pattern=r"^(0|[1-9a-f][0-9a-f]{0,63})\Z")]
 """Cumulative work as a hex number without leading zeros: it may pass 2^53."""
 
 T = TypeVar("T")
+
+_HEX_DIGITS = b"0123456789abcdef"
 
 _encoder = msgspec.json.Encoder(order="sorted")
 _decoder: Callable[[Any], msgspec.json.Decoder[Any]] = lru_cache(maxsize=256)(msgspec.json.Decoder)
@@ -79,8 +94,19 @@ def encode_untyped(value: object) -> bytes:
     return _encoder.encode(value)
 
 
-def decode(data: bytes, kind: type[T], *, max_bytes: int) -> T:
+def are_hex_digits(text: str) -> bool:
+    """Whether a text has nothing but lower-case hex digits."""
+    return not text.encode("utf-8", "replace").translate(None, _HEX_DIGITS)
+
+
+def decode(data: bytes, kind: type[T], *, max_bytes: int, judge: Callable[[T], str] | None = None) -> T:
     """Decode canonical bytes into `kind`.
+
+    Args:
+        data: the bytes.
+        kind: what they should be.
+        max_bytes: how many there may be.
+        judge: for a type with lean fields: says what is wrong with a value that the type lets pass, or nothing.
 
     Raises:
         InvalidEncoding: ``too_large``, ``not_json``, ``wrong_shape`` or ``not_canonical``.
@@ -88,6 +114,8 @@ def decode(data: bytes, kind: type[T], *, max_bytes: int) -> T:
     _check_size(data, max_bytes)
     try:
         value: T = _decoder(kind).decode(data)
+        if judge is not None and (fault := judge(value)):
+            raise msgspec.ValidationError(fault)
     except msgspec.ValidationError as error:
         raise InvalidEncoding(
             Code.WRONG_SHAPE,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Annotated
 
 import msgspec
@@ -22,6 +23,8 @@ CONSORTIUM_SERVICES = ("admission", "broker", "monitor")
 """Services under the reserved member."""
 
 MemberId = Annotated[str, msgspec.Meta(pattern=MEMBER_PATTERN)]
+LeanMemberId = Annotated[str, msgspec.Meta(min_length=1, max_length=32, extra_json_schema={"pattern": MEMBER_PATTERN})]
+"""A `MemberId` of which the type only checks the length: a `judge` asks `is_member_id` (see `encoding.LeanHash`)."""
 ServiceName = Annotated[str, msgspec.Meta(pattern=r"^[a-z]+(-[a-z]+)*(-[1-9][0-9]{0,2})?\Z")]
 
 PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]*\Z"
@@ -29,6 +32,12 @@ PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]*\Z"
 
 _MEMBER = re.compile(MEMBER_PATTERN)
 _NUMBER_SUFFIX = re.compile(r"-[1-9][0-9]{0,2}\Z")
+
+
+@lru_cache(maxsize=4_096)
+def is_member_id(text: str) -> bool:
+    """Whether a text is a `MemberId`; meters and channels are named likewise. The same few come again and again."""
+    return _MEMBER.match(text) is not None
 
 
 class Principal(msgspec.Struct, frozen=True, order=True):

@@ -35,7 +35,7 @@ _SMALL_ORDER_Y = frozenset(
 
 def signing_bytes(purpose: str, network: str, body: bytes) -> bytes:
     """The bytes that are signed: purpose, network id (32 hex digits) and canonical body."""
-    return b"minervas/v1/" + purpose.encode("ascii") + b"\0" + network.encode("ascii") + body
+    return f"minervas/v1/{purpose}\0{network}".encode("ascii") + body
 
 
 class SigningKey:

@@ -126,7 +126,8 @@ class Mempool:
         if not self._transactions:
             return
         for transaction in block.transactions:
-            self._remove(transaction.id)
+            if self._remove(transaction.id):
+                continue  # what it claimed was its own, so no other claims it
             for claim in claims_of(transaction):
                 self._remove(self._claims.get(claim, ""))
         bodies = [transaction.body for transaction in block.transactions]
@@ -300,10 +301,11 @@ class Mempool:
             self._statement_ends[_place(transaction.body, transaction.body.end)] = transaction.id
         self._count(transaction, owner, 1)
 
-    def _remove(self, tx_id: str) -> None:
+    def _remove(self, tx_id: str) -> bool:
+        """Remove a transaction; False if it is not here."""
         transaction = self._transactions.pop(tx_id, None)
         if transaction is None:
-            return
+            return False
         del self._by_bytes[transaction.raw]
         for claim in claims_of(transaction):
             del self._claims[claim]
@@ -312,6 +314,7 @@ class Mempool:
             if self._statement_ends.get(place) == tx_id:
                 del self._statement_ends[place]
         self._count(transaction, self._owners.pop(tx_id), -1)
+        return True
 
     def _count(self, transaction: Transaction, owner: str, step: int) -> None:
         size = len(transaction.raw)

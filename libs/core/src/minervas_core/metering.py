@@ -12,9 +12,22 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from minervas_core.encoding import Count, Hash, NetworkId, PublicKey, Record, Salt, Signature, TimeMs, encode
+from minervas_core.encoding import (
+    Count,
+    LeanHash,
+    LeanKey,
+    LeanNetworkId,
+    LeanSalt,
+    NetworkId,
+    PublicKey,
+    Record,
+    Salt,
+    Signature,
+    TimeMs,
+    encode,
+)
 from minervas_core.errors import Code, InvalidFrame
-from minervas_core.identifiers import MemberId
+from minervas_core.identifiers import LeanMemberId, MemberId
 from minervas_core.keys import SigningKey, verify
 from minervas_core.merkle import merkle_root
 
@@ -26,6 +39,8 @@ MAX_BATCH_BYTES = 400_000
 
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?\Z")]
 """Id of a meter within its member, or of a channel within its meter."""
+LeanName = LeanMemberId
+"""A `Name`, likewise."""
 ModbusFrame = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{2}){0,260}\Z")]
 """Raw bytes on the RS-485 wire in hex, CRC included; empty if nothing came."""
 Signed = Annotated[int, msgspec.Meta(ge=-(2**53) + 1, le=2**53 - 1)]
@@ -86,13 +101,13 @@ class RegisterPoint(Record, frozen=True, kw_only=True):
 class Generation(Record, frozen=True, kw_only=True, tag_field="type", tag="generation"):
     """A metering statement for one channel, signed by the meter's gateway key."""
 
-    network: NetworkId
-    sender: PublicKey
-    salt: Salt
+    network: LeanNetworkId
+    sender: LeanKey
+    salt: LeanSalt
     expires_height: Count
-    member: MemberId
-    meter: Name
-    channel: Name
+    member: LeanMemberId
+    meter: LeanName
+    channel: LeanName
     start: RegisterPoint
     """Where the channel's last statement ended; at first, or after a reset, a new baseline."""
     end: RegisterPoint
@@ -102,7 +117,7 @@ class Generation(Record, frozen=True, kw_only=True, tag_field="type", tag="gener
     """Readings without values in the same span."""
     reset: bool
     """Declares a new baseline: the register was reset or replaced. Nothing before it is minted."""
-    readings_root: Hash
+    readings_root: LeanHash
     """Merkle root over the canonical bytes of the readings from start to end, both inclusive."""
 
 

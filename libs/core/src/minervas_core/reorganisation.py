@@ -81,13 +81,16 @@ def move_state(
 ) -> TipChange:
     """Bring `state` from the tree's tip to `node`, over the fork between them. The tree itself is not changed.
 
-    All work is done on a layer over the state: if anything raises, the state is as it was.
+    If anything raises, the state is as it was: all work is done on a layer over it, unless it is only one more block,
+    for `connect_block` has a layer of its own.
 
     Raises:
         BranchRefused: a block of the branch is invalid on it.
         RulesUnknown: a block of the branch cannot be judged.
         LocalFault: ``internal`` if stored blocks are not what they should be.
     """
+    if node.parent is tree.tip:
+        return walk_state(state, tree, node, genesis, block_of=block_of, undo_of=undo_of)
     layer = state.scratch()
     change = walk_state(layer, tree, node, genesis, block_of=block_of, undo_of=undo_of)
     layer.commit()

@@ -72,15 +72,19 @@ class Table(Generic[K, V]):
 
     def merge_down(self) -> None:
         """Carry this layer's changes into its base."""
-        base = self._base
-        if base is None:
+        if self._base is None:
             raise ValueError("this table lies over nothing")
-        for key, row in self._rows.items():
+        if self._rows:
+            self._base.absorb(self._rows)
+            self._rows.clear()
+
+    def absorb(self, changes: Mapping[K, V | None]) -> None:
+        """Take over the `changes` of a layer over this table."""
+        for key, row in changes.items():
             if row is not None:
-                base.put(key, row)
-            elif key in base:
-                base.drop(key)
-        self._rows.clear()
+                self._rows[key] = row
+            elif key in self:
+                Table.drop(self, key)
 
 
 class SortedTable(Table[K, V]):
@@ -125,6 +129,17 @@ class SortedTable(Table[K, V]):
         """Carry this layer's changes into its base."""
         super().merge_down()
         self._lists = None
+
+    def absorb(self, changes: Mapping[K, V | None]) -> None:
+        """Take over the `changes` of a layer over this table."""
+        if self._lists is None:
+            super().absorb(changes)
+            return
+        for key, row in changes.items():
+            if row is not None:
+                self.put(key, row)
+            elif key in self:
+                self.drop(key)
 
     def listed(self, name: str) -> Sequence[Entry]:
         """A sorted list. It changes with the table: hold no position in it over a change of this list's rows."""

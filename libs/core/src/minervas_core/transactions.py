@@ -13,18 +13,22 @@ import msgspec
 from minervas_core.encoding import (
     Count,
     Hash,
-    NetworkId,
+    LeanHash,
+    LeanKey,
+    LeanNetworkId,
+    LeanSalt,
+    LeanSignature,
     PublicKey,
     Record,
-    Salt,
     Signature,
+    are_hex_digits,
     decode,
     encode,
     sha256_hex,
 )
 from minervas_core.errors import Code, InvalidEncoding, InvalidTransaction
 from minervas_core.governance.records import ChangeAuthority, ChangeParameters
-from minervas_core.identifiers import MemberId
+from minervas_core.identifiers import MemberId, is_member_id
 from minervas_core.keys import SigningKey, signing_bytes, verify
 from minervas_core.market.records import Bid, Cancel, MarketBody, Merge, MeterDeclaration, Offer, Retire
 from minervas_core.merkle import leaf_hash
@@ -168,9 +172,9 @@ Change = Admit | Revoke | RegisterMeter | Suspend | Resume | Leave | Rotate | Re
 class Membership(Record, frozen=True, kw_only=True, tag_field="type", tag="membership"):
     """A change of the roster, signed by the authority."""
 
-    network: NetworkId
-    sender: PublicKey
-    salt: Salt
+    network: LeanNetworkId
+    sender: LeanKey
+    salt: LeanSalt
     expires_height: Count
     """Last height whose block may carry it."""
     change: Change
@@ -179,7 +183,7 @@ class Membership(Record, frozen=True, kw_only=True, tag_field="type", tag="membe
 class Veto(MarketBody, frozen=True, kw_only=True, tag_field="type", tag="veto"):
     """Objects to a pending recovery: signed by the wallet that it would replace."""
 
-    recovery: Hash
+    recovery: LeanHash
     """Id of the transaction that asked for it."""
 
 
@@ -210,7 +214,27 @@ class TransactionForm(Record, frozen=True, kw_only=True):
     """The signed form on the wire."""
 
     body: TransactionBody
-    signature: Signature
+    signature: LeanSignature
+
+
+def _judge(form: TransactionForm) -> str:
+    """What is wrong with a transaction's lean fields, if anything."""
+    body = form.body
+    digits = f"{body.network}{body.sender}{body.salt}{form.signature}"
+    match body:
+        case Generation():
+            digits += body.readings_root
+            if not (is_member_id(body.member) and is_member_id(body.meter) and is_member_id(body.channel)):
+                return "a name that is none in `$.body`"
+        case Offer() | Merge() | Retire():
+            digits += "".join(body.lots)
+        case Cancel():
+            digits += body.order
+        case Veto():
+            digits += body.recovery
+        case _:
+            pass
+    return "" if are_hex_digits(digits) else "not lower-case hex digits in a field of `$`"
 
 
 class Transaction(msgspec.Struct, frozen=True, eq=False):
@@ -297,12 +321,13 @@ def decode_transaction(raw: bytes) -> Transaction:
             version does not have.
     """
     try:
-        form = decode(raw, TransactionForm, max_bytes=MAX_TRANSACTION_BYTES)
+        form = decode(raw, TransactionForm, max_bytes=MAX_TRANSACTION_BYTES, judge=_judge)
     except InvalidEncoding as error:
         _refuse_unknown_type(raw, error)
         raise
-    signed = signing_bytes(PURPOSE, form.body.network, raw[BODY_BEGIN:BODY_END])
-    return Transaction(sha256_hex(signed), form.body, form.signature, raw)
+    body = form.body
+    signed = signing_bytes(PURPOSE, body.network, raw[BODY_BEGIN:BODY_END])
+    return Transaction(sha256_hex(signed), body, form.signature, raw)
 
 
 class _TypeOfBody(msgspec.Struct):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from minervas_core.encoding import Count, Hash, NetworkId, PublicKey, Record, Salt, TimeMs
+from minervas_core.encoding import Count, Hash, LeanHash, LeanKey, LeanNetworkId, LeanSalt, PublicKey, Record, TimeMs
 from minervas_core.identifiers import MemberId
 from minervas_core.metering import Name
 
@@ -159,16 +159,16 @@ class Obligation(Record, frozen=True, kw_only=True):
 class MarketBody(Record, frozen=True, kw_only=True):
     """Fields of every transaction that a wallet signs."""
 
-    network: NetworkId
-    sender: PublicKey
-    salt: Salt
+    network: LeanNetworkId
+    sender: LeanKey
+    salt: LeanSalt
     expires_height: Count
 
 
 class Offer(MarketBody, frozen=True, kw_only=True, tag_field="type", tag="offer"):
     """Puts lots on sale."""
 
-    lots: Annotated[list[Hash], msgspec.Meta(min_length=1, max_length=100)]
+    lots: Annotated[list[LeanHash], msgspec.Meta(min_length=1, max_length=100)]
     price_micro: PriceMicro
     """At least this, in millionths of the currency per Wh."""
     smallest_wh: EnergyWh
@@ -190,16 +190,16 @@ class Bid(MarketBody, frozen=True, kw_only=True, tag_field="type", tag="bid"):
 class Cancel(MarketBody, frozen=True, kw_only=True, tag_field="type", tag="cancel"):
     """Takes an own offer or bid back."""
 
-    order: Hash
+    order: LeanHash
 
 
 class Merge(MarketBody, frozen=True, kw_only=True, tag_field="type", tag="merge"):
     """Joins own free lots into one, whose id is the transaction's."""
 
-    lots: Annotated[list[Hash], msgspec.Meta(min_length=2, max_length=MAX_LOTS_PER_MERGE)]
+    lots: Annotated[list[LeanHash], msgspec.Meta(min_length=2, max_length=MAX_LOTS_PER_MERGE)]
 
 
 class Retire(MarketBody, frozen=True, kw_only=True, tag_field="type", tag="retire"):
     """Claims own free lots as used: nobody can trade them any more."""
 
-    lots: Annotated[list[Hash], msgspec.Meta(min_length=1, max_length=MAX_LOTS_PER_MERGE)]
+    lots: Annotated[list[LeanHash], msgspec.Meta(min_length=1, max_length=MAX_LOTS_PER_MERGE)]

@@ -224,8 +224,8 @@ class ChainBatch:
 
     def _copy_transactions(self, connection: Connection) -> None:
         rows = [
-            (bytes.fromhex(transaction.id), bytes.fromhex(new.block.hash), position, transaction.kind, transaction.raw)
-            for new in self._new.values()
+            (bytes.fromhex(transaction.id), block_hash, position, transaction.kind, transaction.raw)
+            for block_hash, new in zip(binary(self._new), self._new.values(), strict=True)
             for position, transaction in enumerate(new.block.transactions)
         ]
         if not rows:

@@ -11,6 +11,7 @@ from psycopg.adapt import PyFormat
 
 from minervas_core.errors import Code, TransientFault
 from minervas_ledger.settings import DatabaseOwnerSettings, DatabaseSettings
+from minervas_ledger.store.arrays import Packed, PackedDumper
 from minervas_runtime.key_files import read_secret
 
 Connection: TypeAlias = psycopg.Connection[tuple[object, ...]]
@@ -55,6 +56,7 @@ def connect(database: DatabaseSettings, *, role: DatabaseOwnerSettings | None = 
     except psycopg.OperationalError as error:
         raise database_away(database, error) from error
     _prefer_compiled_dumper(connection)
+    connection.adapters.register_dumper(Packed, PackedDumper)
     return connection
 
 

@@ -104,7 +104,7 @@ def retirement_of(row: Row) -> Retirement:
 
 
 def _origin_columns(origins: Sequence[Origin]) -> tuple[list[bytes], list[int]]:
-    return binary(origin.statement for origin in origins), [origin.energy_wh for origin in origins]
+    return [bytes.fromhex(origin.statement) for origin in origins], [origin.energy_wh for origin in origins]
 
 
 def _origins_of(statements: object, origin_wh: object) -> list[Origin]:

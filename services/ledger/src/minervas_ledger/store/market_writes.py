@@ -7,7 +7,7 @@ The history (statements, lots, trades, retirements) above the fork goes, and tha
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from minervas_core.blocks import Block
@@ -16,6 +16,7 @@ from minervas_core.market.state import Market
 from minervas_core.metering import Generation
 from minervas_core.reorganisation import ConnectedBlock
 from minervas_core.state import BlockUndo
+from minervas_ledger.store.arrays import PACKERS, Packed, bytea_array, int8_array
 from minervas_ledger.store.connection import Connection
 from minervas_ledger.store.lot_rows import LOTS, RETIREMENTS, lot_row, retirement_row
 from minervas_ledger.store.market_rows import (
@@ -138,7 +139,8 @@ class MarketBatch:
             columns[1].append(bytes.fromhex(lot.offer) if lot is not None and lot.offer else None)
             columns[2].append(spent.get(lot_id))
         if columns[0]:
-            connection.execute(UPDATE_LOTS, columns)
+            packed = (bytea_array(columns[0]), bytea_array(columns[1]), int8_array(columns[2]))
+            connection.execute(UPDATE_LOTS, [Packed(each) for each in packed])
 
 
 def statement_rows(block: Block) -> list[Row]:
@@ -160,10 +162,19 @@ def copy_rows(connection: Connection, form: TableForm, rows: Iterable[Row]) -> N
     listed = list(rows)
     if not listed:
         return
+    arrays = [(place, PACKERS[kind]) for place, kind in enumerate(form.columns.values()) if kind in PACKERS]
     with connection.cursor() as cursor, cursor.copy(form.copy_statement.encode()) as copy:
-        copy.set_types(list(form.columns.values()))
+        copy.set_types(["bytea" if kind in PACKERS else kind for kind in form.columns.values()])
         for row in listed:
-            copy.write_row(row)
+            copy.write_row(_with_packed(row, arrays) if arrays else row)
+
+
+def _with_packed(row: Row, arrays: Sequence[tuple[int, Callable[[object], bytes]]]) -> Row:
+    """The row with its arrays packed: COPY takes the bytes of any binary value."""
+    fields = list(row)
+    for place, pack in arrays:
+        fields[place] = pack(fields[place])
+    return tuple(fields)
 
 
 def _write_state(connection: Connection, form: StateForm, market: Market, keys: Sequence[str]) -> None:
@@ -175,6 +186,7 @@ def _write_state(connection: Connection, form: StateForm, market: Market, keys: 
     arrays = ", ".join(f"%s::{kind}[]" for kind in key.values())
     same = " AND ".join(f"{form.form.name}.{column} = named.{column}" for column in key)
     delete = f"DELETE FROM {form.form.name} USING unnest({arrays}) AS named ({', '.join(key)}) WHERE {same}"  # noqa: S608 - names are constants
-    connection.execute(delete.encode(), [list(column) for column in zip(*map(form.key_of, keys), strict=True)])
+    columns = zip(key.values(), zip(*map(form.key_of, keys), strict=True), strict=True)
+    connection.execute(delete.encode(), [Packed(PACKERS[f"{kind}[]"](column)) for kind, column in columns])
     present = ((each, table.get(each)) for each in keys)
     copy_rows(connection, form.form, [form.to_row(each, record) for each, record in present if record is not None])

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from minervas_core.errors import PeerFault
 from minervas_core.transactions import Transaction, decode_transaction
+from minervas_ledger.store.arrays import Packed, bytea_array
 from minervas_ledger.store.columns import as_bytes, binary
 from minervas_ledger.store.connection import Connection
 
@@ -36,8 +37,9 @@ class QueueRows:
             psycopg.Error: then nothing of it is stored.
         """
         if transactions:
-            ids = binary(transaction.id for transaction in transactions)
-            connection.execute(INSERT, (ids, [transaction.raw for transaction in transactions]), binary=True)
+            ids = bytea_array(binary(transaction.id for transaction in transactions))
+            raw = bytea_array([transaction.raw for transaction in transactions])
+            connection.execute(INSERT, (Packed(ids), Packed(raw)))
             self._stored.update(transaction.id for transaction in transactions)
 
     def follow(self, connection: Connection, queue: Iterable[Transaction]) -> None:
@@ -48,7 +50,7 @@ class QueueRows:
         """
         queued = {transaction.id: transaction for transaction in queue}
         if gone := self._stored - queued.keys():
-            connection.execute("DELETE FROM mempool WHERE id = ANY(%s)", (binary(gone),))
+            connection.execute("DELETE FROM mempool WHERE id = ANY(%s::bytea[])", (Packed(bytea_array(binary(gone))),))
             self._stored -= gone
         self.add(connection, [each for tx_id, each in queued.items() if tx_id not in self._stored])
 

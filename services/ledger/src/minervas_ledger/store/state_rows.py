@@ -9,6 +9,7 @@ import msgspec
 from minervas_core.encoding import encode
 from minervas_core.record_tables import RecordTables, StateRow
 from minervas_core.state import BlockUndo, ChainState
+from minervas_ledger.store.arrays import Packed, text_array
 from minervas_ledger.store.columns import as_bytes
 from minervas_ledger.store.connection import Connection
 
@@ -37,7 +38,7 @@ class StateRowsBatch:
         if not self._changed:
             return
         names, keys = zip(*sorted(self._changed), strict=True)
-        connection.execute(DELETE_ROWS, (list(names), list(keys)))
+        connection.execute(DELETE_ROWS, (Packed(text_array(names)), Packed(text_array(keys))))
         tables = state_tables(state)
         with connection.cursor() as cursor, cursor.copy(COPY_ROWS) as copy:
             copy.set_types(list(ROW_TYPES))
