@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from minervas_core.errors import Code
+from minervas_core.finality.rules import MAX_OPEN_CHECKPOINTS
 from tests.support.builders import admit, revoke, vote_key
 from tests.support.membership import resume, rotate, suspend
 from tests.support.voting import VOTING, VotingChain, make_vote
@@ -151,6 +152,24 @@ def test_once_all_voters_of_the_final_checkpoint_are_gone_those_who_are_there_go
     assert local.record(9).current == ["e"]
     local.receive(local.mine_votes(local.votes(6, 9, "e"), miner="e"))
     assert local.reached == (9, 6)
+
+
+def test_a_checkpoint_that_waits_too_long_for_its_votes_is_forgotten_with_them() -> None:
+    local = four()
+    local.justify(0, 3)
+    local.add(local.votes(0, 3, ()))
+    local.grow_to(6)
+    local.add(local.votes(3, 6, "ab"))
+    last = 6 + MAX_OPEN_CHECKPOINTS * 3
+    local.grow_to(last - 1)
+    assert local.record(6).hash == local.checkpoint(6).hash
+    local.add()
+    assert local.finality.checkpoint(6) is None
+    assert local.finality.vote(6, "a") is None
+    assert local.record(3).justified, "what is justified stays"
+    assert code_of_block_with(local, "c", 3, 6) == Code.VOTE_TARGET
+    local.add(local.votes(3, last, FOUR))
+    assert local.reached == (last, 0)
 
 
 def test_voter_signs_with_the_key_of_the_targets_state() -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from minervas_core.blocks import decode_block
 from minervas_core.encoding import Record, encode
-from minervas_core.errors import Code, LocalFault, TransientFault
+from minervas_core.errors import Code, InvalidProof, LocalFault, TransientFault
 from minervas_core.genesis import Genesis
-from minervas_core.proof import FORMAT, ProofHead, block_part, subject_part
+from minervas_core.proof import FORMAT, ProofCheck, ProofHead, ProofSubject, block_part, subject_part
 from minervas_ledger.genesis_file import read_genesis
 from minervas_ledger.progress import Progress
 from minervas_ledger.settings import LedgerSettings
@@ -75,17 +75,36 @@ def _place(connection: Connection, genesis: Genesis, tx_id: str) -> tuple[Transa
 def _lines(  # noqa: PLR0917 - a proof is of all of these
     connection: Connection, genesis: Genesis, tip_height: int, tx_id: str, height: int, progress: Progress
 ) -> Iterator[Record]:
-    yield ProofHead(format=FORMAT, network=genesis.network, genesis=genesis.hash, blocks=tip_height)
-    subject: Record | None = None
+    head = ProofHead(format=FORMAT, network=genesis.network, genesis=genesis.hash, blocks=tip_height)
+    check = ProofCheck(genesis, head)
+    yield head
+    subject: ProofSubject | None = None
     for row in best_chain_blocks(connection):
         block = decode_block(row.raw)
-        yield block_part(block)
+        part = block_part(block)
+        check.add(part)
+        yield part
         if row.height == height:
             subject = subject_part(block, tx_id)
         progress(row.height, tip_height)
     if subject is None:
         raise LocalFault(Code.AUDIT_MISMATCH, "The database has no block where it should be; run the audit")
+    _check(check, subject)
     yield subject
+
+
+def _check(check: ProofCheck, subject: ProofSubject) -> None:
+    """A block can be final for us before our chain carries the votes that show it, after a reorganisation.
+
+    Raises:
+        TransientFault: ``not_ready``.
+    """
+    try:
+        check.conclude(subject)
+    except InvalidProof as error:
+        raise TransientFault(
+            Code.NOT_READY, "The chain does not carry the votes for it yet; try again soon", reason=str(error)
+        ) from error
 
 
 def _write(path: Path, lines: Iterator[Record]) -> None:

@@ -185,11 +185,19 @@ class Voting:
             except MinervasError as error:
                 log.info("own_votes_not_asked", extra={"fields": {"code": error.code, "reason": str(error)}})
             else:
+                self.waiting = self._reason(members)
                 is_enough = 3 * len(answered & others) >= 2 * len(others) and self._is_up_to_date(members)
                 enough_at_ms = (enough_at_ms or monotonic_ms()) if is_enough else None
                 if is_enough and (answered >= others or self._has_been_patient(enough_at_ms)):
                     return
             await asyncio.sleep(ASK_AGAIN_S)
+
+    def _reason(self, members: Sequence[str]) -> str:
+        """Why nothing is voted, for people."""
+        least = self._genesis.parameters.founding_voters
+        if len(members) < least:
+            return f"nothing can become final with {len(members)} members: the genesis wants {least} to begin with"
+        return ASKING
 
     def _is_up_to_date(self, members: Sequence[str]) -> bool:
         """Whether the chain has us and enough others, and nobody claims a better one."""

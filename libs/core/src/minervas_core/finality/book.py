@@ -17,6 +17,10 @@ MAX_AHEAD = 256
 """Votes for targets so many blocks above our own tip are left alone: an hour of 15 s blocks."""
 
 
+MAX_BEHIND = 256
+"""Votes for targets so many blocks below the last final one are left alone: they change nothing and prove old lies."""
+
+
 @dataclass(frozen=True, slots=True)
 class TakenVote:
     """What became of a vote whose signature is right."""
@@ -47,14 +51,15 @@ class VoteBook:
     def take(self, vote: Vote, state: ChainState) -> TakenVote:
         """Take in a vote from anybody.
 
-        One for a block far above our tip is left alone: it is asked for when we are there.
+        One for a block far above our tip is left alone, for it is asked for when we are there; so is one far below the
+        last final block.
 
         Raises:
             InvalidVote: ``vote_target`` or ``vote_source`` (not the height of a checkpoint), ``vote_not_voter``,
                 ``wrong_network`` or ``bad_signature``.
         """
         self._recall(vote)
-        if vote in self.pool or vote.body.target.height > state.height + MAX_AHEAD:
+        if vote in self.pool or not self._is_of_use(vote, state):
             return TakenVote(vote, is_new=False)
         _check_heights(vote, self._genesis)
         check_vote_signature(vote, self._genesis.network, _vote_key(vote, state))
@@ -86,6 +91,10 @@ class VoteBook:
     def forget_final(self, final_height: int) -> None:
         """Forget votes that no block above a final one can carry."""
         self.pool.forget_up_to(final_height)
+
+    def _is_of_use(self, vote: Vote, state: ChainState) -> bool:
+        final_height = state.finality.head(self._genesis.hash).final.height
+        return final_height - MAX_BEHIND <= vote.body.target.height <= state.height + MAX_AHEAD
 
     def _recall(self, vote: Vote) -> None:
         """What our own key signed binds us, whatever our state (perhaps restored from a backup) says of the voter."""

@@ -25,6 +25,9 @@ from minervas_core.finality.votes import Checkpoint, Vote, check_vote_signature,
 from minervas_core.genesis import Genesis
 from minervas_core.roster import MemberRecord, Roster
 
+MAX_OPEN_CHECKPOINTS = 64
+"""A checkpoint that is not justified when so many stand above it is forgotten: members vote for the newest."""
+
 
 def apply_votes(finality: Finality, votes: Sequence[Vote], height: int, genesis: Genesis) -> None:
     """Check and apply the votes of the block at `height`, which stand in their order, before its transactions.
@@ -95,6 +98,7 @@ def note_checkpoint(finality: Finality, roster: Roster, height: int, block_hash:
     voters = [Voter(member=member, vote_key=having_vote[member].keys.vote) for member in sorted({*current, *previous})]
     record = CheckpointRecord(hash=block_hash, members=members, voters=voters, current=current, previous=previous)
     finality.put_checkpoint(height, record)
+    _forget_stale(finality, height, genesis)
 
 
 def has_vote(record: MemberRecord) -> bool:
@@ -168,6 +172,15 @@ def _finalise(finality: Finality, height: int, head: FinalityHead, genesis: Gene
             finality.checkpoints.drop(checkpoint_key(passed))
     final = Checkpoint(height=height, hash=source.hash)
     finality.put_head(msgspec.structs.replace(head, final=final, previous_final_height=before))
+
+
+def _forget_stale(finality: Finality, height: int, genesis: Genesis) -> None:
+    """Forget the checkpoint that has waited too long for its votes: while finality pauses, the state shall not grow."""
+    stale = height - MAX_OPEN_CHECKPOINTS * genesis.parameters.vote_interval
+    record = finality.checkpoint(stale) if stale > 0 else None
+    if record is not None and not record.justified:
+        _forget_votes(finality, stale)
+        finality.checkpoints.drop(checkpoint_key(stale))
 
 
 def _forget_votes(finality: Finality, target_height: int) -> None:
