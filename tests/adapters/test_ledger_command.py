@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -10,18 +9,13 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from rich.console import Console
 
-from minervas_core.errors import MinervasError
 from minervas_devnet.postgres import PostgresServer
 from minervas_devnet.postgres_roles import NodeDatabase
 from minervas_ledger import __version__
-from minervas_peer.commands.check_proof import show_proof
-from minervas_peer.commands.output import Output
-from tests.support.builders import LocalChain, admit
+from tests.support.builders import LocalChain
 from tests.support.fix_ledger import TRUNCATE_ALL
 from tests.support.ledger import StoredChain, database_settings
-from tests.support.voting import INTERVAL, VotingChain
 
 LONG_AGO_MS = 1_700_000_000_000
 """A genesis of 2023: commands know the time of day, and take no block from the future."""
@@ -138,37 +132,6 @@ def test_a_chain_goes_out_as_a_file_and_comes_back_into_an_empty_database(
     assert damaged.returncode == 1
     assert damaged.stderr.count("\n") == 1
     assert "bad_chain_file" in damaged.stderr
-
-
-def test_a_proof_of_a_final_transaction_holds_and_what_is_not_final_has_none(command: Command, tmp_path: Path) -> None:
-    command.run("migrate")
-    chain = VotingChain("abc")
-    chain.justify(0, INTERVAL)
-    chain.justify(INTERVAL, 2 * INTERVAL)
-    chain.add([], [late := admit("d", expires=900)])
-    genesis = command.directory / "issued" / "genesis.json"
-    genesis.write_bytes(chain.genesis.raw)
-    stored = StoredChain(database_settings(command.database), chain.genesis)
-    nodes = [chain.chain.tree.main_at(height) for height in range(1, chain.tip.height + 1)]
-    blocks = [chain.chain._stored(node) for node in nodes if node is not None]
-    stored.take(*blocks)
-    stored.now.close()
-    proven = command.run("prove", blocks[0].transactions[0].id, "proof")
-    assert (proven.returncode, proven.stderr) == (0, "")
-    output = io.StringIO()
-    show_proof(tmp_path / "proof", genesis, Output(Console(file=output, width=200)))
-    assert blocks[0].transactions[0].id in output.getvalue()
-    assert "a, b, c, d" in output.getvalue()
-    for tx_id, said in ((late.id, "not final yet"), ("ab" * 32, "no such transaction"), ("xy", "64 hex digits")):
-        refused = command.run("prove", tx_id, "none")
-        assert refused.returncode != 0
-        assert said in refused.stderr
-    assert not (tmp_path / "none").exists()
-    whole = (tmp_path / "proof").read_bytes()
-    for damaged in (whole[:-1], whole + b"x", whole.replace(b'"height":2', b'"height":3', 1), b""):
-        (tmp_path / "proof").write_bytes(damaged)
-        with pytest.raises(MinervasError):
-            show_proof(tmp_path / "proof", genesis, Output(Console(file=output)))
 
 
 def test_audit_of_a_database_that_was_not_migrated_is_refused(command: Command) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from minervas_core.blocks import decode_block
 from minervas_core.encoding import Record, encode
-from minervas_core.errors import Code, InvalidProof, LocalFault, TransientFault
+from minervas_core.errors import Code, LocalFault, TransientFault
+from minervas_core.finality.state import Finality
 from minervas_core.genesis import Genesis
-from minervas_core.proof import FORMAT, ProofCheck, ProofHead, ProofSubject, block_part, subject_part
+from minervas_core.proof import FORMAT, ProofHead, block_part, subject_part
 from minervas_ledger.genesis_file import read_genesis
 from minervas_ledger.progress import Progress
 from minervas_ledger.settings import LedgerSettings
@@ -19,6 +20,7 @@ from minervas_ledger.store.chain_reads import TransactionPlace, transaction_plac
 from minervas_ledger.store.chain_state import NodeState, read_node_state
 from minervas_ledger.store.connection import Connection, as_transient, connect
 from minervas_ledger.store.schema import check_schema
+from minervas_ledger.store.state_rows import read_state_rows, rows_of
 from minervas_runtime.key_files import atomic_file
 
 APPLICATION = "minervas-ledger prove"
@@ -50,9 +52,10 @@ def run_prove(
         check_schema(connection, settings.database.name)
         with snapshot(connection):
             place, state = _place(connection, genesis, tx_id)
+            final_height = _check_final(connection, genesis, place.height)
             _write(path, _lines(connection, genesis, state.tip_height, tx_id, place.height, progress))
     say(
-        f"proved: transaction {tx_id} in block {place.height}, final since block {state.final_height} is; "
+        f"proved: transaction {tx_id} in block {place.height}, final since block {final_height} is; "
         f"{path}: {path.stat().st_size} bytes, {progress.elapsed_ms / 1_000:.1f} s"
     )
     return 0
@@ -65,46 +68,37 @@ def _place(connection: Connection, genesis: Genesis, tx_id: str) -> tuple[Transa
     place = transaction_places(connection, [tx_id]).get(tx_id)
     if place is None:
         raise LocalFault(Code.NOT_FOUND, "The best chain has no such transaction", id=tx_id)
-    if not place.final:
-        raise TransientFault(
-            Code.NOT_READY, "Its block is not final yet", height=place.height, final_height=state.final_height
-        )
     return place, state
+
+
+def _check_final(connection: Connection, genesis: Genesis, height: int) -> int:
+    """How far the best chain's own votes make it final: after a change of branches the node may know more, elsewhere.
+
+    Raises:
+        TransientFault: ``not_ready`` if not up to `height`.
+    """
+    finality = Finality()
+    finality.put_back(rows_of(Finality, read_state_rows(connection)))
+    final_height = finality.head(genesis.hash).final.height
+    if height > final_height:
+        raise TransientFault(Code.NOT_READY, "Its block is not final yet", height=height, final_height=final_height)
+    return final_height
 
 
 def _lines(  # noqa: PLR0917 - a proof is of all of these
     connection: Connection, genesis: Genesis, tip_height: int, tx_id: str, height: int, progress: Progress
 ) -> Iterator[Record]:
-    head = ProofHead(format=FORMAT, network=genesis.network, genesis=genesis.hash, blocks=tip_height)
-    check = ProofCheck(genesis, head)
-    yield head
-    subject: ProofSubject | None = None
+    yield ProofHead(format=FORMAT, network=genesis.network, genesis=genesis.hash, blocks=tip_height)
+    subject: Record | None = None
     for row in best_chain_blocks(connection):
         block = decode_block(row.raw)
-        part = block_part(block)
-        check.add(part)
-        yield part
+        yield block_part(block)
         if row.height == height:
             subject = subject_part(block, tx_id)
         progress(row.height, tip_height)
     if subject is None:
         raise LocalFault(Code.AUDIT_MISMATCH, "The database has no block where it should be; run the audit")
-    _check(check, subject)
     yield subject
-
-
-def _check(check: ProofCheck, subject: ProofSubject) -> None:
-    """A block can be final for us before our chain carries the votes that show it, after a reorganisation.
-
-    Raises:
-        TransientFault: ``not_ready``.
-    """
-    try:
-        check.conclude(subject)
-    except InvalidProof as error:
-        raise TransientFault(
-            Code.NOT_READY, "The chain does not carry the votes for it yet; try again soon", reason=str(error)
-        ) from error
 
 
 def _write(path: Path, lines: Iterator[Record]) -> None:
