@@ -53,6 +53,14 @@ class VotingNode(LedgerNode):
                 await self.peer.deliver(self.local.chain._stored(node))
         await self.until_tip(self.local.tip.hash)
 
+    async def until_waiting(self, reason: str) -> None:
+        """Wait until the ledger gives this reason for not voting."""
+
+        async def says_so() -> bool:
+            return reason in (await self.report()).voting
+
+        await wait_until_async(says_so, describe=f"the ledger to say {reason}")
+
     async def grow_to(self, height: int) -> None:
         self.local.grow_to(height)
         await self.follow()
@@ -158,7 +166,7 @@ async def test_lost_database_looks_like_a_new_member_and_still_does_not_vote_bef
     node.others_answer(signed_once)
     await node.start()
     try:
-        assert "with 0 members" in (await node.report()).voting
+        await node.until_waiting("with 0 members")
         await node.follow()
         await node.until_voting()
         await node.grow_to(8)
