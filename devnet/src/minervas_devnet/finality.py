@@ -57,8 +57,14 @@ class FinalityPause:
         self._wait(lambda: self._final_everywhere() > 0, "a final block")
         for service in OFF:
             off.services[service].stop()
-        self._wait(lambda: _is_paused(witness, off.member), f"finality to wait for {off.member}")
-        paused = _ledger(witness)
+        seen: list[LedgerState] = []
+
+        def is_paused() -> bool:
+            seen.append(_ledger(witness))
+            return _is_paused(seen[-1], off.member)
+
+        self._wait(is_paused, f"finality to wait for {off.member}")
+        paused = seen[-1]
         for service in reversed(OFF):
             off.services[service].start()
         self._wait(lambda: self._final_everywhere() > paused.tip.height, "finality to go on")
@@ -99,9 +105,12 @@ def check_pause(pause: Pause) -> list[Check]:
     ]
 
 
-def _is_paused(witness: Node, member: str) -> bool:
-    state = _ledger(witness)
-    return member in state.missing_voters and state.tip.height >= state.final.height + BLOCKS_WITHOUT
+def _is_paused(state: LedgerState, member: str) -> bool:
+    """Whether this member's vote alone is missing, a while after the last final block.
+
+    For a moment the others' votes for a new checkpoint are missing too: they are on their way into a block.
+    """
+    return state.missing_voters == [member] and state.tip.height >= state.final.height + BLOCKS_WITHOUT
 
 
 def _holds(condition: Callable[[], bool]) -> bool:
