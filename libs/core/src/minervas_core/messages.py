@@ -30,9 +30,9 @@ MAX_LOCATOR = 64
 """A locator thins out exponentially: 64 hashes span any chain that can exist."""
 MAX_TRANSACTIONS_PER_FRAME = 200
 MAX_VOTES_PER_FRAME = 200
-"""Votes in one frame of gossip: about 100 kB."""
+"""Votes in one frame of gossip: about 82 kB."""
 MAX_VOTES_PER_REPLY = 500
-"""Votes in one answer: about 250 kB."""
+"""Votes in one answer: about 205 kB."""
 MAX_HELLO_TRANSACTIONS = 16
 """Membership transactions in one Hello: each costs its receiver a signature check."""
 SEALED_KEY_BYTES = 1_168

@@ -14,10 +14,10 @@ from minervas_core.keys import SigningKey, verify
 PURPOSE = "vote"
 
 MAX_VOTE_BYTES = 1_024
-"""A vote has about 480 bytes."""
+"""A vote has about 410 bytes."""
 
 MAX_BLOCK_VOTES = 500
-"""Hard limit of votes in a block: several rounds of a large consortium, 240 kB."""
+"""Hard limit of votes in a block: several rounds of a large consortium, about 205 kB."""
 
 
 class Checkpoint(Record, frozen=True, kw_only=True):
