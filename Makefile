@@ -1,6 +1,6 @@
 # Every target does its own set-up (tools/setup.sh: idempotent, under a second when nothing changed).
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-core test-sim test-tools test-adapters test-network lint format types bench vectors lock soak clean
+.PHONY: help setup demo test test-core test-sim test-tools test-adapters test-network test-browser browser lint format types bench vectors lock soak clean
 
 VENV_PYTHON := .venv/bin/python
 PYTEST := $(VENV_PYTHON) -m pytest
@@ -17,7 +17,10 @@ setup:  ## Install everything that demo and test need (.venv, and mosquitto if i
 demo: setup  ## Three members meter, mine and trade on this machine; ONCE=1 ends by itself after the checks
 	@.venv/bin/minervas-devnet demo $(if $(filter 1 yes true,$(ONCE)),--once) $(ARGS)
 
-test: setup  ## Run all tests but those of soak, in WORKERS=2 processes (ARGS="-k word" for some of them)
+browser: setup  ## Install Chromium and a Korean font, which only the browser tests need
+	@sh tools/browser.sh
+
+test: browser  ## Run all tests but those of soak, in WORKERS=2 processes (ARGS="-k word" for some of them)
 	@$(PYTEST) --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 test-core: setup  ## Only the protocol rules: no process, no socket, no file
@@ -34,6 +37,9 @@ test-adapters: setup  ## Only the adapters, against a real Mosquitto and a real 
 
 test-network: setup  ## Only whole networks of real service processes
 	@$(PYTEST) tests/network $(ARGS)
+
+test-browser: browser  ## Only the web pages, in a real Chromium
+	@$(PYTEST) tests/browser $(ARGS)
 
 lint: setup  ## Style, spelling, import contracts, purity of core, requirement sets
 	@sh tools/lint.sh
