@@ -22,6 +22,7 @@ from minervas_runtime.bus import Message, Will
 from minervas_runtime.mqtt_bus import BusSettings, MqttBus
 from minervas_runtime.tls_diagnosis import Diagnosis, diagnose
 from tests.support.pki import Authority, CertFiles, publish_crl
+from tests.support.wait import wait_until
 
 CONTROL_TOPIC = "$CONTROL/dynamic-security/v1"
 OPERATOR_MEMBER = "operator-coop"
@@ -80,6 +81,18 @@ class Broker:
         """What this broker thinks of a certificate."""
         server = self.server
         return diagnose(server.host, server.port, files.ca_file, files.cert_file, files.key_file, quiet_s=0.3)
+
+    def wait_until_refused(self, files: CertFiles) -> None:
+        """Wait until the handshake with a certificate is refused."""
+        wait_until(lambda: self.probe(files).verdict == "refused", describe="the refusal of a certificate")
+
+    def wait_until_accepted(self, files: CertFiles) -> None:
+        """Wait until the handshake with a certificate is accepted."""
+        wait_until(lambda: self.probe(files).verdict == "accepted", describe="the acceptance of a certificate")
+
+    def wait_for_count(self, text: str, count: int) -> None:
+        """Wait until the broker has logged something so many times since its start."""
+        wait_until(lambda: self.server.output().count(text) >= count, describe=f"{count} times {text!r} in the log")
 
     def settings(self, principal: Principal | str, files: CertFiles, **changes: Any) -> BusSettings:
         """Bus settings with short pauses."""

@@ -19,9 +19,7 @@ INSTALLED = 3
 def ca_bundle_cases() -> list[Case]:
     """Bundles that are installed: a newer one, and the same again."""
     same = signed_ca_bundle()
-    newer = sign_ca_bundle(
-        replace(same.bundle, number=4, certificates=same.bundle.certificates[::-1]), AUTHORITY, []
-    )
+    newer = sign_ca_bundle(replace(same.bundle, number=4, certificates=same.bundle.certificates[::-1]), AUTHORITY, [])
     return [
         {
             "name": name,
