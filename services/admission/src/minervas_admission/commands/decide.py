@@ -6,6 +6,9 @@ import sys
 from contextlib import AbstractAsyncContextManager
 
 from minervas_admission import audit_log
+from minervas_admission.ca import ca_id
+from minervas_admission.ca_rollover import FINISH, FORCE, START, SWITCH, check_step
+from minervas_admission.ca_set import load_ca_certificate, read_ca_state
 from minervas_admission.commands.checks import check_sensible
 from minervas_admission.commands.following import Follower, Stopwatch
 from minervas_admission.commands.operator import operator_name
@@ -31,6 +34,14 @@ from minervas_runtime.clock import SystemClock
 
 HEADINGS = {"revoke": "Revoking", "leave": "Ending the membership of", "suspend": "Suspending", "resume": "Resuming"}
 """What is being done, by the kind of a decision about a member."""
+
+
+CA_STEPS = {
+    START: ("Making a new CA", "Every node will trust a new CA beside the one in use. Make it?"),
+    SWITCH: ("Switching to the new CA", "Servers and new members will be certified by the new CA. Switch?"),
+    FINISH: ("Ending the old CA", "Nobody will trust the old CA any more, and its key is deleted. End it?"),
+}
+"""What is being done, and what the operator is asked, by the kind of a decision about the CA."""
 
 
 class Unconfirmed(LocalFault):
@@ -144,6 +155,25 @@ class Decisions:
             (await ParameterView.read(connection, genesis)).check(wanted)
             decision_id = await self._decide(connection, "parameters", None, None, "", content=wanted.content)
         await self._follow(decision_id, f"Changing parameters from block {wanted.activation_height:,} on")
+
+    async def change_ca(self, kind: str, *, force: bool, confirmed: bool) -> None:
+        """Do one step of replacing the CA.
+
+        Raises:
+            LocalFault: ``not_ready``, see `check_step`; `Unconfirmed`.
+            TransientFault: see `Follower.follow`.
+        """
+        data = DataDirectory(self._settings.paths.data)
+        ids = {name: ca_id(load_ca_certificate(data, name)) for name in read_ca_state(data).trusted}
+        async with self._transaction() as connection:
+            await check_step(connection, kind, data, ids, now_ms=self._clock.now_ms(), force=force)
+        heading, question = CA_STEPS[kind]
+        if not confirmed:
+            self._confirm(question)
+        async with self._transaction() as connection:
+            await check_step(connection, kind, data, ids, now_ms=self._clock.now_ms(), force=force)
+            decision_id = await self._decide(connection, kind, None, None, "", content=FORCE if force else "")
+        await self._follow(decision_id, heading)
 
     async def _about_member(self, kind: str, member: str, reason: str, question: str, *, confirmed: bool) -> None:
         """Check that the decision makes sense, ask, check again with the member locked, and decide."""
