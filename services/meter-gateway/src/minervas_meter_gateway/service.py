@@ -17,7 +17,9 @@ from minervas_core.topics import mesh
 from minervas_meter_gateway import __version__
 from minervas_meter_gateway.bus_plan import PortPlan
 from minervas_meter_gateway.clock_check import ClockCheck
+from minervas_meter_gateway.discovery_publisher import DiscoveryPublisher
 from minervas_meter_gateway.enrolment import declared_meters
+from minervas_meter_gateway.home_assistant import discovery
 from minervas_meter_gateway.ledger_link import LedgerLink
 from minervas_meter_gateway.metrics import SPOOL_DEPTH
 from minervas_meter_gateway.port_worker import PortWorker
@@ -43,6 +45,7 @@ log = logging.getLogger(__name__)
 
 KEY_FILE = "gateway.key"
 SPOOL_FILE = "spool.db"
+DISCOVERY_FILE = "home_assistant.json"
 READING = "reading"
 STOP_PORT_S = 1.0
 """Longest wait for the reads under way when the service stops."""
@@ -94,6 +97,7 @@ class Gateway:
                 network=issued.network,
                 member=context.member,
                 max_bytes=settings.spool.max_mb * 1_000_000,
+                max_age_ms=settings.spool.max_days * 86_400_000,
             )
         )
         self._link = NodeLink(
@@ -147,6 +151,7 @@ class Gateway:
                 group.create_task(publisher.run())
                 group.create_task(sender.run())
                 group.create_task(self._keep_reporting(report))
+                group.create_task(self._make_discovery().run())
         finally:
             for worker in workers:
                 worker.stop_soon()
@@ -208,6 +213,11 @@ class Gateway:
             PortWorker(plan, interval_ms=interval_ms, clock=self._context.clock, on_samples=recorder.offer)
             for plan in self._ports
         ]
+
+    def _make_discovery(self) -> DiscoveryPublisher:
+        settings = self._context.settings
+        found = discovery(self._me, self._ports, self._issued.network) if settings.home_assistant.discovery else {}
+        return DiscoveryPublisher(self._bus, found, settings.paths.data / DISCOVERY_FILE)
 
     def _own_presence(self) -> Presence:
         return Presence(
