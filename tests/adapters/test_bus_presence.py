@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import msgspec
 import pytest
 
 from minervas_core.encoding import decode
 from minervas_core.identifiers import Principal
 from minervas_core.messages import MAX_PRESENCE_BYTES, Presence
 from minervas_runtime.bus import Message
-from minervas_runtime.presence import PresencePublisher, offline_will
+from minervas_runtime.presence import PresencePublisher, disk_used_per_mille, offline_will
 from tests.support.fix_bus import BusWorld
 from tests.support.wait import wait_until_async
 
@@ -106,3 +109,21 @@ async def test_presence_goes_on_after_a_publication_that_failed(
     await watcher_bus.subscribe("mesh/v1/+/+/presence", watcher)
     await wait_until_async(lambda: watcher.states, describe="the next publication")
     await publisher.stop()
+
+
+async def test_presence_tells_how_full_the_disk_of_the_data_is(bus_world: BusWorld, tmp_path: Path) -> None:
+    alice = Principal(bus_world.member(), "peer")
+    heard: list[Presence] = []
+    bus = await bus_world.connect(Principal(bus_world.member(), "peer"))
+    await bus.subscribe(
+        f"mesh/v1/{alice.member}/peer/presence",
+        lambda message: heard.append(decode(message.payload, Presence, max_bytes=MAX_PRESENCE_BYTES)),
+    )
+    fields = Presence(state="online", version="1", sent_at_ms=1)
+    publisher = PresencePublisher(await bus_world.connect(alice), alice.member, "peer", lambda: fields, data=tmp_path)
+    publisher.start()
+    await wait_until_async(lambda: heard, describe="the presence")
+    await publisher.stop()
+    [presence] = heard
+    assert isinstance(presence.disk_used_per_mille, int)
+    assert disk_used_per_mille(tmp_path / "nowhere") is msgspec.UNSET

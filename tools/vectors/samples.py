@@ -172,6 +172,9 @@ def gossip_samples() -> dict[str, Record]:
         "Presence": messages.Presence(
             state="online", version="0.1.0", sent_at_ms=NOW_MS, certificate_expires_ms=NOW_MS + 86_400_000, tip=_tip()
         ),
+        "Presence of a gateway": messages.Presence(
+            state="online", version="0.1.0", sent_at_ms=NOW_MS, disk_used_per_mille=412, spool_used_per_mille=3
+        ),
         "Presence, offline": messages.Presence(state="offline", version="0.1.0", sent_at_ms=NOW_MS),
         **vote_samples(),
     }

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
 from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
 
 from minervas_core.encoding import encode
 from minervas_core.errors import MinervasError
@@ -43,6 +47,7 @@ class PresencePublisher:
         member: whose service it is.
         service: which.
         fields: what to publish, asked each time.
+        data: the service's data directory; how full its disk is then goes along.
         interval_s: pause between two publications when nothing changes.
     """
 
@@ -53,11 +58,13 @@ class PresencePublisher:
         service: str,
         fields: Callable[[], Presence],
         *,
+        data: Path | None = None,
         interval_s: float = INTERVAL_S,
     ) -> None:
         self._bus = bus
         self._topic = mesh(Principal(member, service), KIND)
         self._fields = fields
+        self._data = data
         self._interval_s = interval_s
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -91,7 +98,21 @@ class PresencePublisher:
                 pass  # nothing changed: time for the regular publication
             self._changed.clear()
             try:
-                await self._bus.publish(self._topic, encode(self._fields()), retain=True)
+                await self._bus.publish(self._topic, encode(self._current()), retain=True)
             except MinervasError as error:
                 fields = {"code": error.code, "reason": str(error)}
                 log.info("presence_not_published", extra={"fields": fields})
+
+    def _current(self) -> Presence:
+        if self._data is None:
+            return self._fields()
+        return msgspec.structs.replace(self._fields(), disk_used_per_mille=disk_used_per_mille(self._data))
+
+
+def disk_used_per_mille(directory: Path) -> int | msgspec.UnsetType:
+    """How full the disk of a directory is, rounded up; unset if that can not be told."""
+    try:
+        usage = shutil.disk_usage(directory)
+    except OSError:
+        return msgspec.UNSET
+    return -(-1_000 * (usage.total - usage.free) // usage.total) if usage.total else msgspec.UNSET

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from minervas_admission import __version__
 from minervas_admission.ca import SERVER_DAYS
-from minervas_admission.commands import show
+from minervas_admission.commands import members, personal, show
 from minervas_admission.commands.decide import Decisions
 from minervas_admission.parameter_changes import wanted_change
 from minervas_admission.settings import AdmissionSettings, load_admission_settings
@@ -46,8 +46,10 @@ def _carry_out(given: argparse.Namespace) -> int:
     actions: dict[str, Callable[[], None]] = {
         "fingerprint": lambda: show.show_fingerprint(settings),
         "pending": lambda: asyncio.run(show.show_pending(settings, as_json=given.json)),
-        "members": lambda: asyncio.run(show.show_members(settings, as_json=given.json)),
-        "audit": lambda: asyncio.run(show.show_audit(settings, as_json=given.json)),
+        "members": lambda: asyncio.run(_members(settings, given)),
+        "audit": lambda: asyncio.run(show.show_audit(settings, as_json=given.json, head=given.head)),
+        "export": lambda: asyncio.run(personal.run_export(settings, given.wanted, given.out)),
+        "forget": lambda: asyncio.run(personal.run_forget(settings, given.wanted, confirmed=given.yes)),
     }
     if given.command in actions:
         actions[given.command]()
@@ -56,6 +58,13 @@ def _carry_out(given: argparse.Namespace) -> int:
     else:
         _on_host(settings, given)
     return EXIT_OK
+
+
+async def _members(settings: AdmissionSettings, given: argparse.Namespace) -> None:
+    if given.member:
+        await members.show_member(settings, given.member, as_json=given.json)
+    else:
+        await members.show_members(settings, as_json=given.json)
 
 
 async def _decide(settings: AdmissionSettings, given: argparse.Namespace) -> None:
@@ -127,15 +136,26 @@ def _parser() -> argparse.ArgumentParser:
         ("version", "print the version"),
     ):
         command(name, text)
-    for name, text in (
-        ("pending", "list applications that wait for a decision"),
-        ("members", "list members, their certificates and where they stand on chain"),
-        ("audit", "print the audit log and check that nothing was changed"),
-    ):
-        command(name, text).add_argument("--json", action="store_true", help="for programs")
+    _add_shows(command)
     _add_sign_server(command("sign-server", "sign the certificate of the broker or another server"))
     _add_decisions(command)
     return parser
+
+
+def _add_shows(command: Callable[[str, str], argparse.ArgumentParser]) -> None:
+    pending = command("pending", "list applications that wait for a decision")
+    listed = command("members", "list members: certificates, where they stand on chain, who is there")
+    listed.add_argument("member", nargs="?", metavar="MEMBER", help="everything about one member")
+    audit = command("audit", "print the audit log and check that nothing was changed")
+    audit.add_argument("--head", default="", metavar="NUMBER:HASH", help="compare with a head that was kept elsewhere")
+    for parser in (pending, listed, audit):
+        parser.add_argument("--json", action="store_true", help="for programs")
+    export = command("export", "write everything that is held about a member or an application into a file")
+    export.add_argument("--out", type=Path, required=True, metavar="FILE", help="a new file; it gets mode 0600")
+    forget = command("forget", "delete the personal data of an ended membership or a rejected application")
+    forget.add_argument("--yes", action="store_true", help="do not ask")
+    for parser in (export, forget):
+        parser.add_argument("wanted", metavar="MEMBER|ID")
 
 
 def _add_sign_server(parser: argparse.ArgumentParser) -> None:

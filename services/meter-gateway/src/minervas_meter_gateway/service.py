@@ -6,6 +6,8 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
+import msgspec
+
 from minervas_core.encoding import decode
 from minervas_core.identifiers import Principal
 from minervas_core.keys import SigningKey
@@ -97,7 +99,10 @@ class Gateway:
             bus, issued.node_key, context.member, self._me.service, issued.network, clock=context.clock
         )
         self._ledger = LedgerLink(self._link, key.public)
-        self._presence = PresencePublisher(bus, self._me.member, self._me.service, self._own_presence)
+        self._presence = PresencePublisher(
+            bus, self._me.member, self._me.service, self._own_presence, data=settings.paths.data
+        )
+        self._recorder: Recorder | None = None
 
     async def run(self) -> None:
         """Meter until cancelled. Sampling does not wait for the broker.
@@ -125,6 +130,7 @@ class Gateway:
             clock_is_right=sender.look_at_clock,
             on_recorded=publisher.offer,
         )
+        self._recorder = recorder
         workers = self._make_workers(recorder)
         report = StatusReport(
             bus=self._bus, workers=workers, recorder=recorder, spool=self._spool.file, book=book, sender=sender
@@ -208,6 +214,7 @@ class Gateway:
             version=__version__,
             sent_at_ms=self._context.clock.now_ms(),
             certificate_expires_ms=self._issued.certificate_expires_ms,
+            spool_used_per_mille=min(1_000, self._recorder.fill_per_cent * 10) if self._recorder else msgspec.UNSET,
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import msgspec
 
@@ -53,6 +54,8 @@ class NodeConfig:
     node_key: bytes
     certificate_expires_ms: int = 0
     gossip: GossipSettings = field(default_factory=GossipSettings)
+    data: Path | None = None
+    """The data directory, of whose disk the presence tells how full it is."""
 
 
 class PeerNode:
@@ -143,7 +146,7 @@ class PeerNode:
             refusals=self.refusals,
             interval_ms=self._config.gossip.membership_interval_ms,
         )
-        self._own_presence = PresencePublisher(self.bus, me.member, PEER, self._presence_fields)
+        self._own_presence = PresencePublisher(self.bus, me.member, PEER, self._presence_fields, data=self._config.data)
         self.trader = Trader(
             genesis=self._config.genesis,
             member=me.member,

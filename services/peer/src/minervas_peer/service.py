@@ -106,6 +106,7 @@ async def serve(
         node_key=issued.node_key,
         certificate_expires_ms=issued.certificate_expires_ms,
         gossip=settings.gossip,
+        data=settings.paths.data,
     )
     node = PeerNode(config, bus, EpochStore(settings.paths.data / STATE_FILE), context.clock)
     view = NodeView(issued.genesis, bus, node.ledger, node.status)
