@@ -191,8 +191,6 @@ class Decisions:
         details: dict[str, str | int] = {"decision": decision_id}
         if application:
             details["application"] = application
-        if reason:
-            details["reason"] = reason
         if content:
             details["content"] = content
         subject = member or ("broker" if kind == "reconcile" else RESERVED_MEMBER)
