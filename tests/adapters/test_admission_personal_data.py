@@ -20,6 +20,7 @@ from minervas_core.encoding import encode
 from minervas_core.enrolment import Application, ApplicationReceipt
 from minervas_core.errors import Code, LocalFault, TransientFault
 from minervas_core.messages import TransactionStatus, TransactionStatuses
+from minervas_devnet.postgres_roles import NodeDatabase
 from minervas_runtime.clock import ManualClock, SystemClock
 from tests.support.admission import AdmissionHome, Applicant, SagaBench
 from tests.support.fix_admission import AdmissionWithBroker
@@ -208,12 +209,14 @@ async def settle(bench: SagaBench, *, tip: int, known: str = "") -> None:
     await bench.follower.apply(rows, TransactionStatuses(statuses=statuses, tip_height=tip, final_height=tip))
 
 
-async def test_rejected_applications_are_forgotten_by_themselves_after_a_while(admission_home: AdmissionHome) -> None:
-    home = admission_home
+async def test_rejected_applications_are_forgotten_by_themselves_after_a_while(
+    work_dir: Path, node_database: NodeDatabase
+) -> None:
+    home = AdmissionHome(work_dir, node_database, personal_data={"rejected_days": 2})
     async with home.running():
         await rejected(home, Applicant("alpha"))
         await home.apply(application(Applicant("beta")))
-    clock = ManualClock(SystemClock().now_ms() + 89 * DAY_MS)
+    clock = ManualClock(SystemClock().now_ms() + DAY_MS)
     async with home.running(clock):
         await home.apply(Applicant("gamma").application(now_ms=clock.now_ms()))
     assert PERSONAL[2] in holds(home)
