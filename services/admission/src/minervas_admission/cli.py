@@ -83,11 +83,17 @@ async def _decide(settings: AdmissionSettings, given: argparse.Namespace) -> Non
         case "reject":
             await decisions.reject(given.wanted, given.reason)
         case "revoke":
-            await decisions.revoke(given.member, given.reason, confirmed=given.yes)
+            await decisions.revoke(
+                given.member, given.reason, confirmed=given.yes, operator_member_meant=given.operator_member
+            )
         case "leave":
-            await decisions.leave(given.member, given.reason, confirmed=given.yes)
+            await decisions.leave(
+                given.member, given.reason, confirmed=given.yes, operator_member_meant=given.operator_member
+            )
         case "suspend":
-            await decisions.suspend(given.member, given.reason, confirmed=given.yes)
+            await decisions.suspend(
+                given.member, given.reason, confirmed=given.yes, operator_member_meant=given.operator_member
+            )
         case "resume":
             await decisions.resume(given.member, given.reason, confirmed=given.yes)
         case "parameters":
@@ -223,6 +229,10 @@ def _add_decisions(command: Callable[[str, str], argparse.ArgumentParser]) -> No
     leave = command("leave", "end a membership for ever because the member wants it")
     suspend = command("suspend", "take a member's vote away: finality neither waits for it nor counts it")
     resume = command("resume", "give a suspended member its vote back")
+    for parser in (revoke, leave, suspend):
+        parser.add_argument(
+            "--operator-member", action="store_true", help="the operator's own member is meant: it confirms the chain"
+        )
     for parser in (leave, suspend, resume):
         parser.add_argument("member", metavar="MEMBER")
         parser.add_argument("--reason", default="", help="recorded")

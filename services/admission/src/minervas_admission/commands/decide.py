@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-from minervas_admission.commands.checks import check_sensible
+from minervas_admission.commands.checks import check_operator_member, check_sensible
 from minervas_admission.commands.confirming import confirm
 from minervas_admission.commands.following import Follower, Stopwatch
 from minervas_admission.commands.operator import operator_name
@@ -70,17 +70,18 @@ class Decisions:
         if not self._as_json:
             say(f"Rejected {row.member}.")
 
-    async def revoke(self, member: str, reason: str, *, confirmed: bool) -> None:
+    async def revoke(self, member: str, reason: str, *, confirmed: bool, operator_member_meant: bool = False) -> None:
         """Revoke a membership for ever.
 
         Raises:
-            LocalFault: ``not_found`` if there is no such member, or it is revoked already; `Unconfirmed`.
+            LocalFault: ``not_found`` if there is no such member, or it is revoked already; ``operator_member`` if
+                it is the operator's own and that was not meant; `Unconfirmed`.
             TransientFault: see `Follower.follow`.
         """
         question = f"{member} can never come back under this name. Revoke it?"
-        await self._about_member("revoke", member, reason, question, confirmed=confirmed)
+        await self._about_member("revoke", member, reason, question, confirmed=confirmed, meant=operator_member_meant)
 
-    async def leave(self, member: str, reason: str, *, confirmed: bool) -> None:
+    async def leave(self, member: str, reason: str, *, confirmed: bool, operator_member_meant: bool = False) -> None:
         """End a membership for ever because the member wants it; all else is as with `revoke`.
 
         Raises:
@@ -88,9 +89,9 @@ class Decisions:
             TransientFault: see `Follower.follow`.
         """
         question = f"{member} can never come back under this name. Does it leave?"
-        await self._about_member("leave", member, reason, question, confirmed=confirmed)
+        await self._about_member("leave", member, reason, question, confirmed=confirmed, meant=operator_member_meant)
 
-    async def suspend(self, member: str, reason: str, *, confirmed: bool) -> None:
+    async def suspend(self, member: str, reason: str, *, confirmed: bool, operator_member_meant: bool = False) -> None:
         """Take a member's vote away until `resume`.
 
         Raises:
@@ -99,7 +100,7 @@ class Decisions:
             TransientFault: see `Follower.follow`.
         """
         question = f"Finality will neither wait for {member} nor count its vote. Suspend it?"
-        await self._about_member("suspend", member, reason, question, confirmed=confirmed)
+        await self._about_member("suspend", member, reason, question, confirmed=confirmed, meant=operator_member_meant)
 
     async def resume(self, member: str, reason: str, *, confirmed: bool) -> None:
         """Give a suspended member its vote back.
@@ -130,14 +131,17 @@ class Decisions:
             decision_id = await decider.parameters(wanted, genesis)
         await self._follow(decision_id, f"Changing parameters from block {wanted.activation_height:,} on")
 
-    async def _about_member(self, kind: str, member: str, reason: str, question: str, *, confirmed: bool) -> None:
+    async def _about_member(
+        self, kind: str, member: str, reason: str, question: str, *, confirmed: bool, meant: bool = False
+    ) -> None:
         """Check that the decision makes sense, ask, check again with the member locked, and decide."""
         if not confirmed:
+            check_operator_member(kind, member, self._settings.consortium.operator_member, meant=meant)
             async with self._transaction() as connection:
                 await check_sensible(connection, kind, member)
             confirm(question)
         async with self._deciding() as decider:
-            decision_id = await decider.about_member(kind, member, reason)
+            decision_id = await decider.about_member(kind, member, reason, operator_member_meant=meant)
         await self._follow(decision_id, f"{HEADINGS[kind]} {member}")
 
     async def reconcile(self) -> None:
@@ -156,7 +160,7 @@ class Decisions:
     @asynccontextmanager
     async def _deciding(self) -> AsyncIterator[Decider]:
         async with self._transaction() as connection:
-            yield Decider(connection, operator_name(), self._clock.now_ms())
+            yield Decider(connection, operator_name(), self._clock.now_ms(), self._settings.consortium.operator_member)
 
     async def _pending(self, wanted: str) -> ApplicationRow:
         async with self._transaction() as connection:
