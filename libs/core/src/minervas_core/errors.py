@@ -53,6 +53,8 @@ class Code(StrEnum):
     MEMBER_UNKNOWN = "member_unknown"
     MEMBER_REVOKED = "member_revoked"
     MEMBER_LEFT = "member_left"
+    MEMBER_ACTIVE = "member_active"
+    OPERATOR_MEMBER = "operator_member"
     MEMBER_SUSPENDED = "member_suspended"
     MEMBER_NOT_SUSPENDED = "member_not_suspended"
     BAD_CONSENT = "bad_consent"

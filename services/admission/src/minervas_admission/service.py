@@ -25,6 +25,7 @@ from minervas_admission.intake import Intake
 from minervas_admission.issued_journal import record_remembered
 from minervas_admission.membership_feed import MembershipFeed
 from minervas_admission.own_certificates import ensure_own_certificates
+from minervas_admission.presence_keeper import PresenceKeeper
 from minervas_admission.revocation_list import RevocationListKeeper
 from minervas_admission.sagas.approval import Approval
 from minervas_admission.sagas.parameters import ParameterChange
@@ -36,6 +37,7 @@ from minervas_admission.sagas.worker import DecisionWorker
 from minervas_admission.server_certificate import server_files
 from minervas_admission.settings import AdmissionSettings
 from minervas_admission.store.applications import claim_consortium_keys
+from minervas_admission.store.certificates import DAY_MS
 from minervas_admission.store.database import Database
 from minervas_admission.store.schema import check_schema
 from minervas_admission.web.accounts import Accounts
@@ -101,7 +103,14 @@ class AdmissionService:
             confirm_depth=settings.chain.confirm_depth,
             interval_ms=settings.chain.publish_interval_ms,
         )
-        self.link = BrokerLink(self._make_bus, clock, feed=feed, follower=follower, presence=self._presence)
+        self.link = BrokerLink(
+            self._make_bus,
+            clock,
+            feed=feed,
+            follower=follower,
+            presences=PresenceKeeper(databases.work, clock),
+            presence=self._presence,
+        )
         rights = BrokerRights(databases.work, clock, operator_member=operator, dynsec=lambda: self.link.dynsec)
         self.revocation_list = RevocationListKeeper(
             databases.work,
@@ -188,6 +197,7 @@ class AdmissionService:
             link=self.link,
             worker=self.worker,
             clock=self._clock,
+            rejected_ms=self.settings.personal_data.rejected_days * DAY_MS,
             reload_https=self.https.reload,
         )
 
