@@ -8,7 +8,7 @@ from typing import Literal
 
 from msgspec import UNSET, Raw
 
-from minervas_core import enrolment, frames, genesis, messages, node_messages
+from minervas_core import ca_bundle, enrolment, frames, genesis, messages, node_messages
 from minervas_core.blocks import BlockForm
 from minervas_core.encoding import Record, encode, sha256_hex
 from minervas_core.keys import SigningKey
@@ -292,6 +292,13 @@ def node_samples() -> dict[str, Record]:
     )
 
 
+def signed_ca_bundle() -> ca_bundle.SignedCaBundle:
+    """A bundle during a rollover, with two authorities."""
+    second = CERTIFICATE.replace("sample", "second")
+    bundle = ca_bundle.CaBundle(network=NETWORK, number=3, certificates=[CERTIFICATE, second])
+    return ca_bundle.sign_ca_bundle(bundle, AUTHORITY, [])
+
+
 def enrolment_samples() -> dict[str, Record]:
     """Documents of the enrolment API, by name of the sample."""
     handed_in = application(HAENAM)
@@ -325,6 +332,7 @@ def enrolment_samples() -> dict[str, Record]:
             fingerprint=fingerprint,
             reason="Not a member",
         ),
+        "SignedCaBundle": signed_ca_bundle(),
         "ConsortiumInfo": enrolment.ConsortiumInfo(
             name=GENESIS_BODY.name,
             network=NETWORK,
