@@ -18,7 +18,8 @@ from minervas_devnet.broker import INFRASTRUCTURE
 from minervas_devnet.server_account import server_account
 from tests.support.fix_broker import Broker
 from tests.support.pki import Authority, publish_crl
-from tests.support.wait import wait_until
+from tests.support.promises import kept_within
+from tests.support.wait import HANG_S, wait_until
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 SCRIPT = INFRASTRUCTURE / "entrypoint.sh"
@@ -37,14 +38,19 @@ def is_gone(pid: int) -> bool:
     return not Path(f"/proc/{pid}").exists()
 
 
-def test_sigterm_ends_mosquitto_and_then_the_script_with_status_0(own_broker: Broker) -> None:
-    child = mosquitto_pid(own_broker)
-    start = time.monotonic()
-    own_broker.server.stop()
-    assert time.monotonic() - start < 2.0
-    assert own_broker.server.exit_status == 0
-    assert is_gone(child)
-    assert "mosquitto version" in own_broker.server.output()
+async def test_sigterm_ends_mosquitto_and_then_the_script_with_status_0_within_two_seconds(own_broker: Broker) -> None:
+    async def stop(_: int) -> float:
+        own_broker.server.start()
+        child = mosquitto_pid(own_broker)
+        start = time.monotonic()
+        own_broker.server.stop()
+        took_s = time.monotonic() - start
+        assert own_broker.server.exit_status == 0
+        assert is_gone(child)
+        assert "mosquitto version" in own_broker.server.output()
+        return took_s
+
+    await kept_within(2.0, stop)
 
 
 def test_a_mosquitto_that_dies_takes_the_script_with_it_and_its_status(own_broker: Broker) -> None:
@@ -97,7 +103,7 @@ def run_script(work_dir: Path, **environment: str) -> subprocess.CompletedProces
         },
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=HANG_S,
         check=False,
         **account.run_as(),
     )

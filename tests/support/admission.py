@@ -66,7 +66,7 @@ from minervas_runtime.clock import Clock, SystemClock
 from minervas_runtime.mqtt_bus import BusSettings, MqttBus
 from minervas_runtime.service import ServiceContext
 from tests.support.pki import write_key
-from tests.support.wait import wait_until_async
+from tests.support.wait import HANG_S, wait_until_async
 
 OPERATOR_MEMBER = "operator-coop"
 SERVICES = ("peer", "miner", "ledger")
@@ -204,7 +204,7 @@ class AdmissionHome:
                 *(sys.executable, "-m", "minervas_admission", "run", "--config", str(self.config)), stderr=log
             )
         try:
-            await wait_until_async(self._answers, timeout=20, describe="the HTTPS API to answer")
+            await wait_until_async(self._answers, describe="the HTTPS API to answer")
             yield process
         finally:
             if process.returncode is None:
@@ -240,7 +240,7 @@ class AdmissionHome:
         assert answer.status_code == 200, answer.text
         return decode(answer.content, ApplicationState, max_bytes=100_000)
 
-    def decisions(self, *, timeout_s: float = 20.0, on_chain: bool = False) -> Decisions:
+    def decisions(self, *, timeout_s: float = HANG_S, on_chain: bool = False) -> Decisions:
         """The operator's commands."""
         return Decisions(self.settings, timeout_s=timeout_s, on_chain=on_chain, as_json=True)
 

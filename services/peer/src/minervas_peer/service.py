@@ -122,6 +122,7 @@ async def serve(
         identity=identity,
         node_key=issued.node_key,
         certificate_expires_ms=issued.certificate_expires_ms,
+        data=settings.paths.data,
         gossip=settings.gossip,
     )
     node = PeerNode(config, bus, EpochStore(settings.paths.data / STATE_FILE), context.clock)
