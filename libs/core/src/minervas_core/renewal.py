@@ -23,7 +23,7 @@ MAX_RENEWED_SERVICES = 32
 MAX_RENEWAL_BYTES = 65_536
 """A renewal of four services has about 2,000 bytes; one of 32 with RSA keys of 4,096 bits 54,000."""
 
-CaBundle = Annotated[str, msgspec.Meta(min_length=1, max_length=65_536)]
+CaPems = Annotated[str, msgspec.Meta(min_length=1, max_length=65_536)]
 """One or more CA certificates in PEM, one after the other: two while the CA is replaced."""
 
 
@@ -64,7 +64,7 @@ class Renewal(Record, frozen=True, kw_only=True):
 class RenewalAnswer(Record, frozen=True, kw_only=True):
     """What the member installs."""
 
-    ca_pem: CaBundle
+    ca_pem: CaPems
     certificates: list[ServiceCertificate]
     """By service in alphabetical order, for the keys that were sent."""
     membership: list[msgspec.Raw]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from minervas_admission.authority import Consortium
 from minervas_admission.broker_link import BrokerLink
+from minervas_admission.certificate_sweep import CertificateSweep
 from minervas_admission.crl import REISSUE_MS
 from minervas_admission.data_directory import DataDirectory
 from minervas_admission.issued_journal import record_remembered
@@ -26,6 +27,9 @@ log = logging.getLogger(__name__)
 RETRY_S = 5.0
 """Pause before something that failed is tried again."""
 
+SWEEP_S = 30.0
+"""How often expired and superseded certificates are looked for."""
+
 WARN_MS = 30 * DAY_MS
 """How long before its end a server's certificate is warned of."""
 
@@ -39,6 +43,7 @@ class Housekeeping:
     data: DataDirectory
     server_names: list[str]
     reconciliation: Reconciliation
+    sweep: CertificateSweep
     link: BrokerLink
     worker: DecisionWorker
     clock: Clock
@@ -52,8 +57,15 @@ class Housekeeping:
             self.worker.retry_now()
             await self._until_done("reconcile", self.reconciliation.repair_broker)
 
+    async def sweep_certificates(self) -> None:
+        """End what expired certificates still hold, and revoke those that have a successor."""
+        while True:
+            await self._once("sweep", self.sweep.end_sessions)
+            await self._once("superseded certificates", self.sweep.revoke_superseded)
+            await asyncio.sleep(SWEEP_S)
+
     async def hourly(self) -> None:
-        """Issue a list, renew own certificates and sweep expired ones from the broker, at start and every hour."""
+        """Issue a list, renew own certificates and reconcile the broker, at start and every hour."""
         while True:
             await self._until_done("revocation list", self.reconciliation.renew_list)
             await self._until_done("certificates", self.renew_own)
