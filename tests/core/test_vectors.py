@@ -51,8 +51,8 @@ from tools.vectors.files import vector_files
 from tools.vectors.fixtures import MEMBERS, MOKPO, NETWORK
 from tools.vectors.frame_cases import judge
 from tools.vectors.message_cases import judge_application, judge_hello
-from tools.vectors.renewal_cases import judge_renewal
 from tools.vectors.proof_cases import judge_proof
+from tools.vectors.renewal_cases import judge_renewal
 
 LARGE = 2_000_000
 GENERATED = vector_files()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import msgspec
@@ -51,7 +52,8 @@ class NodeConfig:
     genesis: Genesis
     identity: Identity
     node_key: bytes
-    certificate_expires_ms: int = 0
+    certificate_expires_ms: Callable[[], int] = lambda: 0
+    """Asked whenever presence is published."""
     gossip: GossipSettings = field(default_factory=GossipSettings)
 
 
@@ -233,6 +235,6 @@ class PeerNode:
             state="online",
             version=__version__,
             sent_at_ms=self._clock.now_ms(),
-            certificate_expires_ms=self._config.certificate_expires_ms,
+            certificate_expires_ms=self._config.certificate_expires_ms(),
             tip=self.ledger_watch.tip or msgspec.UNSET,
         )

@@ -24,8 +24,11 @@ from minervas_peer.key_courier import PEER
 from minervas_peer.key_exchange import Identity
 from minervas_peer.membership_proof import prove_membership
 from minervas_peer.node import NodeConfig, PeerNode
+from minervas_peer.renewal.collector import RenewalCollector
+from minervas_peer.renewal.exchange import RenewalExchange
 from minervas_peer.settings import PeerSettings
 from minervas_runtime.bus import Bus
+from minervas_runtime.certificate_keeper import CertificateKeeper
 from minervas_runtime.enrolment import Issued, wait_for_issue, write_enrolment
 from minervas_runtime.key_files import load_or_create_seed
 from minervas_runtime.mqtt_bus import BusSettings, MqttBus
@@ -53,7 +56,13 @@ async def run_peer(context: ServiceContext[PeerSettings]) -> None:
         issued = await wait_for_issue(settings.paths, PEER, settings.member, broker=settings.broker)
         identity = Identity(settings.member, wallet, box_key, tuple(issued.membership))
         check_membership(identity, issued.genesis)
-        await serve(context, MqttBus(_bus_settings(context, issued)), identity, issued, api)
+        keeper = CertificateKeeper(
+            settings.paths, Principal(settings.member, PEER), issued, context.clock, context.status
+        )
+        bus = MqttBus(_bus_settings(context, issued), before_connect=keeper.wait_current)
+        keeper.on_renewed(bus.reconnect)
+        async with keeper.running():
+            await serve(context, bus, identity, issued, api)
     finally:
         api.close()
 
@@ -104,23 +113,38 @@ async def serve(
         genesis=issued.genesis,
         identity=identity,
         node_key=issued.node_key,
-        certificate_expires_ms=issued.certificate_expires_ms,
+        certificate_expires_ms=lambda: issued.certificate_expires_ms,
         gossip=settings.gossip,
     )
     node = PeerNode(config, bus, EpochStore(settings.paths.data / STATE_FILE), context.clock)
-    view = NodeView(issued.genesis, bus, node.ledger, node.status)
+    collector = _make_collector(context, identity, issued)
+    view = NodeView(issued.genesis, bus, node.ledger, node.status, collector)
     trade = TradeView(node.ledger, node.trader)
     names = allowed_names(settings.api.host, settings.api.names)
-    app = build_app(view, names, trade=trade, token=load_or_create_token(settings.paths.data))
+    app = build_app(view, names, trade=trade, token=load_or_create_token(settings.paths.data), renewals=collector)
     _update_status(context, view)
     bus.on_connection_change(lambda _connected: _update_status(context, view))
     async with asyncio.TaskGroup() as group:
         group.create_task(node.run(), name="node")
         group.create_task(api.run(app), name="api")
+        group.create_task(collector.run(), name="renewal")
+
+
+def _make_collector(context: ServiceContext[PeerSettings], identity: Identity, issued: Issued) -> RenewalCollector:
+    settings = context.settings
+    exchange = RenewalExchange(
+        paths=settings.paths,
+        member=settings.member,
+        genesis=issued.genesis,
+        wallet=identity.wallet,
+        clock=context.clock,
+        url=settings.admission.url,
+        ca_file=settings.admission.ca_file,
+    )
+    return RenewalCollector(settings.paths, settings.member, exchange, context.clock)
 
 
 def _update_status(context: ServiceContext[PeerSettings], view: NodeView) -> None:
-    context.status.clear()
     context.status.update(view.health().model_dump())
 
 

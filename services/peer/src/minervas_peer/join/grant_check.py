@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -42,13 +42,27 @@ def _check_certificates(certificates: Mapping[str, str], application: Applicatio
         claim = enrolment.claim
         request = x509.load_pem_x509_csr(claim.csr.encode())
         principal = str(Principal(application.member, claim.service))
-        _check_certificate(certificates[claim.service], request.public_key(), principal, authority)
+        check_certificate(certificates[claim.service], request.public_key(), principal, [authority])
 
 
-def _check_certificate(pem: str, key: CertificatePublicKeyTypes, principal: str, authority: x509.Certificate) -> None:
+def check_certificate(
+    pem: str, key: CertificatePublicKeyTypes, principal: str, authorities: Sequence[x509.Certificate]
+) -> None:
+    """Check that a certificate is one of the consortium's for our key and name.
+
+    Args:
+        pem: the certificate.
+        key: ours.
+        principal: the process that it is for.
+        authorities: who may have signed it.
+
+    Raises:
+        PeerFault: ``bad_enrolment``.
+    """
     try:
         certificate = x509.load_pem_x509_certificate(pem.encode())
-        certificate.verify_directly_issued_by(authority)
+        matching = [each for each in authorities if each.subject == certificate.issuer]
+        certificate.verify_directly_issued_by((matching or authorities)[0])
         usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
         certified = certificate.public_key()
     except (ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound) as error:
