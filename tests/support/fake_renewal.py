@@ -17,7 +17,7 @@ from minervas_core.identifiers import Principal
 from minervas_core.renewal import Renewal, RenewalAnswer, ServiceCertificate, check_renewal
 from minervas_peer.renewal.collector import Patience, RenewalCollector
 from minervas_peer.renewal.exchange import RenewalExchange
-from minervas_peer.renewal.node_files import write_address
+from minervas_peer.renewal.node_files import ADMISSION_FILE, address_file
 from minervas_runtime.certificate_keeper import CertificateKeeper
 from minervas_runtime.clock import ManualClock, SystemClock
 from tests.support.fake_admission import Answer, FakeAdmission
@@ -92,7 +92,7 @@ class RenewingNode:
         }
         self.keepers: dict[str, CertificateKeeper] = {}
         self.paths = self.services["peer"].paths
-        write_address(self.paths.issued, admission.url)
+        (self.paths.issued / ADMISSION_FILE).write_bytes(address_file(admission.url))
         self.collector = self.make_collector()
 
     def make_collector(self, **changes: Any) -> RenewalCollector:

@@ -8,7 +8,7 @@ from minervas_core.encoding import encode
 from minervas_core.enrolment import Grant
 from minervas_core.errors import Code, LocalFault
 from minervas_peer.join.node_directory import NodeDirectory
-from minervas_peer.renewal.node_files import write_address
+from minervas_peer.renewal.node_files import ADMISSION_FILE, address_file
 from minervas_runtime.enrolment import NODE_KEY_FILE, READY_FILE
 from minervas_runtime.key_files import PUBLIC_MODE, load_or_create_seed, write_atomic
 
@@ -37,7 +37,7 @@ def install(grant: Grant, ca_pem: bytes, node: NodeDirectory, url: str) -> None:
     _write(node.issued / "genesis.json", bytes(grant.genesis))
     _write(node.issued / "membership.json", b"[" + b",".join(map(bytes, grant.membership)) + b"]")
     _write(node.issued / "broker.json", encode(grant.broker))
-    write_address(node.issued, url)
+    _write(node.issued / ADMISSION_FILE, address_file(url))
     _write(node.issued / READY_FILE, b"")
 
 

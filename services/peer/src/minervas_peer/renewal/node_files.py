@@ -13,7 +13,6 @@ from cryptography import x509
 from minervas_core.encoding import Record, decode, encode
 from minervas_core.errors import Code, LocalFault, MinervasError
 from minervas_core.identifiers import Principal
-from minervas_runtime.key_files import PUBLIC_MODE, write_atomic
 from minervas_runtime.renewal_files import RenewalRequest, check_request, read_requests
 from minervas_runtime.settings import NodePaths
 from minervas_runtime.tls_identity import certificate_hash, public_der
@@ -47,13 +46,9 @@ class InstalledCertificate:
         return int(self.certificate.not_valid_after_utc.timestamp()) * 1000
 
 
-def write_address(issued: Path, url: str) -> None:
-    """Keep where admission is; `minervas join` knows it.
-
-    Raises:
-        LocalFault: ``bad_key_file`` if the file can not be written.
-    """
-    write_atomic(issued / ADMISSION_FILE, encode(AdmissionAddress(url=url)), mode=PUBLIC_MODE)
+def address_file(url: str) -> bytes:
+    """Content of the file that says where admission is."""
+    return encode(AdmissionAddress(url=url))
 
 
 def read_address(issued: Path) -> str:
