@@ -8,7 +8,7 @@ from typing import Literal
 
 from msgspec import UNSET, Raw
 
-from minervas_core import ca_bundle, enrolment, frames, genesis, messages, node_messages
+from minervas_core import ca_bundle, enrolment, frames, genesis, messages, node_messages, renewal
 from minervas_core.blocks import BlockForm
 from minervas_core.encoding import Record, encode, sha256_hex
 from minervas_core.keys import SigningKey
@@ -343,6 +343,33 @@ def enrolment_samples() -> dict[str, Record]:
     }
 
 
+def renewal_request(who: MemberKeys, services: tuple[Service, ...] = ALL_SERVICES) -> renewal.Renewal:
+    """A member asks for new certificates of its services."""
+    body = renewal.RenewalBody(
+        network=NETWORK,
+        member=who.member,
+        requests=[renewal.ServiceRequest(service=service, csr=CSR) for service in sorted(services)],
+        salt=seed(f"renewal {who.member}", 16).hex(),
+        sent_at_ms=NOW_MS,
+    )
+    return renewal.sign_renewal(body, who.wallet)
+
+
+def renewal_samples() -> dict[str, Record]:
+    """Documents of a renewal, by name of the sample."""
+    return {
+        "Renewal": renewal_request(HAENAM),
+        "RenewalAnswer": renewal.RenewalAnswer(
+            ca_pem=2 * CERTIFICATE,
+            certificates=[
+                renewal.ServiceCertificate(service=service, certificate=CERTIFICATE) for service in sorted(ALL_SERVICES)
+            ],
+            membership=[Raw(ADMISSIONS[1].raw)],
+            broker=enrolment.BrokerAddress(host="broker.example", port=8_883),
+        ),
+    }
+
+
 def _frame_samples() -> dict[str, Record]:
     signed = frames.FrameHeader(
         version=1,
@@ -416,6 +443,7 @@ def all_samples() -> dict[str, Record]:
         gossip_samples,
         all_node_samples,
         enrolment_samples,
+        renewal_samples,
         document_samples,
         metering_samples,
         membership_samples,
