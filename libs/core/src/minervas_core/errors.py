@@ -53,6 +53,8 @@ class Code(StrEnum):
     MEMBER_UNKNOWN = "member_unknown"
     MEMBER_REVOKED = "member_revoked"
     MEMBER_LEFT = "member_left"
+    MEMBER_ACTIVE = "member_active"
+    OPERATOR_MEMBER = "operator_member"
     MEMBER_SUSPENDED = "member_suspended"
     MEMBER_NOT_SUSPENDED = "member_not_suspended"
     BAD_CONSENT = "bad_consent"
@@ -130,6 +132,7 @@ class Code(StrEnum):
     # our own side
     BAD_SETTINGS = "bad_settings"
     BAD_KEY_FILE = "bad_key_file"
+    BAD_ACCOUNT = "bad_account"
     BUS_REFUSED = "bus_refused"
     BUS_DENIED = "bus_denied"
     PAYLOAD_TOO_LARGE = "payload_too_large"

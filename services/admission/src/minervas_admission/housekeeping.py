@@ -13,6 +13,7 @@ from minervas_admission.crl import REISSUE_MS
 from minervas_admission.data_directory import DataDirectory
 from minervas_admission.issued_journal import record_remembered
 from minervas_admission.own_certificates import ensure_own_certificates
+from minervas_admission.personal_data import forget_rejected
 from minervas_admission.sagas.reconciliation import Reconciliation
 from minervas_admission.sagas.worker import DecisionWorker
 from minervas_admission.store.certificates import DAY_MS, soonest_server_expiry
@@ -42,6 +43,8 @@ class Housekeeping:
     link: BrokerLink
     worker: DecisionWorker
     clock: Clock
+    rejected_ms: int
+    """So long after its rejection an application's personal data is deleted."""
     reload_https: Callable[[], None]
     """Called after the HTTPS server's certificate was renewed."""
 
@@ -53,10 +56,11 @@ class Housekeeping:
             await self._until_done("reconcile", self.reconciliation.repair_broker)
 
     async def hourly(self) -> None:
-        """Issue a list, renew own certificates and sweep expired ones from the broker, at start and every hour."""
+        """Every hour and at start: list, own certificates, old rejected applications, expired clients of the broker."""
         while True:
             await self._until_done("revocation list", self.reconciliation.renew_list)
             await self._until_done("certificates", self.renew_own)
+            await self._once("personal data", self.forget_rejected)
             await asyncio.sleep(REISSUE_MS / 1000)
             await self._once("reconcile", self.reconciliation.repair_broker)
 
@@ -85,6 +89,17 @@ class Housekeeping:
             fields = {"server": soonest.principal, "expires_ms": soonest.not_after_ms, "advice": "sign-server again"}
             log.warning("server_certificate_expires", extra={"fields": fields})
         return ", ".join(signed)
+
+    async def forget_rejected(self) -> str:
+        """Delete the personal data of applications that were rejected long ago.
+
+        Raises:
+            TransientFault: ``database_away``.
+        """
+        now_ms = self.clock.now_ms()
+        async with self.database.transaction() as connection:
+            count = await forget_rejected(connection, before_ms=now_ms - self.rejected_ms, now_ms=now_ms)
+        return f"{count} applications"
 
     async def _until_done(self, duty: str, work: Callable[[], Awaitable[str]]) -> None:
         done = await self._once(duty, work)

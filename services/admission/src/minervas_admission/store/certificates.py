@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from psycopg.rows import class_row
 
 from minervas_admission.ca import CLIENT, IssuedCertificate
@@ -13,6 +15,20 @@ CRL_OVERLAP_MS = 8 * DAY_MS
 """An expired certificate stays on the list until no list that lacks it can matter (RFC 5280 section 3.3)."""
 
 _COLUMNS = "serial, principal, purpose, key_id, not_before_ms, not_after_ms, pem"
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateRow:
+    """A certificate and whether it was revoked."""
+
+    serial: str
+    principal: str
+    purpose: str
+    key_id: str
+    not_before_ms: int
+    not_after_ms: int
+    pem: str
+    revoked_ms: int | None
 
 
 async def record_certificate(connection: Connection, certificate: IssuedCertificate) -> bool:
@@ -106,3 +122,16 @@ async def soonest_server_expiry(connection: Connection, *, besides: str) -> Issu
             (besides,),
         )
         return await cursor.fetchone()
+
+
+async def certificates_of_member(connection: Connection, member: str) -> list[CertificateRow]:
+    """All client certificates that a member ever had, by process, newest first."""
+    async with connection.cursor(row_factory=class_row(CertificateRow)) as cursor:
+        await cursor.execute(
+            f"""
+            SELECT {_COLUMNS}, revoked_ms FROM certificates WHERE member = %s AND purpose = %s
+            ORDER BY principal, not_before_ms DESC, serial
+            """,  # noqa: S608 - a constant
+            (member, CLIENT),
+        )
+        return await cursor.fetchall()
