@@ -112,7 +112,7 @@ async def test_session_cookie_is_safe_and_only_its_hash_is_kept(admission_home: 
         answer = await browser.send("/operator/logout", {})
         assert answer.headers["location"] == "/operator/login"
         assert admission_home.as_owner("SELECT * FROM operator_sessions") == []
-        browser.client.cookies.set("__Host-minervas", value, domain="localhost.local")
+        browser.client.cookies.set("__Host-minervas", value, domain="localhost.local", path="/")
         assert (await browser.get("/operator")).headers["location"] == "/operator/login"
 
 

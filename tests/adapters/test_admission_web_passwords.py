@@ -38,7 +38,7 @@ async def test_account_that_does_not_exist_costs_as_much_as_one_that_does(monkey
     monkeypatch.setattr(passwords, "_verify", watched)
     assert not await passwords.matches("some password", None)
     assert not await passwords.matches("another password", encoded)
-    assert compared[0].split("$")[:4] == encoded.split("$")[:4]
+    assert not passwords.is_outdated(compared[0])
     assert compared[1] == encoded
 
 
@@ -57,7 +57,6 @@ async def test_few_hashes_at_once_and_few_waiting(monkeypatch: pytest.MonkeyPatc
             running -= 1
         return True
 
-    passwords._nobodys = "prepared"
     monkeypatch.setattr(passwords, "_verify", slow)
     tasks = [asyncio.create_task(passwords.matches("x", "y")) for _ in range(MAX_WAITING)]
     await asyncio.sleep(0)
