@@ -54,6 +54,13 @@ class MenuEntry:
     path: str
     text: str
     """Key of its text."""
+    also: str = ""
+    """Path of pages that belong to it besides those below its own."""
+
+    def leads_to(self, path: str) -> bool:
+        """Whether a page belongs to this entry."""
+        own = path == self.path or (self.path != OPERATOR_PAGES and path.startswith(f"{self.path}/"))
+        return own or bool(self.also and path.startswith(f"{self.also}/"))
 
 
 @dataclass(frozen=True, slots=True)

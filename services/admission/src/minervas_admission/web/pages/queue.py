@@ -12,7 +12,7 @@ from minervas_admission.web.faults import PageFault
 from minervas_admission.web.site import OPERATOR_PAGES, MenuEntry, Site, Visit, visit_of
 from minervas_core.errors import Code, LocalFault
 
-MENU = (MenuEntry(10, f"{OPERATOR_PAGES}/queue", "queue.menu"),)
+MENU = (MenuEntry(10, f"{OPERATOR_PAGES}/queue", "queue.menu", also=f"{OPERATOR_PAGES}/applications"),)
 
 
 def router(site: Site) -> APIRouter:
