@@ -75,6 +75,11 @@ class RenewalExchange:
         self.forget()
         return sorted(wanted)
 
+    @property
+    def is_under_way(self) -> bool:
+        """Whether a renewal was begun and its answer has not been installed."""
+        return self._file.exists()
+
     def forget(self) -> None:
         """The renewal under way is over."""
         self._file.unlink(missing_ok=True)
