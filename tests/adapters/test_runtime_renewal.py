@@ -303,7 +303,7 @@ async def test_an_expired_service_waits_for_a_new_certificate_and_then_connects(
 
 
 async def test_a_start_in_the_middle_of_a_renewal_waits_for_its_end(
-    tmp_path: Path, own_broker: Broker, member: str
+    tmp_path: Path, own_broker: Broker, member: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The node was off for days after admission had made the new certificate, so the old one was revoked."""
     who = Principal(member, "miner")
@@ -320,8 +320,13 @@ async def test_a_start_in_the_middle_of_a_renewal_waits_for_its_end(
 
     await wait_until_async(is_revoked)
     bus, keeper = bus_of(service, own_broker)
+    looks: list[None] = []
+    show = keeper._show
+    monkeypatch.setattr(keeper, "_show", lambda: (looks.append(None), show()))
     async with keeper.running():
         starting = asyncio.create_task(bus.start())
+        await wait_until_async(lambda: len(looks) > 30)
+        assert not starting.done(), "the broker would have refused it by now"
         service.certify(service.requested())
         await starting
         assert bus.connected
