@@ -321,8 +321,7 @@ async def test_a_start_in_the_middle_of_a_renewal_waits_for_its_end(
     await wait_until_async(is_revoked)
     bus, keeper = bus_of(service, own_broker)
     looks: list[None] = []
-    show = keeper._show
-    monkeypatch.setattr(keeper, "_show", lambda: (looks.append(None), show()))
+    monkeypatch.setattr(keeper, "_show", lambda: looks.append(None))
     async with keeper.running():
         starting = asyncio.create_task(bus.start())
         await wait_until_async(lambda: len(looks) > 30)

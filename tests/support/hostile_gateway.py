@@ -29,7 +29,7 @@ from minervas_runtime.mqtt_bus import BusSettings, MqttBus
 from minervas_runtime.node_link import NodeLink
 from minervas_runtime.tls_identity import TLS_KEY_FILE
 
-REQUEST_TIMEOUT_S = 20.0
+REQUEST_TIMEOUT_S = 60.0
 EXPIRY_BLOCKS = 50
 
 T = TypeVar("T")

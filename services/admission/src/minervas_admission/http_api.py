@@ -1,4 +1,7 @@
-"""The HTTPS API of applicants: the CA's certificate, the consortium, applications and where they stand."""
+"""The HTTPS API of applicants: the CA's certificate, the consortium, applications and where they stand.
+
+The pages for people are in `minervas_admission.web`.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,8 @@ from minervas_admission import __version__
 from minervas_admission.http_errors import install_error_handlers
 from minervas_admission.intake import Intake
 from minervas_admission.rate_limit import RateLimit
+from minervas_admission.web.install import install_web
+from minervas_admission.web.site import Site
 from minervas_core.blocks import VERSION
 from minervas_core.encoding import Record, encode
 from minervas_core.enrolment import MAX_APPLICATION_BYTES, ConsortiumInfo
@@ -33,13 +38,19 @@ _APPLICATION_BODY = {
 
 
 def make_app(
-    intake: Intake, healthy: Callable[[], bool], *, applications_per_minute: int, monotonic_ms: Callable[[], int]
+    intake: Intake,
+    healthy: Callable[[], bool],
+    site: Site,
+    *,
+    applications_per_minute: int,
+    monotonic_ms: Callable[[], int],
 ) -> FastAPI:
     """Build the application.
 
     Args:
         intake: receives applications.
         healthy: for /healthz.
+        site: what the pages work with.
         applications_per_minute: of one client address.
         monotonic_ms: a clock that never goes back.
     """
@@ -52,6 +63,7 @@ def make_app(
         RateLimit(applications_per_minute, monotonic_ms),
         RateLimit(QUESTIONS_PER_MINUTE, monotonic_ms),
     )
+    install_web(app, site)
     return app
 
 
@@ -60,8 +72,8 @@ def _add_public(app: FastAPI, intake: Intake, healthy: Callable[[], bool]) -> No
 
     @app.get("/ca.crt", response_class=Response)
     async def ca_certificate() -> Response:
-        """The consortium's CA certificate (PEM). Compare its SHA-256 fingerprint before you trust it."""
-        return Response(intake.consortium.authority.pem, media_type="application/x-pem-file")
+        """The consortium's CA certificates (PEM). Compare a SHA-256 fingerprint before you trust one of them."""
+        return Response(intake.consortium.cas.pem, media_type="application/x-pem-file")
 
     @app.get("/v1/consortium", response_class=Response)
     async def consortium() -> Response:
@@ -76,6 +88,11 @@ def _add_public(app: FastAPI, intake: Intake, healthy: Callable[[], bool]) -> No
                 protocol_version=VERSION,
             )
         )
+
+    @app.get("/v1/ca-bundle", response_class=Response)
+    async def ca_bundle() -> Response:
+        """The CAs in use, signed by the authority: nodes believe it whoever they have it from."""
+        return _record(await intake.ca_bundle())
 
     @app.get("/healthz", response_class=Response)
     async def healthz() -> Response:

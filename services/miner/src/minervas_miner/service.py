@@ -79,7 +79,11 @@ async def serve(context: ServiceContext[MinerSettings], bus: Bus, issued: Issued
         status=context.status,
     )
     presence = PresencePublisher(
-        bus, member, SERVICE, lambda: _presence(context.clock.now_ms(), issued.certificate_expires_ms)
+        bus,
+        member,
+        SERVICE,
+        lambda: _presence(context.clock.now_ms(), issued.certificate_expires_ms),
+        data=context.settings.paths.data,
     )
     link.on("template", Template, _from_ledger(miner.search_for))
     link.on("pause", Pause, _from_ledger(lambda pause: miner.pause(pause.reason)))

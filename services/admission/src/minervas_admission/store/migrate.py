@@ -37,9 +37,12 @@ WORKING_RIGHTS = {
     "decisions": "SELECT, INSERT, UPDATE",
     "saga_steps": "SELECT, INSERT, UPDATE",
     "membership_transactions": "SELECT, INSERT, UPDATE",
+    "presence": "SELECT, INSERT, UPDATE, DELETE",
     "operator_tip": "SELECT, UPDATE",
     "audit_log": "SELECT, INSERT",
     "audit_head": "SELECT, UPDATE",
+    "operators": "SELECT, INSERT, UPDATE",
+    "operator_sessions": "SELECT, INSERT, UPDATE, DELETE",
     MIGRATION_TABLE: "SELECT",
 }
 """What the working role may do: above all, it does not change the audit log or the schema."""
