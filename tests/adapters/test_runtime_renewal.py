@@ -28,7 +28,7 @@ from minervas_runtime.renewal_files import (
 from minervas_runtime.tls_diagnosis import client_context
 from minervas_runtime.tls_identity import adopt_identity, is_for
 from tests.support.fix_broker import OPERATOR_MEMBER, Broker
-from tests.support.pki import Authority
+from tests.support.pki import Authority, CertFiles
 from tests.support.renewing_service import RenewingService
 from tests.support.wait import wait_until_async
 
@@ -299,6 +299,36 @@ async def test_an_expired_service_waits_for_a_new_certificate_and_then_connects(
         await starting
         assert bus.connected
         await wait_until_async(lambda: service.service_status["certificate"]["state"] == "valid")
+    await bus.stop()
+
+
+async def test_a_start_in_the_middle_of_a_renewal_waits_for_its_end(
+    tmp_path: Path, own_broker: Broker, member: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The node was off for days after admission had made the new certificate, so the old one was revoked."""
+    who = Principal(member, "miner")
+    own_broker.grant(who, rights_for(who, operator_member=OPERATOR_MEMBER))
+    service = RenewingService.make(tmp_path / "node", own_broker.authority, who, age_days=25)
+    service.keeper()._ask_if_due()
+    files = CertFiles(
+        service.paths.issued / "ca.crt", service.identity_file, service.identity_file, service.certificate()
+    )
+    own_broker.revoke(files)
+
+    async def is_revoked() -> bool:
+        return "CERTIFICATE_REVOKED" in (await asyncio.to_thread(own_broker.probe, files)).alert
+
+    await wait_until_async(is_revoked)
+    bus, keeper = bus_of(service, own_broker)
+    looks: list[None] = []
+    monkeypatch.setattr(keeper, "_show", lambda: looks.append(None))
+    async with keeper.running():
+        starting = asyncio.create_task(bus.start())
+        await wait_until_async(lambda: len(looks) > 30)
+        assert not starting.done(), "the broker would have refused it by now"
+        service.certify(service.requested())
+        await starting
+        assert bus.connected
     await bus.stop()
 
 

@@ -79,6 +79,10 @@ class RenewingService:
         pem = client_certificate(self.authority, str(self.who), key, begin=begin, end=end)
         write_atomic(self.file, pem, mode=0o644)
 
+    def certificate(self) -> x509.Certificate:
+        """What is installed."""
+        return x509.load_pem_x509_certificate(self.file.read_bytes())
+
     def requested(self) -> ec.EllipticCurvePublicKey | None:
         """The key that the service asks a certificate for."""
         request = read_requests(self.paths.enrol).get(self.who.service)

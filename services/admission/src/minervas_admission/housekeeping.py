@@ -71,7 +71,7 @@ class Housekeeping:
             await asyncio.sleep(SWEEP_S)
 
     async def hourly(self) -> None:
-        """Issue a list, renew own certificates, forget old applications and reconcile, at start and every hour."""
+        """Every hour and at start: list, own certificates, old rejected applications, and the broker reconciled."""
         while True:
             await self._until_done("revocation list", self.reconciliation.renew_list)
             await self._until_done("certificates", self.renew_own)

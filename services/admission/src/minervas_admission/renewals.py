@@ -165,7 +165,7 @@ class Renewals:
     ) -> RenewalAnswer:
         transactions = await transactions_of_member(connection, member)
         return RenewalAnswer(
-            ca_pem=self.consortium.authority.pem,
+            ca_pem=self.consortium.cas.pem,
             certificates=[
                 ServiceCertificate(service=item.principal.partition(".")[2], certificate=item.pem)
                 for item in certificates

@@ -186,9 +186,8 @@ class AdmissionService:
             applications_per_minute=http.applications_per_minute,
             monotonic_ms=monotonic_ms,
         )
-        add_renewals(
-            app, Renewals(databases.applicants, self._consortium, self._clock, told, rights.grant), monotonic_ms
-        )
+        renewals = Renewals(databases.applicants, self._consortium, self._clock, told, rights.grant)
+        add_renewals(app, renewals, monotonic_ms)
         certificate, key = server_files(self.settings, self._clock.now_ms())
         return HttpsServer(app, http.host, http.port, certificate=certificate, key=key)
 

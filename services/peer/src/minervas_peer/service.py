@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from minervas_core import box
@@ -28,7 +29,7 @@ from minervas_peer.membership_proof import prove_membership
 from minervas_peer.node import NodeConfig, PeerNode
 from minervas_peer.renewal.collector import RenewalCollector
 from minervas_peer.renewal.exchange import RenewalExchange
-from minervas_peer.renewal.node_files import read_address
+from minervas_peer.renewal.node_files import find_address
 from minervas_peer.settings import PeerSettings
 from minervas_runtime.bus import Bus
 from minervas_runtime.certificate_keeper import CertificateKeeper
@@ -59,14 +60,14 @@ async def run_peer(context: ServiceContext[PeerSettings]) -> None:
         issued = await wait_for_issue(settings.paths, PEER, settings.member, broker=settings.broker)
         identity = Identity(settings.member, wallet, box_key, tuple(issued.membership))
         check_membership(identity, issued.genesis)
-        cas = await _start_ca_keeper(settings, issued)
-        keeper = CertificateKeeper(
+        certificate = CertificateKeeper(
             settings.paths, Principal(settings.member, PEER), issued, context.clock, context.status
         )
-        bus = MqttBus(_bus_settings(context, issued), before_connect=keeper.wait_current)
-        keeper.on_renewed(bus.reconnect)
-        async with keeper.running():
-            await serve(context, bus, identity, issued, api, cas=cas)
+        bus = MqttBus(_bus_settings(context, issued), before_connect=certificate.wait_current)
+        certificate.on_renewed(bus.reconnect)
+        keeper = await _start_ca_keeper(settings, issued)
+        async with certificate.running():
+            await serve(context, bus, identity, issued, api, keeper=keeper)
     finally:
         api.close()
 
@@ -136,7 +137,12 @@ async def serve(
         gossip=settings.gossip,
     )
     node = PeerNode(config, bus, EpochStore(settings.paths.data / STATE_FILE), context.clock)
-    collector = _make_collector(context, identity, issued)
+
+    async def refresh_cas() -> None:
+        if keeper is not None:
+            await keeper.refresh(node.exchange.authorities.trusted)
+
+    collector = _make_collector(context, identity, issued, refresh_cas)
     view = NodeView(issued.genesis, bus, node.ledger, node.status, collector)
     trade = TradeView(node.ledger, node.trader)
     names = allowed_names(settings.api.host, settings.api.names)
@@ -147,16 +153,15 @@ async def serve(
         group.create_task(node.run(), name="node")
         group.create_task(api.run(app), name="api")
         group.create_task(collector.run(), name="renewal")
-        if cas is not None:
-            group.create_task(cas.run(lambda: node.exchange.authorities.trusted), name="ca bundle")
+        if keeper is not None:
+            group.create_task(keeper.run(lambda: node.exchange.authorities.trusted), name="ca bundle")
 
 
 async def _start_ca_keeper(settings: PeerSettings, issued: Issued) -> CaBundleKeeper | None:
     """Ask for the CAs in use before the first connection: they may have been replaced while we were off."""
-    try:
-        url = settings.admission.url or read_address(settings.paths.issued)
-    except LocalFault as error:
-        log.info("ca_bundle_not_followed", extra={"fields": {"reason": str(error)}})
+    url = settings.admission.url or find_address(settings.paths.issued)
+    if not url:
+        log.info("ca_bundle_not_followed", extra={"fields": {"reason": "this node did not join with minervas join"}})
         return None
     directory = issued.ca_file.parent
     keeper = CaBundleKeeper(url, directory, issued.genesis)
@@ -165,7 +170,12 @@ async def _start_ca_keeper(settings: PeerSettings, issued: Issued) -> CaBundleKe
     return keeper
 
 
-def _make_collector(context: ServiceContext[PeerSettings], identity: Identity, issued: Issued) -> RenewalCollector:
+def _make_collector(
+    context: ServiceContext[PeerSettings],
+    identity: Identity,
+    issued: Issued,
+    refresh_cas: Callable[[], Awaitable[None]] | None,
+) -> RenewalCollector:
     settings = context.settings
     exchange = RenewalExchange(
         paths=settings.paths,
@@ -175,6 +185,7 @@ def _make_collector(context: ServiceContext[PeerSettings], identity: Identity, i
         clock=context.clock,
         url=settings.admission.url,
         ca_file=settings.admission.ca_file,
+        refresh_cas=refresh_cas,
     )
     return RenewalCollector(settings.paths, settings.member, exchange, context.clock)
 

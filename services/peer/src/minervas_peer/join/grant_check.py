@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -48,7 +48,7 @@ def _check_certificates(
 
 
 def check_certificate(
-    pem: str, key: CertificatePublicKeyTypes, principal: str, authorities: Sequence[x509.Certificate]
+    pem: str, key: CertificatePublicKeyTypes, principal: str, authorities: list[x509.Certificate]
 ) -> None:
     """Check that a certificate is one of the consortium's for our key and name.
 
@@ -56,7 +56,7 @@ def check_certificate(
         pem: the certificate.
         key: ours.
         principal: the process that it is for.
-        authorities: who may have signed it.
+        authorities: CAs of which one has to have signed it.
 
     Raises:
         PeerFault: ``bad_enrolment``.

@@ -126,8 +126,8 @@ class RenewalCollector:
             self._next_ms = None
             self._tidy()
             return
-        if self._next_ms is None:
-            self._next_ms = now_ms + self._patience.gather_ms
+        if self._next_ms is None:  # what was begun before a restart goes on at once
+            self._next_ms = now_ms + (0 if self._exchange.is_under_way else self._patience.gather_ms)
         if now_ms >= self._next_ms or self._next_ms > now_ms + self._patience.refused_ms:  # or the clock went back
             await self._attempt(requests)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from minervas_core.encoding import decode, encode
-from minervas_core.errors import Code, InvalidEncoding
+from minervas_core.errors import Code, InvalidEncoding, PeerFault
 from minervas_core.genesis import Genesis
 from minervas_core.keys import SigningKey
 from minervas_core.renewal import (
@@ -21,7 +21,7 @@ from minervas_core.renewal import (
 )
 from minervas_peer.join.admission_client import AdmissionClient
 from minervas_peer.join.http_exchange import Refused
-from minervas_peer.renewal.answer import check_answer, install_answer, install_membership
+from minervas_peer.renewal.answer import check_answer, install_answer, install_membership, names_unknown_ca
 from minervas_peer.renewal.node_files import read_address, read_authorities
 from minervas_runtime.clock import Clock
 from minervas_runtime.daemon_thread import run_in_daemon_thread
@@ -46,6 +46,8 @@ class RenewalExchange:
     """Of admission; empty: as `minervas join` installed it."""
     ca_file: Path | None = None
     """By which admission's HTTPS certificate is judged; the consortium's CA if not given."""
+    refresh_cas: Callable[[], Awaitable[None]] | None = None
+    """Looks whether the consortium has other CAs than we know."""
 
     async def renew(self, requests: Mapping[str, str]) -> list[str]:
         """Get and install certificates.
@@ -69,11 +71,25 @@ class RenewalExchange:
             else:
                 self.forget()
                 raise
-        authorities = check_answer(answer, self.member, wanted, read_authorities(self.paths.issued))
+        except PeerFault:  # perhaps its HTTPS certificate is by a CA that we do not know yet: better luck next time
+            await self._refresh_cas()
+            raise
+        if names_unknown_ca(answer, read_authorities(self.paths.issued)):
+            await self._refresh_cas()
+        check_answer(answer, self.member, wanted, read_authorities(self.paths.issued))
         install_membership(answer, self.member, self.genesis, self.wallet, self.paths.issued)
-        install_answer(answer, authorities, self.paths.issued)
+        install_answer(answer, self.paths.issued)
         self.forget()
         return sorted(wanted)
+
+    async def _refresh_cas(self) -> None:
+        if self.refresh_cas is not None:
+            await self.refresh_cas()
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether a renewal was begun and its answer has not been installed."""
+        return self._file.exists()
 
     def forget(self) -> None:
         """The renewal under way is over."""

@@ -68,6 +68,14 @@ def read_address(issued: Path) -> str:
         ) from error
 
 
+def find_address(issued: Path) -> str:
+    """Where admission is; empty if nobody has told."""
+    try:
+        return read_address(issued)
+    except LocalFault:
+        return ""
+
+
 def installed_certificates(issued: Path) -> dict[str, InstalledCertificate]:
     """The certificates of all services of the node, by service; one that can not be read is left out."""
     found: dict[str, InstalledCertificate] = {}
