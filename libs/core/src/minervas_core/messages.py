@@ -283,14 +283,24 @@ class ChainTip(Record, frozen=True, kw_only=True):
     """Highest checkpoint that this chain proves justified: a higher one counts more than any work."""
 
 
+UsedPerMille = Annotated[int, msgspec.Meta(ge=0, le=1_000)]
+"""How much of a space is in use."""
+
+
 class Presence(Record, frozen=True, kw_only=True):
     """Retained on ``mesh/.../presence``, with a will that says offline; plain and unsigned: a hint, never a proof."""
 
     state: Literal["online", "offline"]
+    low_disk: Literal["readings", "blocks"] | msgspec.UnsetType = msgspec.UNSET
+    """Set while a ledger's disk is so full that it stores no readings, or no blocks either."""
     version: str
     sent_at_ms: TimeMs
     certificate_expires_ms: TimeMs = 0
     tip: ChainTip | msgspec.UnsetType = msgspec.UNSET
+    disk_used_per_mille: UsedPerMille | msgspec.UnsetType = msgspec.UNSET
+    """Of the disk that holds the service's data directory."""
+    spool_used_per_mille: UsedPerMille | msgspec.UnsetType = msgspec.UNSET
+    """Of the space that a meter-gateway's spool may take."""
 
 
 MAX_PRESENCE_BYTES = 4_096
