@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from random import Random
+from typing import Any
 
 import msgspec
 import psycopg
@@ -222,7 +223,9 @@ def test_roll_ups_equal_a_recomputation_whatever_comes_when(
     assert stored.fetchone() == reader.execute("SELECT count(*) FROM readings").fetchone()
 
 
-def sampled(member: str, spool: str, quality: str, time_ms: int, power_mw: int, number: int) -> list[ReceivedReading]:
+def sampled(*sample: Any) -> list[ReceivedReading]:
+    """A reading as `SAMPLES` describes it."""
+    member, spool, quality, time_ms, power_mw, number = sample
     if quality == "missing":
         return received(missing(number, time_ms), member=member, spool=spool)
     made = reading(number, time_ms, power_mw=power_mw)

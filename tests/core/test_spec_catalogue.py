@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 import yaml
 
-from minervas_core import messages, node_market_messages, node_messages, node_vote_messages
+from minervas_core import ledger_messages, messages, node_market_messages, node_messages, node_vote_messages
 from minervas_core.encoding import encode
 from minervas_core.identifiers import Principal
 from minervas_core.rights import ADMISSION, rights_for
@@ -128,8 +128,13 @@ def test_requests_between_peers_are_those_of_the_code() -> None:
 
 
 def test_requests_between_peers_and_admission_are_those_of_the_code() -> None:
-    found = {kind: types for (_, kind), types in kinds_of("plain", with_reply=True).items()}
+    found = {kind: types for (role, kind), types in kinds_of("plain", with_reply=True).items() if role != "ledger"}
     assert found == pairs(messages.ADMISSION_REQUEST_TYPES)
+
+
+def test_requests_between_ledgers_are_those_of_the_code() -> None:
+    found = {kind: types for (role, kind), types in kinds_of("plain", with_reply=True).items() if role == "ledger"}
+    assert found == pairs(ledger_messages.LEDGER_REQUEST_TYPES)
 
 
 def test_plain_messages_without_answer() -> None:
@@ -240,7 +245,6 @@ def _may(who: Principal, action: str, topic: str) -> bool:
 def test_every_right_to_publish_is_used_by_a_message() -> None:
     """A right that no message needs is one too many; those of later versions are listed."""
     later = {
-        "inbox/v1/+/ledger/kim/ledger/+",
         "homeassistant/+/minervas-kim-meter-gateway/+/config",
     }
     topics = [topic_of(channel, to=to) for channel in CATALOGUE["channels"].values() for to in ("haenam", "kim")]

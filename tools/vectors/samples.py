@@ -35,7 +35,7 @@ from tools.vectors.fixtures import (
 )
 from tools.vectors.governance_samples import NEW_AUTHORITY, governance_samples
 from tools.vectors.market_fixtures import PANELS, gateway_key
-from tools.vectors.market_samples import metering_samples, node_market_samples
+from tools.vectors.market_samples import ledger_samples, metering_samples, node_market_samples
 from tools.vectors.membership_samples import membership_samples, roster_entries
 from tools.vectors.proof_cases import proof_samples
 from tools.vectors.vote_samples import FIRST, GENESIS_CHECKPOINT, node_vote_samples, vote_samples
@@ -171,6 +171,9 @@ def gossip_samples() -> dict[str, Record]:
         ),
         "Presence": messages.Presence(
             state="online", version="0.1.0", sent_at_ms=NOW_MS, certificate_expires_ms=NOW_MS + 86_400_000, tip=_tip()
+        ),
+        "Presence of a ledger": messages.Presence(
+            state="online", version="0.1.0", sent_at_ms=NOW_MS, tip=_tip(), low_disk="readings"
         ),
         "Presence, offline": messages.Presence(state="offline", version="0.1.0", sent_at_ms=NOW_MS),
         **vote_samples(),
@@ -399,6 +402,7 @@ def all_samples() -> dict[str, Record]:
         enrolment_samples,
         document_samples,
         metering_samples,
+        ledger_samples,
         membership_samples,
         governance_samples,
     )
