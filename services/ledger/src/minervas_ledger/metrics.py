@@ -54,6 +54,13 @@ ABANDONED_SEARCHES = Counter("minervas_abandoned_searches", "Abandoned searches 
 READINGS_QUEUED = Gauge("minervas_readings_queued", "Readings that wait to be stored.")
 READINGS_STORED = Counter("minervas_readings_stored", "Readings stored since start; repeated ones do not count.")
 READINGS_CONFLICTS = Counter("minervas_readings_conflicts", "Readings that differ from the stored one of their key.")
+READINGS_ARCHIVED = Counter("minervas_readings_archived", "Readings that went from the database into archives.")
+ARCHIVE_FAILURES = Counter(
+    "minervas_archive_failures", "Attempts to archive that failed, by the stable code.", ["code"]
+)
+STATEMENT_CHECKS = Counter(
+    "minervas_statement_checks", "Own final statements compared with the stored readings, by result.", ["result"]
+)
 DISK_FREE_BYTES = Gauge("minervas_disk_free_bytes", "Free space on the watched disk.")
 DISK_REFUSING = Gauge("minervas_disk_refusing", "Refused for want of disk: 0 nothing, 1 readings, 2 blocks, too.")
 READINGS_GAP = Gauge(

@@ -15,8 +15,8 @@ from minervas_core.metering import MAX_BATCH_BYTES, Reading, ReadingBatch, Readi
 from minervas_core.topics import MeshTopic, parse_topic
 from minervas_ledger import metrics, refusals
 from minervas_ledger.gateways import Gateway, Gateways
+from minervas_ledger.store.archive_rows import DAY_MS
 from minervas_ledger.store.readings_aside import ReceivedReading
-from minervas_ledger.store.readings_writes import DAY_MS
 from minervas_runtime.bus import Message
 
 KIND = "readings"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from minervas_core.genesis import Genesis
+from minervas_ledger.archive import ArchiveDuty
 from minervas_ledger.chain_view import ChainView
 from minervas_ledger.disk import Level, refusal
 from minervas_ledger.fleet import Fleet
@@ -16,7 +17,8 @@ from minervas_ledger.readings_flush import ReadingsFlush
 from minervas_ledger.readings_intake import ReadingsIntake
 from minervas_ledger.readings_pull import ReadingsPull
 from minervas_ledger.settings import LedgerSettings
-from minervas_ledger.store.reader import DatabaseReader, DutyConnection
+from minervas_ledger.statement_checks import StatementChecks
+from minervas_ledger.store.reader import DatabaseReader, DutyConnection, SideConnection
 from minervas_ledger.store.readings_writes import ReadingsStore
 from minervas_ledger.templates import Sender
 from minervas_runtime.bus import Bus
@@ -37,6 +39,7 @@ class ReadingsParts:
     """Raises `TransientFault` ``not_ready`` before there is one."""
     ledgers: DatabaseReader
     duties: DutyConnection
+    archiving: SideConnection
 
 
 class ReadingsNode:
@@ -62,6 +65,7 @@ class ReadingsNode:
         self._requester = Requester(parts.bus, clock)
         LedgerInbox(settings.member, parts.genesis.network, parts.ledgers).listen(self._requester)
         self._fleet = Fleet(parts.duties, clock)
+        self._checks = StatementChecks(settings.member, parts.duties, clock)
         self._pull = ReadingsPull(
             member=settings.member,
             gateways=lambda: parts.view().gateways,
@@ -88,8 +92,13 @@ class ReadingsNode:
 
     def work(self) -> list[Coroutine[Any, Any, None]]:
         """What runs until cancelled."""
-        own = [self.flush.run()]
-        return [*own, self._pull.run(), self._fleet.run()] if self._has_all else own
+        working = [self.flush.run(), self._checks.run()]
+        if self._has_all:
+            working += [self._pull.run(), self._fleet.run()]
+        if (archive := self._parts.settings.archive) is not None:
+            parts = self._parts
+            working.append(ArchiveDuty(archive, parts.genesis.network, parts.archiving, parts.clock).run())
+        return working
 
     def disk_changed(self, level: Level) -> None:
         """Refuse readings while the disk is nearly full."""

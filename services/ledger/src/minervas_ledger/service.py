@@ -27,7 +27,7 @@ from minervas_ledger.readings_questions import ReadingsQuestions
 from minervas_ledger.settings import LedgerSettings
 from minervas_ledger.statements import Statements
 from minervas_ledger.store.connection import as_transient
-from minervas_ledger.store.reader import DatabaseReader, DutyConnection
+from minervas_ledger.store.reader import DatabaseReader, DutyConnection, SideConnection
 from minervas_ledger.sync import Sync
 from minervas_ledger.sync_chain import WorkerSyncChain
 from minervas_ledger.templates import TemplateMaker
@@ -87,6 +87,7 @@ async def serve(context: ServiceContext[LedgerSettings], bus: Bus, issued: Issue
         DatabaseReader(database),
         DatabaseReader(database, "minervas-ledger ledgers"),
         DutyConnection(database),
+        SideConnection(database, "minervas-ledger archive"),
     )
     node = assemble(context, bus, issued, key, storage)
     reporter = asyncio.create_task(node.keep_status(), name="status")
@@ -96,7 +97,7 @@ async def serve(context: ServiceContext[LedgerSettings], bus: Bus, issued: Issue
     finally:
         reporter.cancel()
         await worker.close()
-        for connection in (storage.reader, storage.ledgers, storage.duties):
+        for connection in (storage.reader, storage.ledgers, storage.duties, storage.archiving):
             await connection.close()
 
 
@@ -109,6 +110,7 @@ class Storage:
     ledgers: DatabaseReader
     """For questions of other ledgers, and to them."""
     duties: DutyConnection
+    archiving: SideConnection
 
 
 @dataclass(frozen=True)
@@ -228,6 +230,7 @@ def assemble(
             view=lambda: worker.view,
             ledgers=storage.ledgers,
             duties=storage.duties,
+            archiving=storage.archiving,
         )
     )
     disk.on_change(readings.disk_changed)

@@ -41,12 +41,23 @@ class DiskSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Blocks are refused below it."""
 
 
+class ArchiveSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When and where to old readings go; without it they stay in the database."""
+
+    directory: Path
+    keep_days: Annotated[int, msgspec.Meta(ge=7, le=36_500)] = 400
+    """Days that readings stay in the database at least."""
+    dispute_days: Annotated[int, msgspec.Meta(ge=0, le=3_650)] = 60
+    """Days after a statement's block in which its readings stay at hand."""
+
+
 class LedgerSettings(NodeSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that a ledger is told from outside."""
 
     database: DatabaseSettings
     database_owner: DatabaseOwnerSettings | None = None
     disk: DiskSettings = DiskSettings()
+    archive: ArchiveSettings | None = None
     readings: Literal["own", "all"] = "own"
     """Whose readings to store; the operator's ledger stores those of all members."""
     readings_flush_ms: Annotated[int, msgspec.Meta(ge=10, le=60_000)] = 1_000

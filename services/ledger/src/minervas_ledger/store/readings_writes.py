@@ -17,7 +17,7 @@ import psycopg
 from minervas_core.encoding import encode
 from minervas_ledger.settings import DatabaseSettings
 from minervas_ledger.store import readings_aside
-from minervas_ledger.store.archive_rows import archived_days
+from minervas_ledger.store.archive_rows import DAY_MS, archived_days
 from minervas_ledger.store.columns import as_int
 from minervas_ledger.store.connection import Connection, as_transient, connect
 from minervas_ledger.store.reading_batches import SignedBatch, keep_batches
@@ -26,8 +26,6 @@ from minervas_ledger.store.readings_aside import ReceivedReading
 from minervas_ledger.store.readings_rollup import CONTENT, INSERT_NEW, KEY
 
 APPLICATION = "minervas-ledger readings"
-
-DAY_MS = 86_400_000
 
 TYPES = (
     *("int4", "text", "text", "text", "int8", "bytea", "int8"),
