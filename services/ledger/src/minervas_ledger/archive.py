@@ -11,7 +11,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from minervas_core.errors import Code, MinervasError, TransientFault
@@ -28,7 +28,6 @@ from minervas_runtime.clock import Clock
 
 log = logging.getLogger(__name__)
 
-EPOCH = date(1970, 1, 1)
 LOOK_S = 3_600.0
 """How often days are looked at that may be old enough by now."""
 
@@ -46,9 +45,8 @@ def due_days(connection: Connection, settings: ArchiveSettings, now_ms: int) -> 
     dispute_ms = settings.dispute_days * DAY_MS
     last = now_ms // DAY_MS - settings.keep_days - 1
     found: list[int] = []
-    for year, month, day_of_month in archive_rows.stored_day_names(connection):
-        day = (date(year, month, day_of_month) - EPOCH).days
-        if day > last:
+    for day in archive_rows.stored_days(connection):
+        if day > last or not archive_rows.has_readings(connection, day):
             continue
         is_patient = (day + 1 + settings.keep_days) * DAY_MS + dispute_ms > now_ms
         if archive_rows.count_unsettled(

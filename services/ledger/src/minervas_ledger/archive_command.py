@@ -29,7 +29,7 @@ def run_archive(settings: LedgerSettings, clock: Clock, say: Callable[[str], Non
         tell: prints the progress.
 
     Raises:
-        LocalFault: ``bad_settings`` without a table ``archive``; ``bad_archive``, ``bad_genesis`` or ``schema_version``.
+        LocalFault: ``bad_settings`` without a table ``archive``; ``bad_archive``, ``bad_genesis``, ``schema_version``.
         TransientFault: ``database_away``; ``not_ready`` if readings of a day came while it was archived.
     """
     archive = settings.archive

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,7 +114,7 @@ def read_archive(path: Path, *, network: str) -> Iterator[ArchivedReading]:
                 count += 1
                 yield _decoded(path, before, ArchivedReading)
                 before = line
-    except (OSError, EOFError) as error:  # gzip says so of whatever is damaged
+    except (OSError, EOFError, zlib.error) as error:  # gzip says so of whatever is damaged
         raise _bad(path, str(error)) from error
     if _decoded(path, before, ArchiveEnd) != ArchiveEnd(readings=count, sha256=digest.hexdigest()):
         raise _bad(path, "The checksum is another")

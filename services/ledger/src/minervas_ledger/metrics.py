@@ -55,9 +55,7 @@ READINGS_QUEUED = Gauge("minervas_readings_queued", "Readings that wait to be st
 READINGS_STORED = Counter("minervas_readings_stored", "Readings stored since start; repeated ones do not count.")
 READINGS_CONFLICTS = Counter("minervas_readings_conflicts", "Readings that differ from the stored one of their key.")
 READINGS_ARCHIVED = Counter("minervas_readings_archived", "Readings that went from the database into archives.")
-ARCHIVE_FAILURES = Counter(
-    "minervas_archive_failures", "Attempts to archive that failed, by the stable code.", ["code"]
-)
+ARCHIVE_FAILURES = Counter("minervas_archive_failures", "Failed attempts to archive, by the stable code.", ["code"])
 STATEMENT_CHECKS = Counter(
     "minervas_statement_checks", "Own final statements compared with the stored readings, by result.", ["result"]
 )

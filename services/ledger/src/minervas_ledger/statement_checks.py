@@ -30,7 +30,7 @@ from minervas_runtime.clock import Clock
 log = logging.getLogger(__name__)
 
 LOOK_S = 30.0
-MAX_AT_ONCE = 50
+MAX_AT_ONCE = 500
 PATIENCE_MS = 3_600_000
 """So long after its end a statement waits for readings that may still be in its gateway's spool."""
 

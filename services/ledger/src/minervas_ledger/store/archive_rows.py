@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from datetime import date
 
 from minervas_ledger.archive_file import ArchivedReading, WrittenArchive
 from minervas_ledger.store.columns import as_bytes, as_int
@@ -12,12 +13,15 @@ from minervas_ledger.store.connection import Connection
 from minervas_ledger.store.readings_reads import READING_COLUMNS, reading_of
 
 DAY_MS = 86_400_000
+EPOCH = date(1970, 1, 1)
 
 DAYS = """
 SELECT relname::text FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
 WHERE inhparent = 'readings'::regclass ORDER BY relname
 """
 PARTITION = re.compile(r"readings_(\d{4})(\d{2})(\d{2})")
+
+ANY = "SELECT count(*) FROM (SELECT FROM readings WHERE time_ms >= %(start)s AND time_ms < %(end)s LIMIT 1) AS one"
 
 UNSETTLED = """
 SELECT count(*) FROM statements s JOIN blocks b ON b.best_chain AND b.height = s.height
@@ -75,10 +79,20 @@ def archives(connection: Connection, first_day: int, last_day: int) -> list[Arch
     return [Archive(as_int(day), as_int(part), str(file), as_bytes(sha256).hex()) for day, part, file, sha256 in rows]
 
 
-def stored_day_names(connection: Connection) -> list[tuple[int, int, int]]:
-    """Year, month and day of each partition of readings, oldest first."""
+def stored_days(connection: Connection) -> list[int]:
+    """Days since the epoch that have a partition of readings, oldest first."""
     found = (PARTITION.fullmatch(str(name)) for (name,) in connection.execute(DAYS, binary=True).fetchall())
-    return [(int(match[1]), int(match[2]), int(match[3])) for match in found if match]
+    return [(date(*map(int, match.groups())) - EPOCH).days for match in found if match]
+
+
+def oldest_day_ms(connection: Connection) -> int:
+    """When the oldest day begins whose readings are here."""
+    return min(stored_days(connection), default=0) * DAY_MS
+
+
+def has_readings(connection: Connection, day: int) -> bool:
+    """Whether there are any readings of a day: days are made ahead, and no gateway may have sent anything."""
+    return _count(connection, ANY, day) > 0
 
 
 def count_unsettled(connection: Connection, day: int, *, final_height: int, settled_ms: int) -> int:
