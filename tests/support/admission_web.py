@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import html
 import re
-from typing import Any, Self
+from collections.abc import Awaitable, Callable
+from typing import Any, Self, TypeVar
 
 import httpx
 
@@ -14,19 +15,26 @@ from minervas_admission.web.passwords import Passwords
 from minervas_runtime.clock import SystemClock
 from tests.support.admission import AdmissionHome
 
+T = TypeVar("T")
+
 PASSWORD = "a horse in the evening"  # noqa: S105 - of tests
 LOGIN = "/operator/login"
 
 _CSRF = re.compile(r'name="csrf" value="([0-9a-f]{64})"')
 
 
-async def add_operator(home: AdmissionHome, name: str = "kim") -> str:
-    """Make an account as the commands do; returns its generated password."""
+async def accounts_of(home: AdmissionHome, change: Callable[[Accounts], Awaitable[T]]) -> T:
+    """Change accounts as the commands on the host do."""
     database = Database(home.settings.database, application="test accounts")
     try:
-        return await Accounts(database, SystemClock(), Passwords()).add(name, who="root")
+        return await change(Accounts(database, SystemClock(), Passwords()))
     finally:
         await database.close()
+
+
+async def add_operator(home: AdmissionHome, name: str = "kim") -> str:
+    """Make an account; returns its generated password."""
+    return await accounts_of(home, lambda accounts: accounts.add(name, who="root"))
 
 
 class Browser:

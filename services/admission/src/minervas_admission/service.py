@@ -127,6 +127,7 @@ class AdmissionService:
             ParameterChange(databases.work, consortium, feed, clock).saga(),
             reconciliation.saga(),
         ]
+        self._steps = {saga.kind: tuple(step.name for step in saga.steps) for saga in sagas}
         self.worker = DecisionWorker(databases.work, SagaRunner(databases.work, clock, sagas))
         self.https = self._make_https(databases)
         self.housekeeping = self._make_housekeeping(reconciliation)
@@ -185,6 +186,7 @@ class AdmissionService:
                 revocation_list_issued_ms=self.revocation_list.issued_at_ms,
                 decisions_under_way=self.worker.busy,
             ),
+            steps=self._steps,
         )
 
     def _make_housekeeping(self, reconciliation: Reconciliation) -> Housekeeping:

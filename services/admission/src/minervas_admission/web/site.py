@@ -6,7 +6,7 @@ import functools
 import hashlib
 import hmac
 import zoneinfo
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -152,6 +152,8 @@ class Site:
     accounts: Accounts
     logins: Logins
     health: Callable[[], ServiceHealth]
+    steps: Mapping[str, tuple[str, ...]]
+    """Names of the steps of every kind of decision, in order."""
     menu: list[MenuEntry] = field(default_factory=list)
 
     @functools.cached_property
