@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from minervas_admission.commands.checks import GUARDED, check_operator_member, check_sensible
+from minervas_admission.deciding import MAX_REASON_LENGTH
 from minervas_admission.member_view import MemberView, Presences, read_member, read_members
 from minervas_admission.store.members import ENDED, MemberOverview
 from minervas_admission.web.faults import PageFault
@@ -22,7 +23,6 @@ TYPED = ("leave", "revoke")
 """For ever: the member id must be typed."""
 REASONED = ("revoke",)
 """The member is told why."""
-MAX_REASON = 200
 
 STANDINGS = ("active", "suspended", "approving", "revoked", "left")
 """What the list can be narrowed to, besides those that need attention."""
@@ -154,7 +154,7 @@ async def _ask(visit: Visit, member: str, action: str, *, problem: str = "") -> 
         typed=action in TYPED,
         reason_needed=action in REASONED,
         reason=visit.form.text("reason"),
-        max_reason=MAX_REASON,
+        max_reason=MAX_REASON_LENGTH,
         problem=problem,
     )
 
@@ -184,6 +184,6 @@ def _problem(visit: Visit, member: str, action: str, reason: str) -> str:
         return "typed"
     if action in REASONED and not reason:
         return "reason"
-    if len(reason) > MAX_REASON or not reason.isprintable():
+    if len(reason) > MAX_REASON_LENGTH or not reason.isprintable():
         return "long"
     return ""
