@@ -98,7 +98,7 @@ async def test_what_the_processes_tell_is_shown_and_their_end_with_its_time(
         capsys.readouterr()
         await show_members(home.settings, as_json=False)
         line = capsys.readouterr().out.splitlines()[1]
-        assert "1 of 1 online, peer: disk 95 % full, peer: clock +" in line
+        assert "1 of 3 online, peer: disk 95 % full, peer: clock +" in line
 
         await peer.stop()
         await wait_until_async(lambda: kept(home).get("state") == "offline", describe="the will")

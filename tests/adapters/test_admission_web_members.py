@@ -67,8 +67,11 @@ async def test_the_operator_sees_everything_about_a_member_and_revokes_it(
 
         await see_presence(stack, admission_and_broker, alpha, now_ms)
         page = words_of(await browser.get("/operator/members"))
-        for text in ("목포 협동조합", "beta", "1 of 1 services", "peer: disk 95 % full", "waits for a block"):
+        for text in ("목포 협동조합", "beta", "1 of 4 services", "peer: disk 95 % full", "waits for a block"):
             assert text in page
+        attention = words_of(await browser.get("/operator/members?standing=attention"))
+        assert ("alpha" in attention, "beta" in attention) == (True, True)
+        home.as_owner("UPDATE certificates SET revoked_ms = 1 WHERE member = 'beta'")
         attention = words_of(await browser.get("/operator/members?standing=attention"))
         assert ("alpha" in attention, "beta" in attention) == (True, False)
         found = words_of(await browser.get("/operator/members?text=협동&standing=active"))

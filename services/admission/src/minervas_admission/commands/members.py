@@ -42,7 +42,7 @@ async def show_members(settings: AdmissionSettings, *, as_json: bool) -> None:
                 when(row.certificate_expires_ms),
                 on_chain(row),
                 str(row.meters),
-                "-" if row.state in ENDED else there(found),
+                "-" if row.state in ENDED else there(row, found),
             )
             for row, found in rows
         ],
@@ -65,11 +65,9 @@ async def show_member(settings: AdmissionSettings, member: str, *, as_json: bool
     _print_parts(view)
 
 
-def there(found: Presences) -> str:
+def there(overview: MemberOverview, found: Presences) -> str:
     """Who of a member is there, in words."""
-    if not found.rows:
-        return "-"
-    parts = [f"{len(found.in_state('online'))} of {len(found.rows)} online"]
+    parts = [f"{len(found.in_state('online'))} of {overview.services} online"]
     parts += [f"{service_of(row)} silent since {when(row.seen_ms)}" for row in found.in_state("silent")]
     parts += [f"{service_of(row)} offline since {when(row.since_ms)}" for row in found.in_state("offline")]
     parts += [f"{service}: {_problem(problem)}" for service, problem in found.problems]

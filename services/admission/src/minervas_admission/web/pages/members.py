@@ -47,7 +47,7 @@ def line_of(overview: MemberOverview, presence: Presences) -> Line:
     """Judge what the list shows of a member."""
     ended = overview.state in ENDED
     expires_soon = not ended and 0 < overview.certificate_expires_ms < presence.now_ms + EXPIRES_SOON_MS
-    away = not ended and any(presence.in_state(state) for state in ("silent", "offline"))
+    away = overview.state == "active" and len(presence.in_state("online")) < overview.services
     trouble = not ended and bool(presence.problems)
     standing = "suspended" if overview.suspended_ms and not ended else overview.state
     return Line(overview, presence, standing, expires_soon, expires_soon or away or trouble)
