@@ -86,13 +86,13 @@ async def test_what_the_processes_tell_is_shown_and_their_end_with_its_time(
         await peer.start()
         stack.push_async_callback(peer.stop)
         presence = online(
-            sent_at_ms=clock.now_ms() + 60_000, certificate_expires_ms=expires_ms, tip=TIP, disk_used_per_mille=950
+            sent_at_ms=clock.now_ms() + 60_000, certificate_expires_ms=expires_ms, tip=TIP, disk_use_per_mille=950
         )
         await peer.publish(mesh(PEER, "presence"), encode(presence), retain=True)
         await wait_until_async(lambda: kept(home).get("state") == "online", describe="the presence")
         row = kept(home)
         assert (row["version"], row["tip_height"], row["tip_hash"]) == ("1.2.3", 7, TIP.hash)
-        assert (row["certificate_expires_ms"], row["disk_used_per_mille"]) == (expires_ms, 950)
+        assert (row["certificate_expires_ms"], row["disk_use_per_mille"]) == (expires_ms, 950)
         assert 30_000 < int(str(row["clock_offset_ms"])) <= 60_000
 
         capsys.readouterr()
@@ -104,7 +104,7 @@ async def test_what_the_processes_tell_is_shown_and_their_end_with_its_time(
         await wait_until_async(lambda: kept(home).get("state") == "offline", describe="the will")
         after = kept(home)
         assert int(str(after["since_ms"])) >= int(str(row["since_ms"]))
-        assert (after["tip_height"], after["disk_used_per_mille"]) == (7, 950)
+        assert (after["tip_height"], after["disk_use_per_mille"]) == (7, 950)
         await show_members(home.settings, as_json=True)
         [member] = json.loads(capsys.readouterr().out)
         assert [(item["principal"], item["state"]) for item in member["presence"]] == [("alpha.peer", "offline")]
@@ -185,14 +185,15 @@ async def test_offline_keeps_what_was_told_and_the_same_message_again_is_not_new
         await keeper.save()
         return kept(with_alpha)
 
-    first = await tell(online(tip=TIP, spool_used_per_mille=3), after_ms=0)
-    again = await tell(online(tip=TIP, spool_used_per_mille=3), after_ms=5_000, retain=True)
+    first = await tell(online(tip=TIP, spool_use_per_mille=3, spool_readings=12, clock_synchronised=False), after_ms=0)
+    again = await tell(online(tip=TIP, spool_use_per_mille=3), after_ms=5_000, retain=True)
     assert again["seen_ms"] == first["seen_ms"] == NOW_MS
     newer = await tell(online(sent_at_ms=NOW_MS + 1, tip=TIP), after_ms=5_000)
     assert (newer["since_ms"], newer["seen_ms"]) == (NOW_MS, NOW_MS + 10_000)
     offline = await tell(Presence(state="offline", version="1.2.3", sent_at_ms=NOW_MS), after_ms=5_000)
     assert (offline["state"], offline["since_ms"], offline["seen_ms"]) == ("offline", NOW_MS + 15_000, NOW_MS + 15_000)
-    assert (offline["tip_height"], offline["spool_used_per_mille"]) == (7, 3)
+    assert (offline["tip_height"], offline["spool_use_per_mille"]) == (7, 3)
+    assert (offline["spool_readings"], offline["clock_synchronised"]) == (12, False)
     assert offline["clock_offset_ms"] == newer["clock_offset_ms"] == 1 - 10_000
     await database.close()
 

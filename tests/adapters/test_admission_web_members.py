@@ -113,7 +113,7 @@ async def see_presence(stack: AsyncExitStack, world: AdmissionWithBroker, alpha:
     await bus.start()
     stack.push_async_callback(bus.stop)
     presence = Presence(
-        state="online", version="0.9.1", sent_at_ms=now_ms, disk_used_per_mille=950,
+        state="online", version="0.9.1", sent_at_ms=now_ms, disk_use_per_mille=950,
         tip=ChainTip(height=12_345, hash="ab" * 32, work="1"),
     )  # fmt: skip
     await bus.publish(mesh(Principal("alpha", "peer"), "presence"), encode(presence), retain=True)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from minervas_core import (
+    ca_bundle,
     enrolment,
     genesis,
     messages,
@@ -46,6 +47,7 @@ from tests.support.market_vectors import METERING_CHECKS, derived_lot, market_hi
 from tests.support.membership_vectors import consent, membership_history
 from tests.support.vector_files import FILES, SPEC, Case, bytes_of, code_of
 from tools.vectors.bus_cases import may
+from tools.vectors.ca_bundle_cases import judge_ca_bundle
 from tools.vectors.files import vector_files
 from tools.vectors.fixtures import MEMBERS, MOKPO, NETWORK
 from tools.vectors.frame_cases import judge
@@ -209,7 +211,7 @@ def refused_block(case: Case) -> None:
 
 
 def sample(case: Case) -> None:
-    modules = (enrolment, messages, node_messages, node_market_messages, metering, node_vote_messages, votes)
+    modules = (enrolment, ca_bundle, messages, node_messages, node_market_messages, metering, node_vote_messages, votes)
     kinds = {name: kind for module in modules for name, kind in vars(module).items()}
     data = bytes.fromhex(case["canonical_hex"])
     value: Record = decode(data, kinds[case["type"]], max_bytes=LARGE)
@@ -235,6 +237,18 @@ def refused_message(case: Case) -> None:
 
 def refused_hello(case: Case) -> None:
     assert code_of(lambda: judge_hello(bytes_of(case))) == case["code"]
+
+
+def signed_ca_bundle(case: Case) -> None:
+    signed = decode(bytes.fromhex(case["canonical_hex"]), ca_bundle.SignedCaBundle, max_bytes=LARGE)
+    bundle = ca_bundle.check_ca_bundle(
+        signed, network=NETWORK, trusted=frozenset([case["authority"]]), installed=case["installed"]
+    )
+    assert signing_bytes("ca_bundle", NETWORK, encode(bundle)).hex() == case["signed_bytes_hex"]
+
+
+def refused_ca_bundle(case: Case) -> None:
+    assert code_of(lambda: judge_ca_bundle(bytes_of(case))) == case["code"]
 
 
 def claim(case: Case) -> None:
@@ -374,6 +388,8 @@ CHECKS: dict[str, dict[str, Callable[[Case], None]]] = {
     "enrolment": {
         "documents": sample,
         "claims": claim,
+        "ca_bundles": signed_ca_bundle,
+        "refused_ca_bundles": refused_ca_bundle,
         "applications": application,
         "refused_applications": refused_application,
     },

@@ -8,7 +8,7 @@ from typing import Literal
 
 from msgspec import UNSET, Raw
 
-from minervas_core import enrolment, frames, genesis, messages, node_messages
+from minervas_core import ca_bundle, enrolment, frames, genesis, messages, node_messages
 from minervas_core.blocks import BlockForm
 from minervas_core.encoding import Record, encode, sha256_hex
 from minervas_core.keys import SigningKey
@@ -173,7 +173,15 @@ def gossip_samples() -> dict[str, Record]:
             state="online", version="0.1.0", sent_at_ms=NOW_MS, certificate_expires_ms=NOW_MS + 86_400_000, tip=_tip()
         ),
         "Presence of a gateway": messages.Presence(
-            state="online", version="0.1.0", sent_at_ms=NOW_MS, disk_used_per_mille=412, spool_used_per_mille=3
+            state="online",
+            version="0.1.0",
+            sent_at_ms=NOW_MS,
+            certificate_expires_ms=NOW_MS + 1,
+            clock_synchronised=True,
+            clock_offset_ms=-3,
+            disk_use_per_mille=420,
+            spool_use_per_mille=15,
+            spool_readings=1_800,
         ),
         "Presence, offline": messages.Presence(state="offline", version="0.1.0", sent_at_ms=NOW_MS),
         **vote_samples(),
@@ -284,6 +292,13 @@ def node_samples() -> dict[str, Record]:
     )
 
 
+def signed_ca_bundle() -> ca_bundle.SignedCaBundle:
+    """A bundle during a rollover, with two authorities."""
+    second = CERTIFICATE.replace("sample", "second")
+    bundle = ca_bundle.CaBundle(network=NETWORK, number=3, certificates=[CERTIFICATE, second])
+    return ca_bundle.sign_ca_bundle(bundle, AUTHORITY, [])
+
+
 def enrolment_samples() -> dict[str, Record]:
     """Documents of the enrolment API, by name of the sample."""
     handed_in = application(HAENAM)
@@ -317,6 +332,7 @@ def enrolment_samples() -> dict[str, Record]:
             fingerprint=fingerprint,
             reason="Not a member",
         ),
+        "SignedCaBundle": signed_ca_bundle(),
         "ConsortiumInfo": enrolment.ConsortiumInfo(
             name=GENESIS_BODY.name,
             network=NETWORK,

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
 from collections.abc import Callable
 from pathlib import Path
-
-import msgspec
 
 from minervas_core.encoding import encode
 from minervas_core.errors import MinervasError
@@ -16,6 +13,7 @@ from minervas_core.identifiers import Principal
 from minervas_core.messages import Presence
 from minervas_core.topics import mesh
 from minervas_runtime.bus import Bus, Will
+from minervas_runtime.host_state import with_host_state
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +45,7 @@ class PresencePublisher:
         member: whose service it is.
         service: which.
         fields: what to publish, asked each time.
-        data: the service's data directory; how full its disk is then goes along.
+        data: directory that the service keeps its data in; with it the state of the host is told, too.
         interval_s: pause between two publications when nothing changes.
     """
 
@@ -98,21 +96,11 @@ class PresencePublisher:
                 pass  # nothing changed: time for the regular publication
             self._changed.clear()
             try:
-                await self._bus.publish(self._topic, encode(self._current()), retain=True)
+                await self._bus.publish(self._topic, encode(self._now()), retain=True)
             except MinervasError as error:
                 fields = {"code": error.code, "reason": str(error)}
                 log.info("presence_not_published", extra={"fields": fields})
 
-    def _current(self) -> Presence:
-        if self._data is None:
-            return self._fields()
-        return msgspec.structs.replace(self._fields(), disk_used_per_mille=disk_used_per_mille(self._data))
-
-
-def disk_used_per_mille(directory: Path) -> int | msgspec.UnsetType:
-    """How full the disk of a directory is, rounded up; unset if that can not be told."""
-    try:
-        usage = shutil.disk_usage(directory)
-    except OSError:
-        return msgspec.UNSET
-    return -(-1_000 * (usage.total - usage.free) // usage.total) if usage.total else msgspec.UNSET
+    def _now(self) -> Presence:
+        fields = self._fields()
+        return fields if self._data is None else with_host_state(fields, self._data)

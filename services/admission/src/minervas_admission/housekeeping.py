@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from minervas_admission.authority import Consortium
 from minervas_admission.broker_link import BrokerLink
@@ -16,6 +17,7 @@ from minervas_admission.own_certificates import ensure_own_certificates
 from minervas_admission.personal_data import forget_rejected
 from minervas_admission.sagas.reconciliation import Reconciliation
 from minervas_admission.sagas.worker import DecisionWorker
+from minervas_admission.server_renewal import renew_broker
 from minervas_admission.store.certificates import DAY_MS, soonest_server_expiry
 from minervas_admission.store.database import Database
 from minervas_core.errors import MinervasError
@@ -39,6 +41,7 @@ class Housekeeping:
     consortium: Consortium
     data: DataDirectory
     server_names: list[str]
+    broker_export: Path
     reconciliation: Reconciliation
     link: BrokerLink
     worker: DecisionWorker
@@ -67,7 +70,7 @@ class Housekeeping:
     async def renew_own(self) -> str:
         """Renew our own certificates in time, and record those that were signed beside us.
 
-        Nobody renews the broker's by itself, so its end is warned of.
+        The broker's is renewed with them; another server's end is warned of.
 
         Raises:
             LocalFault: ``bad_key_file``.
@@ -80,6 +83,10 @@ class Housekeeping:
             self.server_names,
             self.clock.now_ms(),
         )
+        authority, now_ms = self.consortium.authority, self.clock.now_ms()
+        if await asyncio.to_thread(renew_broker, self.data, authority, self.broker_export, now_ms):
+            signed.append("broker")
+            log.info("broker_certificate_renewed")
         await record_remembered(self.data, self.database)
         if "server" in signed:
             self.reload_https()

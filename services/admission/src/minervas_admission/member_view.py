@@ -41,10 +41,10 @@ class Problem:
 def problems_of(row: PresenceRow) -> list[Problem]:
     """What a process told that needs attention."""
     found = []
-    if row.disk_used_per_mille is not None and row.disk_used_per_mille >= MUCH_USED_PER_MILLE:
-        found.append(Problem("disk", row.disk_used_per_mille))
-    if row.spool_used_per_mille is not None and row.spool_used_per_mille >= MUCH_USED_PER_MILLE:
-        found.append(Problem("spool", row.spool_used_per_mille))
+    if row.disk_use_per_mille is not None and row.disk_use_per_mille >= MUCH_USED_PER_MILLE:
+        found.append(Problem("disk", row.disk_use_per_mille))
+    if row.spool_use_per_mille is not None and row.spool_use_per_mille >= MUCH_USED_PER_MILLE:
+        found.append(Problem("spool", row.spool_use_per_mille))
     if row.clock_offset_ms is not None and abs(row.clock_offset_ms) >= CLOCK_OFF_MS:
         found.append(Problem("clock", row.clock_offset_ms))
     return found

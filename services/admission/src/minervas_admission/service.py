@@ -31,6 +31,7 @@ from minervas_admission.sagas.approval import Approval
 from minervas_admission.sagas.parameters import ParameterChange
 from minervas_admission.sagas.reconciliation import Reconciliation
 from minervas_admission.sagas.revocation import Revocation
+from minervas_admission.sagas.rollover import Rollover
 from minervas_admission.sagas.runner import SagaRunner
 from minervas_admission.sagas.voting import Voting
 from minervas_admission.sagas.worker import DecisionWorker
@@ -114,9 +115,9 @@ class AdmissionService:
         rights = BrokerRights(databases.work, clock, operator_member=operator, dynsec=lambda: self.link.dynsec)
         self.revocation_list = RevocationListKeeper(
             databases.work,
-            consortium.authority,
+            consortium.cas,
             clock,
-            stored=self._data.revocation_list,
+            data=self._data,
             export=settings.paths.broker_export,
         )
         reconciliation = Reconciliation(databases.work, rights, self.revocation_list, clock)
@@ -126,6 +127,7 @@ class AdmissionService:
             *Voting(databases.work, consortium, feed, clock).sagas(),
             ParameterChange(databases.work, consortium, feed, clock).saga(),
             reconciliation.saga(),
+            *self._rollover(databases.work).sagas(),
         ]
         self._steps = {saga.kind: tuple(step.name for step in saga.steps) for saga in sagas}
         self.worker = DecisionWorker(databases.work, SagaRunner(databases.work, clock, sagas))
@@ -149,6 +151,19 @@ class AdmissionService:
             group.create_task(self.housekeeping.hourly())
             group.create_task(self._keep_status(status))
             log.info("admission_started", extra={"fields": {"port": self.settings.http.port, "version": __version__}})
+
+    def _rollover(self, database: Database) -> Rollover:
+        return Rollover(
+            database=database,
+            consortium=self._consortium,
+            data=self._data,
+            revocation_list=self.revocation_list,
+            clock=self._clock,
+            renew_servers=self._renew_servers,
+        )
+
+    async def _renew_servers(self) -> str:
+        return await self.housekeeping.renew_own()
 
     def _make_https(self, databases: Databases) -> HttpsServer:
         broker, http = self.settings.broker, self.settings.http
@@ -195,6 +210,7 @@ class AdmissionService:
             consortium=self._consortium,
             data=self._data,
             server_names=self.settings.http.names,
+            broker_export=self.settings.paths.broker_export,
             reconciliation=reconciliation,
             link=self.link,
             worker=self.worker,
@@ -209,7 +225,7 @@ class AdmissionService:
             BusSettings(
                 host=self.settings.broker.host,
                 port=self.settings.broker.port,
-                ca_file=self._data.ca_certificate,
+                ca_file=self._data.trusted_cas,
                 cert_file=self._data.bus_certificate,
                 key_file=self._data.bus_key,
                 principal=str(ADMISSION),

@@ -53,9 +53,9 @@ class NodeConfig:
     identity: Identity
     node_key: bytes
     certificate_expires_ms: int = 0
-    gossip: GossipSettings = field(default_factory=GossipSettings)
     data: Path | None = None
-    """The data directory, of whose disk the presence tells how full it is."""
+    """Where the peer keeps its data, whose disk its presence tells of."""
+    gossip: GossipSettings = field(default_factory=GossipSettings)
 
 
 class PeerNode:

@@ -179,8 +179,8 @@ def _presence_line(found: Presences, row: PresenceRow) -> tuple[str, ...]:
         when(row.seen_ms),
         row.version,
         "-" if row.tip_height is None else f"{row.tip_height} {(row.tip_hash or '')[:12]}",
-        _share(row.disk_used_per_mille),
-        _share(row.spool_used_per_mille),
+        _share(row.disk_use_per_mille),
+        _share(row.spool_use_per_mille),
         "-" if row.clock_offset_ms is None else f"{row.clock_offset_ms / 1000:+.1f} s",
     )
 
