@@ -106,7 +106,7 @@ async def test_broker_and_files(admission_and_broker: AdmissionWithBroker) -> No
         assert "decision 1" in page
         files = {
             "ca.crt": home.data.ca_certificate,
-            "ca.crl": home.data.revocation_list,
+            "ca.crl": home.export_dir / "ca.crl",
             "genesis.json": home.data.genesis,
         }
         for name, file in files.items():
