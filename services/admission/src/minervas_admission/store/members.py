@@ -54,6 +54,8 @@ class MemberOverview:
     depth: int
     meters: int
     """Meters that are registered, or about to be."""
+    services: int
+    """Processes that it has certificates for."""
 
 
 async def insert_member(connection: Connection, member: str, application_id: str, approved_ms: int) -> None:
@@ -119,7 +121,9 @@ async def member_overviews(connection: Connection, *, member: str | None = None)
                    coalesce(t.action, '') AS action, coalesce(t.state, '') AS chain_state,
                    coalesce(t.height, 0) AS height, coalesce(t.depth, 0) AS depth,
                    (SELECT count(*) FROM membership_transactions r WHERE r.member = m.member
-                    AND r.action = 'register_meter' AND r.state IN ('open', 'settled')) AS meters
+                    AND r.action = 'register_meter' AND r.state IN ('open', 'settled')) AS meters,
+                   (SELECT count(DISTINCT c.principal) FROM certificates c
+                    WHERE c.member = m.member AND c.revoked_ms IS NULL) AS services
             FROM members m JOIN applications a ON a.id = m.application
             LEFT JOIN LATERAL (
                 SELECT * FROM membership_transactions x WHERE x.member = m.member ORDER BY x.number DESC LIMIT 1
