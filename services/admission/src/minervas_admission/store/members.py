@@ -46,7 +46,7 @@ class MemberOverview:
     end_reason: str
     suspended_ms: int | None
     certificate_expires_ms: int
-    """The earliest end of its valid certificates; 0 if it has none."""
+    """Of the newest certificates of its processes, the earliest end; 0 if it has none."""
     action: str
     """Its newest membership transaction, or empty."""
     chain_state: str
@@ -116,8 +116,10 @@ async def member_overviews(connection: Connection, *, member: str | None = None)
             """
             SELECT m.member, m.application, a.name, a.forgotten_ms, m.state, m.approved_ms, m.ended_ms,
                    m.end_reason, m.suspended_ms,
-                   coalesce((SELECT min(c.not_after_ms) FROM certificates c
-                             WHERE c.member = m.member AND c.revoked_ms IS NULL), 0) AS certificate_expires_ms,
+                   coalesce((SELECT min(newest.not_after_ms) FROM (
+                                 SELECT max(c.not_after_ms) AS not_after_ms FROM certificates c
+                                 WHERE c.member = m.member AND c.revoked_ms IS NULL GROUP BY c.principal
+                             ) newest), 0) AS certificate_expires_ms,
                    coalesce(t.action, '') AS action, coalesce(t.state, '') AS chain_state,
                    coalesce(t.height, 0) AS height, coalesce(t.depth, 0) AS depth,
                    (SELECT count(*) FROM membership_transactions r WHERE r.member = m.member
