@@ -71,12 +71,12 @@ async def test_after_a_revocation_the_old_key_is_refused_and_a_new_one_under_the
 FRAME_WITH_NO_LIST_IN_IT = b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n"
 
 BROKEN: list[object] = [
-    pytest.param(lambda _: b"garbage", "not one PEM revocation list", id="garbage"),
-    pytest.param(lambda _: b"", "not one PEM revocation list", id="empty"),
-    pytest.param(lambda pem: pem[: len(pem) // 2], "not one PEM revocation list", id="cut in the middle"),
+    pytest.param(lambda _: b"garbage", "not a PEM file of kind X509 CRL", id="garbage"),
+    pytest.param(lambda _: b"", "not a PEM file of kind X509 CRL", id="empty"),
+    pytest.param(lambda pem: pem[: len(pem) // 2], "not a PEM file of kind X509 CRL", id="cut in the middle"),
     pytest.param(lambda pem: without_line(pem, 2), "truncated", id="one line missing"),
     pytest.param(lambda pem: pem.replace(b"MII", b"!!!", 1).replace(b"MIH", b"!!!", 1), "not base64", id="not base64"),
-    pytest.param(lambda pem: pem + pem, "not one PEM revocation list", id="two lists"),
+    pytest.param(lambda pem: pem + pem, "two lists of one CA", id="two lists of one CA"),
     pytest.param(lambda _: FRAME_WITH_NO_LIST_IN_IT, "malformed", id="frame with no list in it"),
 ]
 

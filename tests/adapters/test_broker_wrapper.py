@@ -9,6 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from minervas_core.rights import Rights
 from minervas_devnet.broker import INFRASTRUCTURE
@@ -18,6 +21,7 @@ from tests.support.pki import Authority, publish_crl
 from tests.support.promises import kept_within
 from tests.support.wait import HANG_S, wait_until
 
+KEY = ec.generate_private_key(ec.SECP256R1())
 SCRIPT = INFRASTRUCTURE / "entrypoint.sh"
 
 
@@ -190,6 +194,8 @@ def run_ready(work_dir: Path) -> None:
     authority = Authority(work_dir / "ca")
     for name in ("pki", "crl"):
         account.make_dir(work_dir / name)
-    for name in ("ca.crt", "server.crt", "server.key"):
-        account.write_file(work_dir / "pki" / name, "x")
+    request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(KEY, hashes.SHA256())
+    server = authority.sign_server(request.public_bytes(serialization.Encoding.PEM))
+    for name, content in (("ca.crt", authority.ca_pem.decode()), ("server.crt", server.decode()), ("server.key", "x")):
+        account.write_file(work_dir / "pki" / name, content)
     publish_crl(work_dir / "crl", authority.crl_pem())

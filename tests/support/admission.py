@@ -36,6 +36,7 @@ from minervas_admission.revocation_list import RevocationListKeeper
 from minervas_admission.sagas.approval import Approval
 from minervas_admission.sagas.parameters import ParameterChange
 from minervas_admission.sagas.revocation import Revocation
+from minervas_admission.sagas.rollover import Rollover
 from minervas_admission.sagas.runner import SagaRunner
 from minervas_admission.sagas.steps import Saga
 from minervas_admission.sagas.voting import Voting
@@ -221,8 +222,8 @@ class AdmissionHome:
             await process.wait()
 
     def http(self, **changes: Any) -> httpx.AsyncClient:
-        """A client of the HTTPS API that trusts the consortium's CA."""
-        context = ssl.create_default_context(cafile=str(self.data.ca_certificate))
+        """A client of the HTTPS API that trusts the consortium's CAs."""
+        context = ssl.create_default_context(cafile=str(self.data.trusted_cas))
         return httpx.AsyncClient(base_url=f"https://localhost:{self.http_port}", verify=context, **changes)
 
     async def _answers(self) -> bool:
@@ -308,6 +309,11 @@ def _toml(sections: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+async def _renew_nothing() -> str:
+    """Certificates of servers are renewed by the service, not by the bench."""
+    return ""
+
+
 class SagaBench:
     """The sagas without the service around them, so that they can be interrupted at any point."""
 
@@ -322,16 +328,14 @@ class SagaBench:
             BusSettings(
                 host=settings.broker.host,
                 port=settings.broker.port,
-                ca_file=home.data.ca_certificate,
+                ca_file=home.data.trusted_cas,
                 cert_file=home.data.bus_certificate,
                 key_file=home.data.bus_key,
                 principal=str(ADMISSION),
             )
         )
         self.rights = BrokerRights(self.database, clock, operator_member=OPERATOR_MEMBER, dynsec=lambda: self._dynsec)
-        keeper = RevocationListKeeper(
-            self.database, consortium.authority, clock, stored=home.data.revocation_list, export=home.export_dir
-        )
+        keeper = RevocationListKeeper(self.database, consortium.cas, clock, data=home.data, export=home.export_dir)
         self.follower = ChainFollower(
             database=self.database,
             consortium=consortium,
@@ -346,6 +350,7 @@ class SagaBench:
             *Revocation(self.database, consortium, self.rights, keeper, self.feed, clock).sagas(),
             *Voting(self.database, consortium, self.feed, clock).sagas(),
             ParameterChange(self.database, consortium, self.feed, clock).saga(),
+            *Rollover(self.database, consortium, home.data, keeper, clock, _renew_nothing).sagas(),
         ]
         self._clock = clock
 

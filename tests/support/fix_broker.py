@@ -22,7 +22,7 @@ from minervas_runtime.bus import Message, Will
 from minervas_runtime.mqtt_bus import BusSettings, MqttBus
 from minervas_runtime.tls_diagnosis import Diagnosis, diagnose
 from tests.support.pki import Authority, CertFiles, publish_crl
-from tests.support.wait import HANG_S
+from tests.support.wait import HANG_S, wait_until
 
 CONTROL_TOPIC = "$CONTROL/dynamic-security/v1"
 OPERATOR_MEMBER = "operator-coop"
@@ -97,6 +97,18 @@ class Broker:
     def accepts(self, files: CertFiles) -> bool:
         """Whether a handshake with a certificate that ought to be good is not refused."""
         return self.probe(files, quiet_s=QUIET_S).verdict == "accepted"
+
+    def wait_until_refused(self, files: CertFiles) -> None:
+        """Wait until the handshake with a certificate is refused."""
+        wait_until(lambda: self.probe(files).verdict == "refused", describe="the refusal of a certificate")
+
+    def wait_until_accepted(self, files: CertFiles) -> None:
+        """Wait until the handshake with a certificate is accepted."""
+        wait_until(lambda: self.probe(files).verdict == "accepted", describe="the acceptance of a certificate")
+
+    def wait_for_count(self, text: str, count: int) -> None:
+        """Wait until the broker has logged something so many times since its start."""
+        wait_until(lambda: self.server.output().count(text) >= count, describe=f"{count} times {text!r} in the log")
 
     def settings(self, principal: Principal | str, files: CertFiles, **changes: Any) -> BusSettings:
         """Bus settings with short pauses."""

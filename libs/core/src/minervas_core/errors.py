@@ -44,6 +44,7 @@ class Code(StrEnum):
     BAD_ENROLMENT = "bad_enrolment"
     CLOCK_OFFSET = "clock_offset"
     WRONG_NETWORK = "wrong_network"
+    CA_BUNDLE_OLD = "ca_bundle_old"
     # transactions
     TX_DUPLICATE = "tx_duplicate"
     TX_EXPIRED = "tx_expired"

@@ -10,8 +10,10 @@ from pathlib import Path
 
 from minervas_admission import __version__
 from minervas_admission.ca import SERVER_DAYS
+from minervas_admission.ca_rollover import FINISH, START, SWITCH
 from minervas_admission.commands import members, personal, show
 from minervas_admission.commands.decide import Decisions
+from minervas_admission.commands.show_ca import show_cas
 from minervas_admission.parameter_changes import wanted_change
 from minervas_admission.settings import AdmissionSettings, load_admission_settings
 from minervas_core.rights import ADMISSION
@@ -20,6 +22,7 @@ from minervas_runtime.service import EXIT_FAILED, EXIT_OK, report_errors, run_se
 PROGRAM = "minervas-admission"
 DEFAULT_CONFIG = Path("admission.toml")
 DEFAULT_TIMEOUT_S = 60.0
+CA_STEPS = {"start-rollover": START, "switch": SWITCH, "finish": FINISH}
 DECISIONS = ("approve", "reject", "revoke", "leave", "suspend", "resume", "parameters", "reconcile")
 ACCOUNT_COMMANDS = ("first-password", "reset-password", "accounts")
 
@@ -54,6 +57,8 @@ def _carry_out(given: argparse.Namespace) -> int:
     }
     if given.command in actions:
         actions[given.command]()
+    elif given.command == "ca":
+        asyncio.run(_replace_ca(settings, given))
     elif given.command in DECISIONS:
         asyncio.run(_decide(settings, given))
     elif given.command in ACCOUNT_COMMANDS:
@@ -122,6 +127,14 @@ async def _change_accounts(settings: AdmissionSettings, given: argparse.Namespac
             await accounts.list_accounts(settings, as_json=given.json)
 
 
+async def _replace_ca(settings: AdmissionSettings, given: argparse.Namespace) -> None:
+    if given.step == "show":
+        await show_cas(settings, as_json=given.json)
+        return
+    decisions = Decisions(settings, timeout_s=given.timeout, on_chain=False, as_json=given.json)
+    await decisions.change_ca(CA_STEPS[given.step], force=given.force, confirmed=given.yes)
+
+
 def _on_host(settings: AdmissionSettings, given: argparse.Namespace) -> None:
     """Carry out what is done on the host before the service runs."""
     # Only here, because it brings the migration tool, which the operator's commands need not wait for either.
@@ -166,6 +179,7 @@ def _parser() -> argparse.ArgumentParser:
         command(name, text)
     _add_shows(command)
     _add_sign_server(command("sign-server", "sign the certificate of the broker or another server"))
+    _add_ca(command("ca", "replace the certificate authority"))
     _add_decisions(command)
     _add_accounts(command)
     return parser
@@ -217,6 +231,26 @@ def _add_accounts(command: Callable[[str, str], argparse.ArgumentParser]) -> Non
             parser.add_argument("--json", action="store_true", help="for programs")
         else:
             parser.add_argument("name", metavar="NAME")
+
+
+def _add_ca(parser: argparse.ArgumentParser) -> None:
+    steps = parser.add_subparsers(dest="step", required=True, metavar="STEP")
+    for name, text in (
+        ("show", "show the CAs in use, and which certificates are of which"),
+        ("start-rollover", "make a new CA, which everybody trusts beside the old one"),
+        ("switch", "sign with the new CA, two days later at the earliest"),
+        ("finish", "trust the old CA no more, once none of its certificates is valid"),
+    ):
+        step = steps.add_parser(name, help=text, description=text)
+        step.add_argument("--config", type=Path, default=argparse.SUPPRESS, metavar="FILE", help="settings (TOML)")
+        step.add_argument("--json", action="store_true", help="for programs")
+        if name == "show":
+            continue
+        step.add_argument("--yes", action="store_true", help="do not ask")
+        step.add_argument("--force", action="store_true", help="even if nodes or members are cut off by it")
+        step.add_argument(
+            "--timeout", type=float, default=DEFAULT_TIMEOUT_S, metavar="SECONDS", help="how long to wait"
+        )
 
 
 def _add_decisions(command: Callable[[str, str], argparse.ArgumentParser]) -> None:

@@ -73,6 +73,10 @@ class Decider:
         (await ParameterView.read(self.connection, genesis)).check(wanted)
         return await self._record("parameters", None, content=wanted.content)
 
+    async def ca_step(self, kind: str, content: str) -> int:
+        """Do a step of replacing the CA; the caller has checked it (`ca_rollover.check_step`)."""
+        return await self._record(kind, None, content=content)
+
     async def reconcile(self) -> int:
         """Have broker and revocation list compared with the database and repaired."""
         return await self._record("reconcile", None)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
+from minervas_admission.ca import ca_id
+from minervas_admission.ca_rollover import FINISH, FORCE, START, SWITCH, check_step
+from minervas_admission.ca_set import load_ca_certificate, read_ca_state
 from minervas_admission.commands.checks import check_operator_member, check_sensible
 from minervas_admission.commands.confirming import confirm
 from minervas_admission.commands.following import Follower, Stopwatch
@@ -27,6 +30,14 @@ from minervas_runtime.clock import SystemClock
 
 HEADINGS = {"revoke": "Revoking", "leave": "Ending the membership of", "suspend": "Suspending", "resume": "Resuming"}
 """What is being done, by the kind of a decision about a member."""
+
+
+CA_STEPS = {
+    START: ("Making a new CA", "Every node will trust a new CA beside the one in use. Make it?"),
+    SWITCH: ("Switching to the new CA", "Servers and new members will be certified by the new CA. Switch?"),
+    FINISH: ("Ending the old CA", "Nobody will trust the old CA any more, and its key is deleted. End it?"),
+}
+"""What is being done, and what the operator is asked, by the kind of a decision about the CA."""
 
 
 class Decisions:
@@ -130,6 +141,25 @@ class Decisions:
         async with self._deciding() as decider:
             decision_id = await decider.parameters(wanted, genesis)
         await self._follow(decision_id, f"Changing parameters from block {wanted.activation_height:,} on")
+
+    async def change_ca(self, kind: str, *, force: bool, confirmed: bool) -> None:
+        """Do one step of replacing the CA.
+
+        Raises:
+            LocalFault: ``not_ready``, see `check_step`; `Unconfirmed`.
+            TransientFault: see `Follower.follow`.
+        """
+        data = DataDirectory(self._settings.paths.data)
+        ids = {name: ca_id(load_ca_certificate(data, name)) for name in read_ca_state(data).trusted}
+        async with self._transaction() as connection:
+            await check_step(connection, kind, data, ids, now_ms=self._clock.now_ms(), force=force)
+        heading, question = CA_STEPS[kind]
+        if not confirmed:
+            confirm(question)
+        async with self._deciding() as decider:
+            await check_step(decider.connection, kind, data, ids, now_ms=self._clock.now_ms(), force=force)
+            decision_id = await decider.ca_step(kind, FORCE if force else "")
+        await self._follow(decision_id, heading)
 
     async def _about_member(
         self, kind: str, member: str, reason: str, question: str, *, confirmed: bool, meant: bool = False

@@ -8,8 +8,8 @@ from typing import Any
 
 from minervas_admission import audit_log
 from minervas_admission.application_check import decode_application, service_requests
-from minervas_admission.authority import load_ca_certificate
 from minervas_admission.ca import fingerprint
+from minervas_admission.ca_set import signing_ca_certificate
 from minervas_admission.certificate_request import describe_key, request_public_key
 from minervas_admission.commands.output import harmless, say, say_json, when
 from minervas_admission.data_directory import DataDirectory
@@ -119,7 +119,7 @@ def show_fingerprint(settings: AdmissionSettings) -> None:
     Raises:
         LocalFault: ``not_ready`` before `init`.
     """
-    say(fingerprint(load_ca_certificate(DataDirectory(settings.paths.data))))
+    say(fingerprint(signing_ca_certificate(DataDirectory(settings.paths.data))))
 
 
 def _application_object(row: ApplicationRow) -> dict[str, Any]:

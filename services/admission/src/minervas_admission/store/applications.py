@@ -139,6 +139,13 @@ async def count_pending(connection: Connection) -> int:
     return int(row[0]) if row else 0
 
 
+async def count_under_way(connection: Connection) -> int:
+    """How many applications wait for a decision or are being approved."""
+    cursor = await connection.execute("SELECT count(*) FROM applications WHERE state IN ('pending', 'approving')")
+    row = await cursor.fetchone()
+    return int(row[0]) if row else 0
+
+
 async def set_application_state(
     connection: Connection, application_id: str, state: str, *, reason: str = "", decided_ms: int | None = None
 ) -> None:
