@@ -121,18 +121,29 @@ class Applicant:
 class AdmissionHome:
     """Settings, directories and database of one admission; `init` and `migrate` are done."""
 
-    def __init__(self, root: Path, database: NodeDatabase, *, broker_port: int = 1, **changes: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        root: Path,
+        database: NodeDatabase,
+        *,
+        broker_port: int = 1,
+        migrate: bool = True,
+        **changes: dict[str, Any],
+    ) -> None:
         """Make everything that the service needs.
 
         Args:
             root: an empty directory that the broker's system user can pass through.
-            database: an empty one.
+            database: an empty one, or one with the tables.
             broker_port: where the broker is or will be; nobody listens on port 1.
+            migrate: whether to make the tables.
             changes: sections of the settings, merged into ours.
         """
         self.root = root
         self.export_dir = root / "export"
         self.http_port = free_port()
+        self.https_ca: Path | None = None
+        """Who signed the certificate that the operator brings, if it does."""
         self.database = database
         passphrase = root / "ca.passphrase"
         passphrase.touch(mode=0o600)
@@ -164,7 +175,8 @@ class AdmissionHome:
         self.settings: AdmissionSettings = load_admission_settings(self.config)
         self.data = DataDirectory(self.settings.paths.data)
         run_init(self.settings)
-        run_migrate(self.settings)
+        if migrate:
+            run_migrate(self.settings)
 
     def sign_broker(self, broker: BrokerServer) -> None:
         """Sign a broker's request and install the certificate."""
@@ -212,8 +224,8 @@ class AdmissionHome:
             await process.wait()
 
     def http(self, **changes: Any) -> httpx.AsyncClient:
-        """A client of the HTTPS API that trusts the consortium's CAs."""
-        context = ssl.create_default_context(cafile=str(self.data.trusted_cas))
+        """A client of the HTTPS API that trusts the consortium's CAs, or whoever else signed for the server."""
+        context = ssl.create_default_context(cafile=str(self.https_ca or self.data.trusted_cas))
         return httpx.AsyncClient(base_url=f"https://localhost:{self.http_port}", verify=context, **changes)
 
     async def _answers(self) -> bool:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from msgspec import UNSET, Raw
 
-from minervas_core import ca_bundle, enrolment, frames, genesis, messages, node_messages
+from minervas_core import ca_bundle, enrolment, frames, genesis, messages, node_messages, renewal
 from minervas_core.blocks import BlockForm
 from minervas_core.encoding import Record, encode, sha256_hex
 from minervas_core.keys import SigningKey
@@ -35,7 +35,7 @@ from tools.vectors.fixtures import (
 )
 from tools.vectors.governance_samples import NEW_AUTHORITY, governance_samples
 from tools.vectors.market_fixtures import PANELS, gateway_key
-from tools.vectors.market_samples import metering_samples, node_market_samples
+from tools.vectors.market_samples import ledger_samples, metering_samples, node_market_samples
 from tools.vectors.membership_samples import membership_samples, roster_entries
 from tools.vectors.proof_cases import proof_samples
 from tools.vectors.vote_samples import FIRST, GENESIS_CHECKPOINT, node_vote_samples, vote_samples
@@ -182,6 +182,9 @@ def gossip_samples() -> dict[str, Record]:
             disk_use_per_mille=420,
             spool_use_per_mille=15,
             spool_readings=1_800,
+        ),
+        "Presence of a ledger": messages.Presence(
+            state="online", version="0.1.0", sent_at_ms=NOW_MS, tip=_tip(), low_disk="readings"
         ),
         "Presence, offline": messages.Presence(state="offline", version="0.1.0", sent_at_ms=NOW_MS),
         **vote_samples(),
@@ -343,6 +346,33 @@ def enrolment_samples() -> dict[str, Record]:
     }
 
 
+def renewal_request(who: MemberKeys, services: tuple[Service, ...] = ALL_SERVICES) -> renewal.Renewal:
+    """A member asks for new certificates of its services."""
+    body = renewal.RenewalBody(
+        network=NETWORK,
+        member=who.member,
+        requests=[renewal.ServiceRequest(service=service, csr=CSR) for service in sorted(services)],
+        salt=seed(f"renewal {who.member}", 16).hex(),
+        sent_at_ms=NOW_MS,
+    )
+    return renewal.sign_renewal(body, who.wallet)
+
+
+def renewal_samples() -> dict[str, Record]:
+    """Documents of a renewal, by name of the sample."""
+    return {
+        "Renewal": renewal_request(HAENAM),
+        "RenewalAnswer": renewal.RenewalAnswer(
+            ca_pem=2 * CERTIFICATE,
+            certificates=[
+                renewal.ServiceCertificate(service=service, certificate=CERTIFICATE) for service in sorted(ALL_SERVICES)
+            ],
+            membership=[Raw(ADMISSIONS[1].raw)],
+            broker=enrolment.BrokerAddress(host="broker.example", port=8_883),
+        ),
+    }
+
+
 def _frame_samples() -> dict[str, Record]:
     signed = frames.FrameHeader(
         version=1,
@@ -416,8 +446,10 @@ def all_samples() -> dict[str, Record]:
         gossip_samples,
         all_node_samples,
         enrolment_samples,
+        renewal_samples,
         document_samples,
         metering_samples,
+        ledger_samples,
         membership_samples,
         governance_samples,
     )

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from minervas_core.encoding import decode
+from minervas_core.errors import Code
 from minervas_core.identifiers import Principal
 from minervas_core.keys import SigningKey
 from minervas_core.messages import MAX_PRESENCE_BYTES, Presence
@@ -21,7 +22,7 @@ from minervas_meter_gateway.discovery_publisher import DiscoveryPublisher
 from minervas_meter_gateway.enrolment import declared_meters
 from minervas_meter_gateway.home_assistant import discovery
 from minervas_meter_gateway.ledger_link import LedgerLink
-from minervas_meter_gateway.metrics import SPOOL_DEPTH
+from minervas_meter_gateway.metrics import PUT_ASIDE, SPOOL_DEPTH
 from minervas_meter_gateway.port_worker import PortWorker
 from minervas_meter_gateway.publisher import Publisher
 from minervas_meter_gateway.recorder import Recorder
@@ -32,6 +33,7 @@ from minervas_meter_gateway.statement_book import StatementBook
 from minervas_meter_gateway.statement_sender import StatementSender
 from minervas_meter_gateway.status_report import StatusReport
 from minervas_runtime.bus import Bus, Message
+from minervas_runtime.certificate_keeper import CertificateKeeper
 from minervas_runtime.clock import monotonic_ms
 from minervas_runtime.enrolment import Issued, wait_for_issue, write_enrolment
 from minervas_runtime.kernel_clock import kernel_clock
@@ -62,7 +64,12 @@ async def run_gateway(context: ServiceContext[GatewaySettings], ports: Sequence[
     key = SigningKey(load_or_create_seed(settings.paths.data / KEY_FILE))
     write_enrolment(settings.paths, settings.member, settings.service, key, meters=declared_meters(ports))
     issued = await wait_for_issue(settings.paths, settings.service, settings.member, broker=settings.broker)
-    await Gateway(context, ports, MqttBus(_bus_settings(context, issued)), issued, key).run()
+    who = Principal(settings.member, settings.service)
+    keeper = CertificateKeeper(settings.paths, who, issued, context.clock, context.status)
+    bus = MqttBus(_bus_settings(context, issued), before_connect=keeper.wait_current)
+    keeper.on_renewed(bus.reconnect)
+    async with keeper.running():
+        await Gateway(context, ports, bus, issued, key).run()
 
 
 class Gateway:
@@ -170,6 +177,10 @@ class Gateway:
             log.info("acknowledgement_of_other_spool", extra={"fields": {"spool": stored.spool}})
             return
         ranges = [(first, last) for first, last in stored.ranges]
+        if not isinstance(stored.refused, msgspec.UnsetType):
+            ranges += [(first, last) for first, last in stored.refused]
+            PUT_ASIDE.inc(sum(last - first + 1 for first, last in stored.refused))
+            log.warning("readings_put_aside", extra={"fields": {"code": Code.CLOCK_OFFSET, "ranges": stored.refused}})
         await self._spool.run(lambda spool: spool.acknowledge(ranges))
         SPOOL_DEPTH.set(self._spool.file.depth)
         publisher.wake()

@@ -44,12 +44,23 @@ def _check_certificates(
         claim = enrolment.claim
         request = x509.load_pem_x509_csr(claim.csr.encode())
         principal = str(Principal(application.member, claim.service))
-        _check_certificate(certificates[claim.service], request.public_key(), principal, authorities)
+        check_certificate(certificates[claim.service], request.public_key(), principal, authorities)
 
 
-def _check_certificate(
+def check_certificate(
     pem: str, key: CertificatePublicKeyTypes, principal: str, authorities: list[x509.Certificate]
 ) -> None:
+    """Check that a certificate is one of the consortium's for our key and name.
+
+    Args:
+        pem: the certificate.
+        key: ours.
+        principal: the process that it is for.
+        authorities: CAs of which one has to have signed it.
+
+    Raises:
+        PeerFault: ``bad_enrolment``.
+    """
     try:
         certificate = x509.load_pem_x509_certificate(pem.encode())
         _check_issuer(certificate, authorities)
