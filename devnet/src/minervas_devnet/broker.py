@@ -128,7 +128,7 @@ class BrokerServer:
                 **self._account.run_as(),
             )
         if wait:
-            self.wait_for_log(" running")
+            self.wait_for_log(RUNNING)
 
     def wait_for_log(self, text: str, *, timeout_s: float = START_TIMEOUT_S) -> None:
         """Wait until it has logged `text` since its last start.
