@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from minervas_core import (
+    addition,
+    applicant,
     enrolment,
     genesis,
     messages,
@@ -209,7 +211,17 @@ def refused_block(case: Case) -> None:
 
 
 def sample(case: Case) -> None:
-    modules = (enrolment, messages, node_messages, node_market_messages, metering, node_vote_messages, votes)
+    modules = (
+        addition,
+        applicant,
+        enrolment,
+        messages,
+        node_messages,
+        node_market_messages,
+        metering,
+        node_vote_messages,
+        votes,
+    )
     kinds = {name: kind for module in modules for name, kind in vars(module).items()}
     data = bytes.fromhex(case["canonical_hex"])
     value: Record = decode(data, kinds[case["type"]], max_bytes=LARGE)
@@ -259,6 +271,17 @@ def application(case: Case) -> None:
 
 def refused_application(case: Case) -> None:
     assert code_of(lambda: judge_application(bytes_of(case))) == case["code"]
+
+
+def added(case: Case) -> None:
+    document = decode(bytes.fromhex(case["canonical_hex"]), addition.Addition, max_bytes=LARGE)
+    addition.check_addition(document, case["wallet"], NETWORK)
+    assert addition.addition_fingerprint(document) == case["fingerprint"]
+    assert signing_bytes("addition", NETWORK, encode(document.body)).hex() == case["signed_bytes_hex"]
+
+
+def refused_addition(case: Case) -> None:
+    assert code_of(lambda: judge_addition(bytes_of(case))) == case["code"]
 
 
 def frame(case: Case) -> None:
@@ -376,6 +399,8 @@ CHECKS: dict[str, dict[str, Callable[[Case], None]]] = {
         "claims": claim,
         "applications": application,
         "refused_applications": refused_application,
+        "additions": added,
+        "refused_additions": refused_addition,
     },
     "frames": {"accepted": frame, "refused": refused_frame},
     "sender_keys": {"accepted": sealed_key, "refused": refused_sealed_key},

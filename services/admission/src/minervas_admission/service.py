@@ -11,12 +11,14 @@ from typing import Any
 from cryptography import x509
 
 from minervas_admission import __version__
+from minervas_admission.additions import AdditionIntake
 from minervas_admission.authority import Consortium, load_consortium
 from minervas_admission.broker_link import BrokerLink
 from minervas_admission.broker_rights import BrokerRights
 from minervas_admission.ca import moment_ms
 from minervas_admission.chain_follower import ChainFollower
 from minervas_admission.data_directory import DataDirectory
+from minervas_admission.forms import Forms
 from minervas_admission.housekeeping import Housekeeping
 from minervas_admission.http_api import make_app
 from minervas_admission.https_server import HttpsServer
@@ -26,6 +28,7 @@ from minervas_admission.issued_journal import record_remembered
 from minervas_admission.membership_feed import MembershipFeed
 from minervas_admission.own_certificates import ensure_own_certificates
 from minervas_admission.revocation_list import RevocationListKeeper
+from minervas_admission.sagas.addition import AdditionSaga
 from minervas_admission.sagas.approval import Approval
 from minervas_admission.sagas.parameters import ParameterChange
 from minervas_admission.sagas.reconciliation import Reconciliation
@@ -108,6 +111,7 @@ class AdmissionService:
             Approval(databases.work, consortium, rights, feed, clock).saga(),
             *Revocation(databases.work, consortium, rights, self.revocation_list, feed, clock).sagas(),
             *Voting(databases.work, consortium, feed, clock).sagas(),
+            AdditionSaga(databases.work, consortium, rights, feed, clock).saga(),
             ParameterChange(databases.work, consortium, feed, clock).saga(),
             reconciliation.saga(),
         ]
@@ -134,11 +138,14 @@ class AdmissionService:
 
     def _make_https(self, database: Database) -> HttpsServer:
         broker, http = self.settings.broker, self.settings.http
+        token_key = read_seed(self._data.token_key)
+        forms = Forms(database, self._clock, self.settings.forms.valid_days)
         intake = Intake(
             database=database,
             consortium=self._consortium,
             clock=self._clock,
-            token_key=read_seed(self._data.token_key),
+            token_key=token_key,
+            forms=forms,
             broker=BrokerAddress(
                 host=broker.public_host or broker.host,
                 port=broker.public_port or broker.port,
@@ -146,6 +153,7 @@ class AdmissionService:
         )
         app = make_app(
             intake,
+            AdditionIntake(database, self._consortium, self._clock, token_key),
             lambda: self.database_answers,
             applications_per_minute=http.applications_per_minute,
             monotonic_ms=monotonic_ms,

@@ -15,6 +15,7 @@ from minervas_admission.data_directory import DataDirectory
 from minervas_admission.parameter_changes import ParameterView, WantedChange
 from minervas_admission.settings import AdmissionSettings
 from minervas_admission.store.applications import (
+    KIND_JOIN,
     ApplicationRow,
     find_application,
     find_pending_of_member,
@@ -66,8 +67,9 @@ class Decisions:
             await _still_pending(connection, row)
             now_ms = self._clock.now_ms()
             await set_application_state(connection, row.id, "approving", decided_ms=now_ms)
-            await insert_member(connection, row.member, row.id, now_ms)
-            decision_id = await self._decide(connection, "approve", row.member, row.id, "")
+            if row.kind == KIND_JOIN:
+                await insert_member(connection, row.member, row.id, now_ms)
+            decision_id = await self._decide(connection, row.approval, row.member, row.id, "")
         await self._follow(decision_id, f"Approving {row.member}")
 
     async def reject(self, wanted: str, reason: str) -> None:
