@@ -47,6 +47,7 @@ from tests.support.governance_vectors import governance_history
 from tests.support.market_vectors import METERING_CHECKS, derived_lot, market_history
 from tests.support.membership_vectors import consent, membership_history
 from tests.support.vector_files import FILES, SPEC, Case, bytes_of, code_of
+from tools.vectors.addition_cases import judge_addition
 from tools.vectors.bus_cases import may
 from tools.vectors.files import vector_files
 from tools.vectors.fixtures import MEMBERS, MOKPO, NETWORK

@@ -136,6 +136,7 @@ class Code(StrEnum):
     # our own side
     BAD_SETTINGS = "bad_settings"
     BAD_KEY_FILE = "bad_key_file"
+    BAD_ACCOUNT = "bad_account"
     BUS_REFUSED = "bus_refused"
     BUS_DENIED = "bus_denied"
     PAYLOAD_TOO_LARGE = "payload_too_large"

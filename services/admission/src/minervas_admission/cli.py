@@ -21,6 +21,7 @@ PROGRAM = "minervas-admission"
 DEFAULT_CONFIG = Path("admission.toml")
 DEFAULT_TIMEOUT_S = 60.0
 DECISIONS = ("approve", "reject", "revoke", "leave", "suspend", "resume", "parameters", "reconcile")
+ACCOUNT_COMMANDS = ("first-password", "reset-password", "accounts")
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -53,6 +54,8 @@ def _carry_out(given: argparse.Namespace) -> int:
         actions[given.command]()
     elif given.command in DECISIONS:
         asyncio.run(_decide(settings, given))
+    elif given.command in ACCOUNT_COMMANDS:
+        asyncio.run(_change_accounts(settings, given))
     else:
         _on_host(settings, given)
     return EXIT_OK
@@ -83,6 +86,25 @@ async def _decide(settings: AdmissionSettings, given: argparse.Namespace) -> Non
             await decisions.parameters(wanted, confirmed=given.yes)
         case "reconcile":
             await decisions.reconcile()
+
+
+async def _change_accounts(settings: AdmissionSettings, given: argparse.Namespace) -> None:
+    # Only here, because it brings Argon2.
+    from minervas_admission.commands import accounts  # noqa: PLC0415
+
+    match given.command, getattr(given, "action", ""):
+        case "first-password", _:
+            await accounts.first_password(settings, given.name)
+        case "reset-password", _:
+            await accounts.reset_password(settings, given.name)
+        case _, "add":
+            await accounts.add_account(settings, given.name)
+        case _, "disable":
+            await accounts.disable_account(settings, given.name)
+        case _, "enable":
+            await accounts.enable_account(settings, given.name)
+        case _, "list":
+            await accounts.list_accounts(settings, as_json=given.json)
 
 
 def _on_host(settings: AdmissionSettings, given: argparse.Namespace) -> None:
@@ -135,6 +157,7 @@ def _parser() -> argparse.ArgumentParser:
         command(name, text).add_argument("--json", action="store_true", help="for programs")
     _add_sign_server(command("sign-server", "sign the certificate of the broker or another server"))
     _add_decisions(command)
+    _add_accounts(command)
     return parser
 
 
@@ -147,6 +170,27 @@ def _add_sign_server(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="where the certificate goes")
     parser.add_argument("--name", default="consortium.broker", help="who it is (default: %(default)s)")
     parser.add_argument("--days", type=int, default=SERVER_DAYS, help="how long it is valid (default: %(default)s)")
+
+
+def _add_accounts(command: Callable[[str, str], argparse.ArgumentParser]) -> None:
+    first = command("first-password", "make the first account of the operator's pages and print its password")
+    first.add_argument("name", nargs="?", default="admin", metavar="NAME", help="of the account (default: %(default)s)")
+    reset = command("reset-password", "print a new password of an account of the operator's pages")
+    reset.add_argument("name", metavar="NAME")
+    accounts = command("accounts", "add, disable, enable or list accounts of the operator's pages")
+    actions = accounts.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for action, text in (
+        ("add", "make an account and print its password"),
+        ("disable", "close an account; its sessions end"),
+        ("enable", "open a closed account again"),
+        ("list", "list accounts"),
+    ):
+        parser = actions.add_parser(action, help=text, description=text)
+        parser.add_argument("--config", type=Path, default=argparse.SUPPRESS, metavar="FILE", help="settings (TOML)")
+        if action == "list":
+            parser.add_argument("--json", action="store_true", help="for programs")
+        else:
+            parser.add_argument("name", metavar="NAME")
 
 
 def _add_decisions(command: Callable[[str, str], argparse.ArgumentParser]) -> None:

@@ -1,4 +1,7 @@
-"""The HTTPS API of applicants: the CA's certificate, the consortium, applications and where they stand."""
+"""The HTTPS API of applicants: the CA's certificate, the consortium, applications and where they stand.
+
+The pages for people are in `minervas_admission.web`.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,8 @@ from minervas_admission.additions import AdditionIntake
 from minervas_admission.http_errors import install_error_handlers
 from minervas_admission.intake import Intake
 from minervas_admission.rate_limit import RateLimit
+from minervas_admission.web.install import install_web
+from minervas_admission.web.site import Site
 from minervas_core.blocks import VERSION
 from minervas_core.encoding import Record, encode
 from minervas_core.enrolment import MAX_APPLICATION_BYTES, ConsortiumInfo
@@ -44,6 +49,7 @@ def make_app(
     intake: Intake,
     additions: AdditionIntake,
     healthy: Callable[[], bool],
+    site: Site,
     *,
     applications_per_minute: int,
     monotonic_ms: Callable[[], int],
@@ -54,6 +60,7 @@ def make_app(
         intake: receives applications.
         additions: receives additions.
         healthy: for /healthz.
+        site: what the pages work with.
         applications_per_minute: of one client address.
         monotonic_ms: a clock that never goes back.
     """
@@ -65,6 +72,7 @@ def make_app(
     _add_applications(app, intake, applications, questions)
     _add_additions(app, additions, applications)
     _add_forms(app, intake, questions)
+    install_web(app, site)
     return app
 
 

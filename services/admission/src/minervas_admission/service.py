@@ -36,10 +36,15 @@ from minervas_admission.sagas.revocation import Revocation
 from minervas_admission.sagas.runner import SagaRunner
 from minervas_admission.sagas.voting import Voting
 from minervas_admission.sagas.worker import DecisionWorker
+from minervas_admission.server_certificate import server_files
 from minervas_admission.settings import AdmissionSettings
 from minervas_admission.store.applications import claim_consortium_keys
 from minervas_admission.store.database import Database
 from minervas_admission.store.schema import check_schema
+from minervas_admission.web.accounts import Accounts
+from minervas_admission.web.login import Logins
+from minervas_admission.web.passwords import Passwords
+from minervas_admission.web.site import ServiceHealth, Site
 from minervas_core.enrolment import BrokerAddress
 from minervas_core.errors import TransientFault
 from minervas_core.identifiers import RESERVED_MEMBER
@@ -65,15 +70,17 @@ REFUSED_RETRY_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Databases:
-    """Two connections: whatever applicants ask never holds up a revocation."""
+    """Three connections: whatever applicants ask, and whoever looks at pages, never holds up a revocation."""
 
     work: Database
     applicants: Database
+    pages: Database
 
     async def close(self) -> None:
-        """Close both."""
+        """Close all."""
         await self.work.close()
         await self.applicants.close()
+        await self.pages.close()
 
 
 class AdmissionService:
@@ -116,7 +123,7 @@ class AdmissionService:
             reconciliation.saga(),
         ]
         self.worker = DecisionWorker(databases.work, SagaRunner(databases.work, clock, sagas))
-        self.https = self._make_https(databases.applicants)
+        self.https = self._make_https(databases)
         self.housekeeping = self._make_housekeeping(reconciliation)
 
     async def run(self, instance: Instance, status: MutableMapping[str, Any]) -> None:
@@ -129,6 +136,7 @@ class AdmissionService:
         async with asyncio.TaskGroup() as group:
             group.create_task(instance.listen(self.worker.notify))
             group.create_task(self.https.run())
+            group.create_task(self.https.watch())
             group.create_task(self.worker.run())
             group.create_task(self.link.run())
             group.create_task(self.housekeeping.after_connects())
@@ -136,12 +144,12 @@ class AdmissionService:
             group.create_task(self._keep_status(status))
             log.info("admission_started", extra={"fields": {"port": self.settings.http.port, "version": __version__}})
 
-    def _make_https(self, database: Database) -> HttpsServer:
+    def _make_https(self, databases: Databases) -> HttpsServer:
         broker, http = self.settings.broker, self.settings.http
         token_key = read_seed(self._data.token_key)
         forms = Forms(database, self._clock, self.settings.forms.valid_days)
         intake = Intake(
-            database=database,
+            database=databases.applicants,
             consortium=self._consortium,
             clock=self._clock,
             token_key=token_key,
@@ -155,11 +163,27 @@ class AdmissionService:
             intake,
             AdditionIntake(database, self._consortium, self._clock, token_key),
             lambda: self.database_answers,
+            self._make_site(databases.pages),
             applications_per_minute=http.applications_per_minute,
             monotonic_ms=monotonic_ms,
         )
-        return HttpsServer(
-            app, http.host, http.port, certificate=self._data.https_certificate, key=self._data.https_key
+        certificate, key = server_files(self.settings, self._clock.now_ms())
+        return HttpsServer(app, http.host, http.port, certificate=certificate, key=key)
+
+    def _make_site(self, database: Database) -> Site:
+        passwords = Passwords()
+        return Site(
+            settings=self.settings,
+            consortium=self._consortium,
+            database=database,
+            clock=self._clock,
+            accounts=Accounts(database, self._clock, passwords),
+            logins=Logins(database, self._clock, passwords, self.settings.web, monotonic_ms),
+            health=lambda: ServiceHealth(
+                broker=self.link.state,
+                revocation_list_issued_ms=self.revocation_list.issued_at_ms,
+                decisions_under_way=self.worker.busy,
+            ),
         )
 
     def _make_housekeeping(self, reconciliation: Reconciliation) -> Housekeeping:
@@ -231,6 +255,7 @@ async def run_admission(context: ServiceContext[AdmissionSettings]) -> None:
     databases = Databases(
         Database(settings.database, application="minervas-admission"),
         Database(settings.database, application="minervas-admission applicants"),
+        Database(settings.database, application="minervas-admission pages"),
     )
     instance = Instance(settings.database)
     try:

@@ -69,7 +69,7 @@ class ReadingsIntake:
             if not isinstance(topic, MeshTopic) or topic.owner.role != "meter-gateway" or topic.rest:
                 raise InvalidFrame(Code.BAD_TOPIC, "Not the outbox of a meter-gateway", topic=message.topic)
             origin = str(topic.owner)
-            self._queue(QueuedBatch(topic.owner, self._checked(topic.owner.member, message.payload)))
+            self._queue(QueuedBatch(topic.owner, self._checked(topic.owner, message.payload)))
         except MinervasError as error:
             refusals.record(KIND, error, origin=origin)
 
@@ -88,8 +88,11 @@ class ReadingsIntake:
         self._batches.extendleft(reversed(batches))
         self._count(sum(len(batch.body.readings) for batch in batches))
 
-    def _checked(self, member: str, payload: bytes) -> ReadingBatchBody:
-        """Check a batch.
+    def _checked(self, sender: Principal, payload: bytes) -> ReadingBatchBody:
+        """Check a batch. Readings of meters that are not registered (yet) do not hold up the others.
+
+        Returns:
+            It, with the readings of registered channels.
 
         Raises:
             PeerFault: a code of `decode` or `check_batch`; ``frame_unknown_sender`` if the key is not registered on
@@ -97,6 +100,7 @@ class ReadingsIntake:
             TransientFault: ``not_ready``.
         """
         batch = decode(payload, ReadingBatch, max_bytes=MAX_BATCH_BYTES)
+        member = sender.member
         gateway = self._gateways().get(batch.body.gateway)
         if gateway is None or gateway.member != member:
             raise InvalidFrame(
@@ -105,7 +109,6 @@ class ReadingsIntake:
         check_batch(batch, network=self._network, member=member)
         latest_ms = self._now_ms() + MAX_OFF_MS
         for reading in batch.body.readings:
-            _check_channel(reading, gateway)
             _check_values(reading)
             if not self._genesis_ms - MAX_OFF_MS <= reading.time_ms <= latest_ms:
                 raise InvalidFrame(
@@ -113,7 +116,28 @@ class ReadingsIntake:
                     "A reading from before the consortium, or from the future",
                     time_ms=reading.time_ms,
                 )
-        return batch.body
+        return self._registered(sender, batch.body, gateway)
+
+    def _registered(self, sender: Principal, body: ReadingBatchBody, gateway: Gateway) -> ReadingBatchBody:
+        """Leave out the readings of channels that are not registered; they are not acknowledged.
+
+        Raises:
+            InvalidFrame: ``meter_unknown`` or ``channel_unknown`` if no reading is left.
+        """
+        welcome: list[Reading] = []
+        refusal: InvalidFrame | None = None
+        for reading in body.readings:
+            try:
+                _check_channel(reading, gateway)
+                welcome.append(reading)
+            except InvalidFrame as error:
+                refusal = refusal or error
+        if refusal is None:
+            return body
+        if not welcome:
+            raise refusal
+        refusals.record(KIND, refusal, origin=str(sender))
+        return msgspec.structs.replace(body, readings=welcome)
 
     def _queue(self, batch: QueuedBatch) -> None:
         if self.queued + len(batch.body.readings) > MAX_QUEUED_READINGS:

@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import sys
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-from minervas_admission import audit_log
 from minervas_admission.commands.checks import check_sensible
 from minervas_admission.commands.following import Follower, Stopwatch
 from minervas_admission.commands.operator import operator_name
 from minervas_admission.commands.output import milliseconds, say, say_json
 from minervas_admission.commands.show import one_transaction, show_application, show_change
 from minervas_admission.data_directory import DataDirectory
+from minervas_admission.deciding import Decider
 from minervas_admission.parameter_changes import ParameterView, WantedChange
 from minervas_admission.settings import AdmissionSettings
 from minervas_admission.store.applications import (
-    KIND_JOIN,
     ApplicationRow,
     find_application,
     find_pending_of_member,
-    lock_application,
-    set_application_state,
 )
 from minervas_admission.store.database import Connection
-from minervas_admission.store.decisions import insert_decision
-from minervas_admission.store.members import insert_member
 from minervas_core.errors import Code, LocalFault
 from minervas_core.genesis import load_genesis
-from minervas_core.identifiers import RESERVED_MEMBER
 from minervas_runtime.clock import SystemClock
 
 HEADINGS = {"revoke": "Revoking", "leave": "Ending the membership of", "suspend": "Suspending", "resume": "Resuming"}
@@ -63,13 +58,8 @@ class Decisions:
         if not confirmed:
             show_application(row)
             self._confirm(f"Compare the fingerprint with the applicant's. Approve {row.member}?")
-        async with self._transaction() as connection:
-            await _still_pending(connection, row)
-            now_ms = self._clock.now_ms()
-            await set_application_state(connection, row.id, "approving", decided_ms=now_ms)
-            if row.kind == KIND_JOIN:
-                await insert_member(connection, row.member, row.id, now_ms)
-            decision_id = await self._decide(connection, row.approval, row.member, row.id, "")
+        async with self._deciding() as decider:
+            decision_id = await decider.approve(row.id)
         await self._follow(decision_id, f"Approving {row.member}")
 
     async def reject(self, wanted: str, reason: str) -> None:
@@ -79,10 +69,8 @@ class Decisions:
             LocalFault: ``not_found`` if there is no such pending application.
         """
         row = await self._pending(wanted)
-        async with self._transaction() as connection:
-            await _still_pending(connection, row)
-            await set_application_state(connection, row.id, "rejected", reason=reason, decided_ms=self._clock.now_ms())
-            await self._decide(connection, "reject", row.member, row.id, reason, state="done")
+        async with self._deciding() as decider:
+            await decider.reject(row.id, reason)
         if not self._as_json:
             say(f"Rejected {row.member}.")
 
@@ -142,9 +130,8 @@ class Decisions:
             show_change(view, wanted)
         if not confirmed:
             self._confirm("All members' nodes will follow this. Change it?")
-        async with self._transaction() as connection:
-            (await ParameterView.read(connection, genesis)).check(wanted)
-            decision_id = await self._decide(connection, "parameters", None, None, "", content=wanted.content)
+        async with self._deciding() as decider:
+            decision_id = await decider.parameters(wanted, genesis)
         await self._follow(decision_id, f"Changing parameters from block {wanted.activation_height:,} on")
 
     async def _about_member(self, kind: str, member: str, reason: str, question: str, *, confirmed: bool) -> None:
@@ -153,9 +140,8 @@ class Decisions:
             async with self._transaction() as connection:
                 await check_sensible(connection, kind, member)
             self._confirm(question)
-        async with self._transaction() as connection:
-            await check_sensible(connection, kind, member)
-            decision_id = await self._decide(connection, kind, member, None, reason)
+        async with self._deciding() as decider:
+            decision_id = await decider.about_member(kind, member, reason)
         await self._follow(decision_id, f"{HEADINGS[kind]} {member}")
 
     async def reconcile(self) -> None:
@@ -164,12 +150,17 @@ class Decisions:
         Raises:
             TransientFault: see `Follower.follow`.
         """
-        async with self._transaction() as connection:
-            decision_id = await self._decide(connection, "reconcile", None, None, "")
+        async with self._deciding() as decider:
+            decision_id = await decider.reconcile()
         await self._follow(decision_id, "Reconciling")
 
     def _transaction(self) -> AbstractAsyncContextManager[Connection]:
         return one_transaction(self._settings)
+
+    @asynccontextmanager
+    async def _deciding(self) -> AsyncIterator[Decider]:
+        async with self._transaction() as connection:
+            yield Decider(connection, operator_name(), self._clock.now_ms())
 
     async def _pending(self, wanted: str) -> ApplicationRow:
         async with self._transaction() as connection:
@@ -179,27 +170,6 @@ class Decisions:
         if row is None:
             raise LocalFault(Code.NOT_FOUND, "No application waits under this id or member", wanted=wanted)
         return row
-
-    async def _decide(
-        self, connection: Connection, kind: str, member: str | None, application: str | None, reason: str,
-        *, state: str = "queued", content: str = "",
-    ) -> int:  # fmt: skip
-        """Record the decision and who made it."""
-        who, now_ms = operator_name(), self._clock.now_ms()
-        decision_id = await insert_decision(
-            connection, kind=kind, member=member, application=application, reason=reason, who=who, made_ms=now_ms,
-            state=state, content=content,
-        )  # fmt: skip
-        details: dict[str, str | int] = {"decision": decision_id}
-        if application:
-            details["application"] = application
-        if reason:
-            details["reason"] = reason
-        if content:
-            details["content"] = content
-        subject = member or ("broker" if kind == "reconcile" else RESERVED_MEMBER)
-        await audit_log.append(connection, time_ms=now_ms, who=who, action=kind, subject=subject, **details)
-        return decision_id
 
     def _confirm(self, question: str) -> None:
         if not sys.stdin.isatty():
@@ -227,17 +197,6 @@ class Decisions:
             )
             return
         say(f"Done in {milliseconds(watch.elapsed_us())}." + _on_chain_hint(decision.state))
-
-
-async def _still_pending(connection: Connection, row: ApplicationRow) -> None:
-    """Check that nobody decided meanwhile, and keep others from it.
-
-    Raises:
-        LocalFault: ``not_found``.
-    """
-    now = await lock_application(connection, row.id)
-    if now is None or now.state != "pending":
-        raise LocalFault(Code.NOT_FOUND, "Somebody else has decided meanwhile", member=row.member)
 
 
 def _on_chain_hint(state: str) -> str:

@@ -11,6 +11,7 @@ from minervas_admission.commands.output import say, when
 from minervas_admission.data_directory import DataDirectory
 from minervas_admission.issued_journal import remember
 from minervas_admission.sealed_keys import load_passphrase
+from minervas_admission.server_certificate import server_files
 from minervas_admission.settings import AdmissionSettings
 from minervas_admission.store.migrate import migrate
 from minervas_core.errors import Code, LocalFault
@@ -75,10 +76,13 @@ def run_check_config(settings: AdmissionSettings, config: Path) -> None:
     """Check what the settings refer to; the settings themselves were checked when they were read.
 
     Raises:
-        LocalFault: ``bad_key_file`` if a secret is missing, open to others or too short.
+        LocalFault: ``bad_key_file`` if a secret is missing, open to others or too short, or the HTTPS certificate that
+            the operator brings can not be used.
     """
     load_passphrase(settings.ca_passphrase_file)
     read_secret(settings.database.password_file)
     if settings.database_owner is not None:
         read_secret(settings.database_owner.password_file)
+    if settings.http.certificate_file is not None:
+        server_files(settings, SystemClock().now_ms())
     say(f"{config}: settings are good")

@@ -38,6 +38,8 @@ WORKING_RIGHTS = {
     "operator_tip": "SELECT, UPDATE",
     "audit_log": "SELECT, INSERT",
     "audit_head": "SELECT, UPDATE",
+    "operators": "SELECT, INSERT, UPDATE",
+    "operator_sessions": "SELECT, INSERT, UPDATE, DELETE",
     MIGRATION_TABLE: "SELECT",
 }
 """What the working role may do: above all, it does not change the audit log or the schema."""
