@@ -57,6 +57,7 @@ class Applicant:
             "member": MEMBER,
             "name": "Mokpo National University",
             "contact": "061-000-0000",
+            "accepts_visibility": True,
             **changes,
         }
         options = msgspec.convert(fields, JoinOptions)

@@ -147,7 +147,7 @@ class AdmissionService:
     def _make_https(self, databases: Databases) -> HttpsServer:
         broker, http = self.settings.broker, self.settings.http
         token_key = read_seed(self._data.token_key)
-        forms = Forms(database, self._clock, self.settings.forms.valid_days)
+        forms = Forms(databases.applicants, self._clock, self.settings.forms.valid_days)
         intake = Intake(
             database=databases.applicants,
             consortium=self._consortium,
@@ -161,7 +161,7 @@ class AdmissionService:
         )
         app = make_app(
             intake,
-            AdditionIntake(database, self._consortium, self._clock, token_key),
+            AdditionIntake(databases.applicants, self._consortium, self._clock, token_key),
             lambda: self.database_answers,
             self._make_site(databases.pages),
             applications_per_minute=http.applications_per_minute,

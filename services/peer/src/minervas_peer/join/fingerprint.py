@@ -29,7 +29,7 @@ def check_ca(pem: bytes, fingerprint: str) -> x509.Certificate:
     """Read a CA certificate and check that it is the one that was announced.
 
     Raises:
-        PeerFault: ``bad_enrolment`` if it is another one, or no certificate at all.
+        PeerFault: ``ca_mismatch`` if it is another one, ``bad_enrolment`` if it is no certificate at all.
     """
     try:
         certificate = x509.load_pem_x509_certificate(pem)
@@ -38,7 +38,7 @@ def check_ca(pem: bytes, fingerprint: str) -> x509.Certificate:
     found = _PREFIX + sha256_hex(certificate.public_bytes(Encoding.DER))
     if found != fingerprint:
         raise PeerFault(
-            Code.BAD_ENROLMENT,
+            Code.CA_MISMATCH,
             "The server's CA has another fingerprint: a wrong URL or fingerprint, or somebody in between. Nothing was "
             "sent. Ask the operator by phone",
             expected=fingerprint,
