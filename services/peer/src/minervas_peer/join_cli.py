@@ -19,8 +19,8 @@ MAX_SECONDS = 10**9
 
 EPILOG = """\
 Interrupted, the same command goes on where it was. `--about FILE` is TOML with name, contact, registration, address,
-[[sites]] (name, latitude, longitude, address) and [[panels]] (site, rated_w, tilt, azimuth, meter, channel), all optional;
-none of it goes on the chain."""
+[[sites]] (name, latitude, longitude, address) and [[panels]] (site, rated_w, tilt, azimuth, meter, channel), all
+optional; none of it goes on the chain."""
 
 
 def add_join_arguments(command: argparse.ArgumentParser) -> None:

@@ -1,8 +1,8 @@
-"""`minervas join --add`: gateways, and meters of gateways, added to a member. Each step can be interrupted and is
-found again by the next run, as with `flow.Join`.
+"""`minervas join --add`: gateways, and meters of gateways, added to a member.
 
-The wallet signs in the peer, through its API: its key never leaves the peer's own directory. A gateway on a host of its own
-has a node directory there, with a copy of the node's secrets/node.key.
+Each step can be interrupted and is found again by the next run, as with `flow.Join`. The wallet signs in the peer,
+through its API: its key never leaves the peer's own directory. A gateway on a host of its own has a node directory
+there, with a copy of the node's secrets/node.key.
 """
 
 from __future__ import annotations

@@ -60,9 +60,9 @@ def check_addition_grant(grant: Grant, addition: Addition, info: ConsortiumInfo,
         raise _bad("The granted membership is not signed by the consortium's authority", str(error)) from error
     bodies = [decode_transaction(raw).body for raw in granted]
     changes = [body.change for body in bodies if isinstance(body, Membership)]
-    registered = [(each.gateway, each.meter) for each in changes if isinstance(each, RegisterMeter)]
-    for gateway, meter in declared_meters(addition):
-        if (gateway, meter) not in registered:
+    registered = [each.meter for each in changes if isinstance(each, RegisterMeter)]
+    for _, meter in declared_meters(addition):  # its gateway key may have been rotated since
+        if meter not in registered:
             raise _bad("A meter was not registered as we declared it", meter.meter)
 
 
