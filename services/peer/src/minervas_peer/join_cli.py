@@ -33,7 +33,7 @@ def add_join_arguments(command: argparse.ArgumentParser) -> None:
     add("--member", metavar="ID", help="id to apply for, e.g. mokpo-univ")
     add("--name", default="", metavar="NAME", help="your organisation; never on the chain")
     add("--contact", default="", metavar="CONTACT", help="how the operator reaches you")
-    add("--node", type=Path, required=True, metavar="DIR", help="the node's directory")
+    add("--node", type=Path, default=Path(), metavar="DIR", help="the node's directory; here if not given")
     add("--gateway", action="store_true", help="wait for the meter-gateway's keys and meters too")
     add("--token", default="", metavar="TOKEN", help="one-time token of the form on the web page")
     add("--about", type=Path, metavar="FILE", help="details for the operator: see below")
