@@ -129,7 +129,7 @@ async def test_every_refusal_of_the_server_has_its_code_and_an_advice(newcomer: 
 
 def weaken(file: Path, signing_key: SigningKey) -> None:
     """Bring a request for a key that no certificate is made for."""
-    key = rsa.generate_private_key(public_exponent=65_537, key_size=1_024)
+    key = rsa.generate_private_key(public_exponent=65_537, key_size=2_048)
     request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
     claim = msgspec.json.decode(file.read_bytes(), type=ServiceEnrolment).claim
     pem = request.public_bytes(serialization.Encoding.PEM).decode()
@@ -208,7 +208,7 @@ async def make_token(home: AdmissionHome, clock: Clock | None = None) -> str:
 
 async def test_a_token_brings_what_was_filled_in_and_works_once(newcomer: Newcomer, tmp_path: Path) -> None:
     home, token = newcomer.home, await make_token(newcomer.home)
-    nothing_said = {"name": "", "contact": "", "accepts_visibility": False, "form_token": token}
+    nothing_said: dict[str, Any] = {"name": "", "contact": "", "accepts_visibility": False, "form_token": token}
     assert (await newcomer.refusal(TransientFault, **nothing_said)).code is Code.TIMEOUT
     assert newcomer.said[0] != "All members"
     [(name, content)] = home.as_owner("SELECT name, content FROM applications")

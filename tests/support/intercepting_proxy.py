@@ -1,4 +1,4 @@
-"""Somebody in between: takes TLS under another CA and passes everything on to the real server, as company proxies do."""
+"""Somebody in between: takes TLS under another CA and passes everything on to the real server."""
 
 from __future__ import annotations
 
@@ -52,11 +52,13 @@ def _serve(listener: socket.socket, context: ssl.SSLContext, port: int) -> None:
         except OSError:
             return
         with suppress(OSError):  # a client that does not trust us breaks off
-            with (
-                context.wrap_socket(plain, server_side=True) as client,
-                upstream.wrap_socket(socket.create_connection(("127.0.0.1", port))) as server,
-            ):
-                server.sendall(client.recv(65_536))
-                server.settimeout(2)
-                while part := server.recv(65_536):
-                    client.sendall(part)
+            _pass_on(context.wrap_socket(plain, server_side=True), upstream, port)
+
+
+def _pass_on(client: ssl.SSLSocket, upstream: ssl.SSLContext, port: int) -> None:
+    """One request and its answer."""
+    with client, upstream.wrap_socket(socket.create_connection(("127.0.0.1", port))) as server:
+        server.sendall(client.recv(65_536))
+        server.settimeout(2)
+        while part := server.recv(65_536):
+            client.sendall(part)

@@ -11,7 +11,7 @@ from minervas_admission.store.database import Connection, Database
 from minervas_admission.store.forms import (
     FormRow,
     count_waiting_forms,
-    delete_old_forms,
+    forget_old_forms,
     insert_form,
     lock_form,
     set_form_used,
@@ -73,7 +73,7 @@ class Forms:
             application=None,
         )
         async with self.database.transaction() as connection:
-            await delete_old_forms(connection, now_ms - REMEMBERED_MS)
+            await forget_old_forms(connection, now_ms, REMEMBERED_MS)
             if await count_waiting_forms(connection, now_ms) >= MAX_FORMS:
                 raise TransientFault(Code.RATE_LIMITED, "Too many forms wait for their application", limit=MAX_FORMS)
             if not await is_member_id_free(connection, form.member):

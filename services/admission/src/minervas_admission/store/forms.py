@@ -16,7 +16,7 @@ class FormRow:
     token_hash: str
     member: str
     content: bytes | None
-    """None once an application has it."""
+    """None once an application has it, or the token has expired."""
     remote_address: str
     made_ms: int
     expires_ms: int
@@ -59,6 +59,9 @@ async def count_waiting_forms(connection: Connection, now_ms: int) -> int:
     return int(row[0]) if row else 0
 
 
-async def delete_old_forms(connection: Connection, before_ms: int) -> None:
-    """Forget forms whose token had expired by then."""
-    await connection.execute("DELETE FROM application_forms WHERE expires_ms < %s", (before_ms,))
+async def forget_old_forms(connection: Connection, now_ms: int, remembered_ms: int) -> None:
+    """Forget what was filled in when its token has expired, and some time later that there was a form."""
+    await connection.execute(
+        "UPDATE application_forms SET content = NULL WHERE content IS NOT NULL AND expires_ms <= %s", (now_ms,)
+    )
+    await connection.execute("DELETE FROM application_forms WHERE expires_ms < %s", (now_ms - remembered_ms,))

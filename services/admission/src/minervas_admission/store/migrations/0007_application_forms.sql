@@ -8,11 +8,11 @@ CREATE TABLE application_forms (
     made_ms         bigint NOT NULL,
     expires_ms      bigint NOT NULL,
     application     text REFERENCES applications (id),
-    CHECK ((content IS NULL) = (application IS NOT NULL))
+    CHECK (content IS NULL OR application IS NULL)
 );
 
 COMMENT ON COLUMN application_forms.token_hash IS 'SHA-256 of the one-time token.';
-COMMENT ON COLUMN application_forms.content IS 'Canonical ApplicationForm; NULL once the application has it.';
+COMMENT ON COLUMN application_forms.content IS 'Canonical ApplicationForm; NULL once an application has it, or the token has expired.';
 COMMENT ON COLUMN application_forms.application IS 'The application that brought the token; NULL while it can be used.';
 
 CREATE INDEX application_forms_expiry ON application_forms (expires_ms);
