@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from pathlib import Path
@@ -16,11 +17,10 @@ from minervas_core.addition import AdditionBody, sign_addition
 from minervas_core.errors import Code, LocalFault, MinervasError, PeerFault, TransientFault
 from minervas_core.keys import SigningKey
 from minervas_core.market.records import MeterDeclaration
-from minervas_peer.join import adding as adding_module
 from minervas_peer.join import install as install_module
 from minervas_peer.join.adding import Adding, AddOptions
 from minervas_peer.join.flow import Join, JoinOptions
-from minervas_peer.join.node_directory import NodeDirectory
+from minervas_peer.join.node_directory import ADDITION_FILE, NodeDirectory
 from minervas_runtime.clock import SystemClock
 from minervas_runtime.enrolment import load_issued, write_enrolment
 from minervas_runtime.key_files import write_atomic
@@ -196,10 +196,8 @@ async def test_interrupted_at_random_writes_it_ends_with_one_addition_and_everyt
         monkeypatch.setattr("minervas_peer.join.node_directory.write_atomic", dying)
         for number in range(8):
             left[0] = chance.randrange(1, 9)
-            try:
+            with contextlib.suppress(Killed, TransientFault):
                 await member.add(SECOND, timeout_s=0.0)
-            except (Killed, TransientFault):
-                pass
             if number == 3 and home.as_owner("SELECT 1 FROM applications WHERE kind = 'add'"):
                 await member.approve()
             if not (member.node.secrets / "addition.json").exists() and registered(member.issued):
@@ -213,4 +211,4 @@ async def test_interrupted_at_random_writes_it_ends_with_one_addition_and_everyt
     assert registered(member.issued) == ["barn"]
     load_issued(paths(member.node.path, SECOND), SECOND, MEMBER)
     assert len(home.as_owner("SELECT 1 FROM applications WHERE kind = 'add'")) == 1
-    assert adding_module.ADDITION_FILE not in [file.name for file in member.node.secrets.iterdir()]
+    assert ADDITION_FILE not in [file.name for file in member.node.secrets.iterdir()]
