@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import codec, connecting, memory, mining, sync, validation
+from benchmarks import codec, connecting, memory, metering, mining, sync, validation
 from benchmarks.results import Result, as_json, as_table
 
 AREAS: dict[str, Callable[[], list[Result]]] = {
@@ -17,6 +17,7 @@ AREAS: dict[str, Callable[[], list[Result]]] = {
     "connecting": connecting.measure,
     "sync": sync.measure,
     "memory": memory.measure,
+    "metering": metering.measure,
 }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 import pytest
 
@@ -161,7 +163,7 @@ def test_gateways_of_an_addition_are_different_and_our_own() -> None:
     _refused([*ADDED.services, sign_claim(twice, gateway_key(HAENAM))], Code.KEY_REUSED)
 
 
-def _refused(services: list[object], code: Code) -> None:
+def _refused(services: Sequence[object], code: Code) -> None:
     body = msgspec.structs.replace(ADDED.body, services=services)
     with pytest.raises(InvalidEnrolment) as refused:
         check_addition(sign_addition(body, HAENAM.wallet, NETWORK), HAENAM.public.wallet, NETWORK)

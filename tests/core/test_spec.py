@@ -13,7 +13,18 @@ import msgspec
 import pytest
 
 import minervas_core
-from minervas_core import addition, applicant, blocks, enrolment, frames, genesis, messages, metering, transactions
+from minervas_core import (
+    addition,
+    applicant,
+    blocks,
+    ca_bundle,
+    enrolment,
+    frames,
+    genesis,
+    messages,
+    metering,
+    transactions,
+)
 from minervas_core.difficulty import next_difficulty
 from minervas_core.encoding import encode, encode_untyped, sha256_hex
 from minervas_core.errors import Code
@@ -200,6 +211,7 @@ def test_every_purpose_of_a_signature_is_listed() -> None:
         frames.PURPOSE,
         enrolment.PURPOSE,
         addition.PURPOSE,
+        ca_bundle.PURPOSE,
         messages.HELLO_PURPOSE,
         messages.SENDER_KEY_PURPOSE,
         messages.KEY_REQUEST_PURPOSE,
@@ -222,6 +234,7 @@ def test_every_purpose_of_a_signature_is_listed() -> None:
         ("membership.md", "field of a site", applicant.Site),
         ("membership.md", "field of a panel", applicant.Panel),
         ("membership.md", "field of an addition", addition.AdditionBody),
+        ("membership.md", "field of a CA bundle", ca_bundle.CaBundle),
         ("transactions.md", "field", transactions.Membership),
         ("transactions.md", "field of a statement", metering.Generation),
         ("transactions.md", "field of an offer", records.Offer),

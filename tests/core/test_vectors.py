@@ -11,6 +11,7 @@ import pytest
 from minervas_core import (
     addition,
     applicant,
+    ca_bundle,
     enrolment,
     genesis,
     messages,
@@ -49,6 +50,7 @@ from tests.support.membership_vectors import consent, membership_history
 from tests.support.vector_files import FILES, SPEC, Case, bytes_of, code_of
 from tools.vectors.addition_cases import judge_addition
 from tools.vectors.bus_cases import may
+from tools.vectors.ca_bundle_cases import judge_ca_bundle
 from tools.vectors.files import vector_files
 from tools.vectors.fixtures import MEMBERS, MOKPO, NETWORK
 from tools.vectors.frame_cases import judge
@@ -216,6 +218,7 @@ def sample(case: Case) -> None:
         addition,
         applicant,
         enrolment,
+        ca_bundle,
         messages,
         node_messages,
         node_market_messages,
@@ -248,6 +251,18 @@ def refused_message(case: Case) -> None:
 
 def refused_hello(case: Case) -> None:
     assert code_of(lambda: judge_hello(bytes_of(case))) == case["code"]
+
+
+def signed_ca_bundle(case: Case) -> None:
+    signed = decode(bytes.fromhex(case["canonical_hex"]), ca_bundle.SignedCaBundle, max_bytes=LARGE)
+    bundle = ca_bundle.check_ca_bundle(
+        signed, network=NETWORK, trusted=frozenset([case["authority"]]), installed=case["installed"]
+    )
+    assert signing_bytes("ca_bundle", NETWORK, encode(bundle)).hex() == case["signed_bytes_hex"]
+
+
+def refused_ca_bundle(case: Case) -> None:
+    assert code_of(lambda: judge_ca_bundle(bytes_of(case))) == case["code"]
 
 
 def claim(case: Case) -> None:
@@ -398,6 +413,8 @@ CHECKS: dict[str, dict[str, Callable[[Case], None]]] = {
     "enrolment": {
         "documents": sample,
         "claims": claim,
+        "ca_bundles": signed_ca_bundle,
+        "refused_ca_bundles": refused_ca_bundle,
         "applications": application,
         "refused_applications": refused_application,
         "additions": added,

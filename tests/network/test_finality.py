@@ -6,7 +6,7 @@ from minervas_devnet.node import Node
 from tests.support.network import Network
 from tests.support.wait import wait_until
 
-FINALITY_TIMEOUT_S = 90.0
+FINALITY_TIMEOUT_S = 180.0
 
 
 def final_height(node: Node) -> int:

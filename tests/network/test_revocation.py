@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from minervas_devnet.health import health
 from tests.support.network import SYNC_TIMEOUT_S, Network
-from tests.support.wait import wait_until
+from tests.support.wait import HANG_S, wait_until
 
 
 def test_revoked_member_is_cut_off_leaves_every_roster_and_stops_mining(network: Network) -> None:
@@ -29,5 +29,5 @@ def test_revoked_member_is_cut_off_leaves_every_roster_and_stops_mining(network:
     omega.stop_services()
     omega.start()
     for process in omega.services.values():
-        assert process.wait_for_exit(timeout_s=30) == 1
+        assert process.wait_for_exit(timeout_s=HANG_S) == 1
         assert "revoked" in process.output().splitlines()[-1]

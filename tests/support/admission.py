@@ -37,6 +37,7 @@ from minervas_admission.sagas.addition import AdditionSaga
 from minervas_admission.sagas.approval import Approval
 from minervas_admission.sagas.parameters import ParameterChange
 from minervas_admission.sagas.revocation import Revocation
+from minervas_admission.sagas.rollover import Rollover
 from minervas_admission.sagas.runner import SagaRunner
 from minervas_admission.sagas.steps import Saga
 from minervas_admission.sagas.voting import Voting
@@ -68,7 +69,7 @@ from minervas_runtime.clock import Clock, SystemClock
 from minervas_runtime.mqtt_bus import BusSettings, MqttBus
 from minervas_runtime.service import ServiceContext
 from tests.support.pki import write_key
-from tests.support.wait import wait_until_async
+from tests.support.wait import HANG_S, wait_until_async
 
 OPERATOR_MEMBER = "operator-coop"
 SERVICES = ("peer", "miner", "ledger")
@@ -230,7 +231,7 @@ class AdmissionHome:
                 *(sys.executable, "-m", "minervas_admission", "run", "--config", str(self.config)), stderr=log
             )
         try:
-            await wait_until_async(self._answers, timeout=20, describe="the HTTPS API to answer")
+            await wait_until_async(self._answers, describe="the HTTPS API to answer")
             yield process
         finally:
             if process.returncode is None:
@@ -238,8 +239,8 @@ class AdmissionHome:
             await process.wait()
 
     def http(self, **changes: Any) -> httpx.AsyncClient:
-        """A client of the HTTPS API that trusts the consortium's CA."""
-        context = ssl.create_default_context(cafile=str(self.data.ca_certificate))
+        """A client of the HTTPS API that trusts the consortium's CAs."""
+        context = ssl.create_default_context(cafile=str(self.data.trusted_cas))
         return httpx.AsyncClient(base_url=f"https://localhost:{self.http_port}", verify=context, **changes)
 
     async def _answers(self) -> bool:
@@ -273,7 +274,7 @@ class AdmissionHome:
         assert answer.status_code == 200, answer.text
         return decode(answer.content, ApplicationState, max_bytes=100_000)
 
-    def decisions(self, *, timeout_s: float = 20.0, on_chain: bool = False) -> Decisions:
+    def decisions(self, *, timeout_s: float = HANG_S, on_chain: bool = False) -> Decisions:
         """The operator's commands."""
         return Decisions(self.settings, timeout_s=timeout_s, on_chain=on_chain, as_json=True)
 
@@ -332,6 +333,11 @@ def _toml(sections: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+async def _renew_nothing() -> str:
+    """Certificates of servers are renewed by the service, not by the bench."""
+    return ""
+
+
 class SagaBench:
     """The sagas without the service around them, so that they can be interrupted at any point."""
 
@@ -346,16 +352,14 @@ class SagaBench:
             BusSettings(
                 host=settings.broker.host,
                 port=settings.broker.port,
-                ca_file=home.data.ca_certificate,
+                ca_file=home.data.trusted_cas,
                 cert_file=home.data.bus_certificate,
                 key_file=home.data.bus_key,
                 principal=str(ADMISSION),
             )
         )
         self.rights = BrokerRights(self.database, clock, operator_member=OPERATOR_MEMBER, dynsec=lambda: self._dynsec)
-        keeper = RevocationListKeeper(
-            self.database, consortium.authority, clock, stored=home.data.revocation_list, export=home.export_dir
-        )
+        keeper = RevocationListKeeper(self.database, consortium.cas, clock, data=home.data, export=home.export_dir)
         self.follower = ChainFollower(
             database=self.database,
             consortium=consortium,
@@ -371,6 +375,7 @@ class SagaBench:
             *Voting(self.database, consortium, self.feed, clock).sagas(),
             AdditionSaga(self.database, consortium, self.rights, self.feed, clock).saga(),
             ParameterChange(self.database, consortium, self.feed, clock).saga(),
+            *Rollover(self.database, consortium, home.data, keeper, clock, _renew_nothing).sagas(),
         ]
         self._clock = clock
 

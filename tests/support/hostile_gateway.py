@@ -28,7 +28,7 @@ from minervas_runtime.key_files import read_seed
 from minervas_runtime.mqtt_bus import BusSettings, MqttBus
 from minervas_runtime.node_link import NodeLink
 
-REQUEST_TIMEOUT_S = 20.0
+REQUEST_TIMEOUT_S = 60.0
 EXPIRY_BLOCKS = 50
 
 T = TypeVar("T")

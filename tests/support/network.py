@@ -43,8 +43,8 @@ SITES = {
 }
 """Arrays large enough for some hundred Wh in a slot of seconds; gamma is a mere consumer."""
 
-HEAL_TIMEOUT_S = 60.0
-SYNC_TIMEOUT_S = 60.0
+HEAL_TIMEOUT_S = 120.0
+SYNC_TIMEOUT_S = 120.0
 
 
 class Network:

@@ -6,10 +6,20 @@ from typing import Literal
 
 from msgspec import UNSET, Raw, structs
 
-from minervas_core import addition, applicant, enrolment
+from minervas_core import addition, applicant, ca_bundle, enrolment
 from minervas_core.encoding import Record
 from minervas_core.keys import SigningKey
-from tools.vectors.fixtures import ADMISSIONS, GENESIS, GENESIS_BODY, HAENAM, NETWORK, START_MS, MemberKeys, seed
+from tools.vectors.fixtures import (
+    ADMISSIONS,
+    AUTHORITY,
+    GENESIS,
+    GENESIS_BODY,
+    HAENAM,
+    NETWORK,
+    START_MS,
+    MemberKeys,
+    seed,
+)
 from tools.vectors.market_fixtures import PANELS, gateway_key
 
 NOW_MS = START_MS + 10_000
@@ -92,6 +102,13 @@ def added(who: MemberKeys) -> addition.Addition:
     return addition.sign_addition(body, who.wallet, NETWORK)
 
 
+def signed_ca_bundle() -> ca_bundle.SignedCaBundle:
+    """A bundle during a rollover, with two authorities."""
+    second = CERTIFICATE.replace("sample", "second")
+    bundle = ca_bundle.CaBundle(network=NETWORK, number=3, certificates=[CERTIFICATE, second])
+    return ca_bundle.sign_ca_bundle(bundle, AUTHORITY, [])
+
+
 def enrolment_samples() -> dict[str, Record]:
     """Documents of the enrolment API, by name of the sample."""
     handed_in = application(HAENAM)
@@ -128,6 +145,7 @@ def enrolment_samples() -> dict[str, Record]:
             fingerprint=fingerprint,
             reason="Not a member",
         ),
+        "SignedCaBundle": signed_ca_bundle(),
         "ConsortiumInfo": enrolment.ConsortiumInfo(
             name=GENESIS_BODY.name,
             network=NETWORK,

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from tools.vectors import (
     addition_cases,
     bus_cases,
+    ca_bundle_cases,
     catalogue,
     chain_cases,
     document_cases,
@@ -167,6 +168,8 @@ def _documents() -> dict[str, Mapping[str, Plain]]:
             "about": "Applying for membership (spec/membership.md).",
             "documents": message_cases.sample_cases(enrolment_samples()),
             "claims": message_cases.claim_cases(),
+            "ca_bundles": ca_bundle_cases.ca_bundle_cases(),
+            "refused_ca_bundles": ca_bundle_cases.refused_ca_bundle_cases(),
             "applications": message_cases.application_cases(),
             "refused_applications": message_cases.refused_application_cases(),
             "network": NETWORK,

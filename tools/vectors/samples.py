@@ -133,6 +133,17 @@ def gossip_samples() -> dict[str, Record]:
         "Presence": messages.Presence(
             state="online", version="0.1.0", sent_at_ms=NOW_MS, certificate_expires_ms=NOW_MS + 86_400_000, tip=_tip()
         ),
+        "Presence of a gateway": messages.Presence(
+            state="online",
+            version="0.1.0",
+            sent_at_ms=NOW_MS,
+            certificate_expires_ms=NOW_MS + 1,
+            clock_synchronised=True,
+            clock_offset_ms=-3,
+            disk_use_per_mille=420,
+            spool_use_per_mille=15,
+            spool_readings=1_800,
+        ),
         "Presence, offline": messages.Presence(state="offline", version="0.1.0", sent_at_ms=NOW_MS),
         **vote_samples(),
     }

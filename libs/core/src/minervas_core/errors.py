@@ -50,6 +50,7 @@ class Code(StrEnum):
     TLS_INTERCEPTED = "tls_intercepted"
     CLOCK_OFFSET = "clock_offset"
     WRONG_NETWORK = "wrong_network"
+    CA_BUNDLE_OLD = "ca_bundle_old"
     # transactions
     TX_DUPLICATE = "tx_duplicate"
     TX_EXPIRED = "tx_expired"
@@ -59,6 +60,8 @@ class Code(StrEnum):
     MEMBER_UNKNOWN = "member_unknown"
     MEMBER_REVOKED = "member_revoked"
     MEMBER_LEFT = "member_left"
+    MEMBER_ACTIVE = "member_active"
+    OPERATOR_MEMBER = "operator_member"
     MEMBER_SUSPENDED = "member_suspended"
     MEMBER_NOT_SUSPENDED = "member_not_suspended"
     BAD_CONSENT = "bad_consent"

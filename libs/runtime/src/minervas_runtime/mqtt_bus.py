@@ -189,6 +189,7 @@ class MqttBus:
             except Exception:
                 log.exception("bus_supervisor_failed")
                 pause_s = self._settings.retry_max_s
+            log.debug("bus_retry", extra={"fields": {"pause_s": pause_s, "failures": self._failures}})
             await asyncio.sleep(pause_s)
 
     async def _live_once(self, first: asyncio.Future[None]) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from minervas_admission import audit_log
-from minervas_admission.commands.checks import check_sensible
+from minervas_admission.commands.checks import check_operator_member, check_sensible
 from minervas_admission.parameter_changes import ParameterView, WantedChange
 from minervas_admission.store.applications import KIND_JOIN, ApplicationRow, lock_application, set_application_state
 from minervas_admission.store.database import Connection
@@ -30,6 +30,8 @@ class Decider:
     who: str
     """User of the operating system, or operator account."""
     now_ms: int
+    operator_member: str
+    """The operator's own member (settings)."""
 
     async def approve(self, application_id: str) -> int:
         """Approve a pending application, or an addition of a member.
@@ -53,12 +55,13 @@ class Decider:
         await set_application_state(self.connection, row.id, "rejected", reason=reason, decided_ms=self.now_ms)
         return await self._record("reject", row.member, application=row.id, reason=reason, state="done")
 
-    async def about_member(self, kind: str, member: str, reason: str) -> int:
+    async def about_member(self, kind: str, member: str, reason: str, *, operator_member_meant: bool = False) -> int:
         """Decide revoke, leave, suspend or resume.
 
         Raises:
-            LocalFault: see `check_sensible`.
+            LocalFault: see `check_operator_member` and `check_sensible`.
         """
+        check_operator_member(kind, member, self.operator_member, meant=operator_member_meant)
         await check_sensible(self.connection, kind, member)
         return await self._record(kind, member, reason=reason)
 
@@ -70,6 +73,10 @@ class Decider:
         """
         (await ParameterView.read(self.connection, genesis)).check(wanted)
         return await self._record("parameters", None, content=wanted.content)
+
+    async def ca_step(self, kind: str, content: str) -> int:
+        """Do a step of replacing the CA; the caller has checked it (`ca_rollover.check_step`)."""
+        return await self._record(kind, None, content=content)
 
     async def reconcile(self) -> int:
         """Have broker and revocation list compared with the database and repaired."""
@@ -96,8 +103,6 @@ class Decider:
         details: dict[str, str | int] = {"decision": decision_id}
         if application:
             details["application"] = application
-        if reason:
-            details["reason"] = reason
         if content:
             details["content"] = content
         subject = member or ("broker" if kind == "reconcile" else RESERVED_MEMBER)

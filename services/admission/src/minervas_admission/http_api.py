@@ -81,8 +81,8 @@ def _add_public(app: FastAPI, intake: Intake, healthy: Callable[[], bool]) -> No
 
     @app.get("/ca.crt", response_class=Response)
     async def ca_certificate() -> Response:
-        """The consortium's CA certificate (PEM). Compare its SHA-256 fingerprint before you trust it."""
-        return Response(intake.consortium.authority.pem, media_type="application/x-pem-file")
+        """The consortium's CA certificates (PEM). Compare a SHA-256 fingerprint before you trust one of them."""
+        return Response(intake.consortium.cas.pem, media_type="application/x-pem-file")
 
     @app.get("/v1/consortium", response_class=Response)
     async def consortium() -> Response:
@@ -97,6 +97,11 @@ def _add_public(app: FastAPI, intake: Intake, healthy: Callable[[], bool]) -> No
                 protocol_version=VERSION,
             )
         )
+
+    @app.get("/v1/ca-bundle", response_class=Response)
+    async def ca_bundle() -> Response:
+        """The CAs in use, signed by the authority: nodes believe it whoever they have it from."""
+        return _record(await intake.ca_bundle())
 
     @app.get("/healthz", response_class=Response)
     async def healthz() -> Response:

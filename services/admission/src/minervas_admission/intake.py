@@ -26,6 +26,7 @@ from minervas_admission.store.database import Connection, Database
 from minervas_admission.store.members import find_member
 from minervas_admission.store.transactions import ALIVE, authority_changes, transactions_of_member
 from minervas_admission.tokens import application_id, application_token, token_hash, token_matches
+from minervas_core.ca_bundle import CaBundle, SignedCaBundle, sign_ca_bundle
 from minervas_core.enrolment import (
     Application,
     ApplicationReceipt,
@@ -114,6 +115,22 @@ class Intake:
             case _:
                 return _state(row, "pending")
 
+    async def ca_bundle(self) -> SignedCaBundle:
+        """The CAs in use, signed by the authority.
+
+        Raises:
+            TransientFault: ``database_away``.
+        """
+        cas = self.consortium.cas
+        async with self.database.transaction() as connection:
+            changes = await authority_changes(connection)
+        bundle = CaBundle(
+            network=self.consortium.network,
+            number=cas.state.number,
+            certificates=[each.pem for each in cas.trusted.values()],
+        )
+        return sign_ca_bundle(bundle, self.consortium.signer, [msgspec.Raw(raw) for raw in changes])
+
     async def _granted(self, connection: Connection, row: ApplicationRow) -> ApplicationState:
         member = await find_member(connection, row.member)
         certificates = await member_certificates(connection, row.member, self.clock.now_ms())
@@ -124,7 +141,7 @@ class Intake:
             return _state(row, "rejected", reason="the certificates of this membership have expired")
         shown = ("admit", "register_meter") if row.kind == KIND_ADDITION else ("admit",)
         grant = Grant(
-            ca_pem=self.consortium.authority.pem,
+            ca_pem=self.consortium.cas.pem,
             certificates=issued,
             genesis=msgspec.Raw(self.consortium.genesis.raw),
             membership=[

@@ -27,18 +27,21 @@ from minervas_admission.intake import Intake
 from minervas_admission.issued_journal import record_remembered
 from minervas_admission.membership_feed import MembershipFeed
 from minervas_admission.own_certificates import ensure_own_certificates
+from minervas_admission.presence_keeper import PresenceKeeper
 from minervas_admission.revocation_list import RevocationListKeeper
 from minervas_admission.sagas.addition import AdditionSaga
 from minervas_admission.sagas.approval import Approval
 from minervas_admission.sagas.parameters import ParameterChange
 from minervas_admission.sagas.reconciliation import Reconciliation
 from minervas_admission.sagas.revocation import Revocation
+from minervas_admission.sagas.rollover import Rollover
 from minervas_admission.sagas.runner import SagaRunner
 from minervas_admission.sagas.voting import Voting
 from minervas_admission.sagas.worker import DecisionWorker
 from minervas_admission.server_certificate import server_files
 from minervas_admission.settings import AdmissionSettings
 from minervas_admission.store.applications import claim_consortium_keys
+from minervas_admission.store.certificates import DAY_MS
 from minervas_admission.store.database import Database
 from minervas_admission.store.schema import check_schema
 from minervas_admission.web.accounts import Accounts
@@ -104,13 +107,20 @@ class AdmissionService:
             confirm_depth=settings.chain.confirm_depth,
             interval_ms=settings.chain.publish_interval_ms,
         )
-        self.link = BrokerLink(self._make_bus, clock, feed=feed, follower=follower, presence=self._presence)
+        self.link = BrokerLink(
+            self._make_bus,
+            clock,
+            feed=feed,
+            follower=follower,
+            presences=PresenceKeeper(databases.work, clock),
+            presence=self._presence,
+        )
         rights = BrokerRights(databases.work, clock, operator_member=operator, dynsec=lambda: self.link.dynsec)
         self.revocation_list = RevocationListKeeper(
             databases.work,
-            consortium.authority,
+            consortium.cas,
             clock,
-            stored=self._data.revocation_list,
+            data=self._data,
             export=settings.paths.broker_export,
         )
         reconciliation = Reconciliation(databases.work, rights, self.revocation_list, clock)
@@ -121,6 +131,7 @@ class AdmissionService:
             AdditionSaga(databases.work, consortium, rights, feed, clock).saga(),
             ParameterChange(databases.work, consortium, feed, clock).saga(),
             reconciliation.saga(),
+            *self._rollover(databases.work).sagas(),
         ]
         self.worker = DecisionWorker(databases.work, SagaRunner(databases.work, clock, sagas))
         self.https = self._make_https(databases)
@@ -143,6 +154,19 @@ class AdmissionService:
             group.create_task(self.housekeeping.hourly())
             group.create_task(self._keep_status(status))
             log.info("admission_started", extra={"fields": {"port": self.settings.http.port, "version": __version__}})
+
+    def _rollover(self, database: Database) -> Rollover:
+        return Rollover(
+            database=database,
+            consortium=self._consortium,
+            data=self._data,
+            revocation_list=self.revocation_list,
+            clock=self._clock,
+            renew_servers=self._renew_servers,
+        )
+
+    async def _renew_servers(self) -> str:
+        return await self.housekeeping.renew_own()
 
     def _make_https(self, databases: Databases) -> HttpsServer:
         broker, http = self.settings.broker, self.settings.http
@@ -192,10 +216,12 @@ class AdmissionService:
             consortium=self._consortium,
             data=self._data,
             server_names=self.settings.http.names,
+            broker_export=self.settings.paths.broker_export,
             reconciliation=reconciliation,
             link=self.link,
             worker=self.worker,
             clock=self._clock,
+            rejected_ms=self.settings.personal_data.rejected_days * DAY_MS,
             reload_https=self.https.reload,
         )
 
@@ -205,7 +231,7 @@ class AdmissionService:
             BusSettings(
                 host=self.settings.broker.host,
                 port=self.settings.broker.port,
-                ca_file=self._data.ca_certificate,
+                ca_file=self._data.trusted_cas,
                 cert_file=self._data.bus_certificate,
                 key_file=self._data.bus_key,
                 principal=str(ADMISSION),

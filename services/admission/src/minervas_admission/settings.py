@@ -121,6 +121,13 @@ class ChainSettings(_Section, frozen=True, kw_only=True):
     """How often unsettled transactions are published and asked for."""
 
 
+class PersonalDataSettings(_Section, frozen=True, kw_only=True):
+    """What becomes of data about people and organisations."""
+
+    rejected_days: Annotated[int, msgspec.Meta(ge=1, le=3_650)] = 90
+    """So long after its rejection an application's personal data is deleted."""
+
+
 class AdmissionSettings(_Section, frozen=True, kw_only=True):
     """What admission needs to know."""
 
@@ -137,6 +144,7 @@ class AdmissionSettings(_Section, frozen=True, kw_only=True):
     web: WebSettings = WebSettings()
     chain: ChainSettings = ChainSettings()
     forms: FormSettings = FormSettings()
+    personal_data: PersonalDataSettings = PersonalDataSettings()
     health: HealthSettings = HealthSettings()
     log: LogSettings = LogSettings()
 

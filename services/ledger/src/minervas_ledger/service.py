@@ -200,7 +200,7 @@ def assemble(
     finds = Finds(member=member, genesis=genesis, worker=worker, templates=templates, link=link, clock=clock)
     status = NodeStatus(member=member, worker=worker, clock=clock, certificate_expires_ms=issued.certificate_expires_ms)
     teller = TipTeller(worker, link)
-    presence = PresencePublisher(bus, member, SERVICE, status.presence)
+    presence = PresencePublisher(bus, member, SERVICE, status.presence, data=context.settings.paths.data)
     for listener in (templates.chain_changed, teller.chain_changed, voting.chain_changed):
         worker.on_change(listener)
     readings = ReadingsIntake(

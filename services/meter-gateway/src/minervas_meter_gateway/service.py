@@ -6,6 +6,8 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
+import msgspec
+
 from minervas_core.encoding import decode
 from minervas_core.identifiers import Principal
 from minervas_core.keys import SigningKey
@@ -14,8 +16,10 @@ from minervas_core.node_market_messages import ReadingsStored
 from minervas_core.topics import mesh
 from minervas_meter_gateway import __version__
 from minervas_meter_gateway.bus_plan import PortPlan
-from minervas_meter_gateway.clock_check import ClockCheck, kernel_is_synchronised
+from minervas_meter_gateway.clock_check import ClockCheck
+from minervas_meter_gateway.discovery_publisher import DiscoveryPublisher
 from minervas_meter_gateway.enrolment import declared_meters
+from minervas_meter_gateway.home_assistant import discovery
 from minervas_meter_gateway.ledger_link import LedgerLink
 from minervas_meter_gateway.metrics import SPOOL_DEPTH
 from minervas_meter_gateway.port_worker import PortWorker
@@ -30,6 +34,7 @@ from minervas_meter_gateway.status_report import StatusReport
 from minervas_runtime.bus import Bus, Message
 from minervas_runtime.clock import monotonic_ms
 from minervas_runtime.enrolment import Issued, wait_for_issue, write_enrolment
+from minervas_runtime.kernel_clock import kernel_clock
 from minervas_runtime.key_files import load_or_create_seed
 from minervas_runtime.mqtt_bus import BusSettings, MqttBus
 from minervas_runtime.node_link import NodeLink
@@ -40,6 +45,7 @@ log = logging.getLogger(__name__)
 
 KEY_FILE = "gateway.key"
 SPOOL_FILE = "spool.db"
+DISCOVERY_FILE = "home_assistant.json"
 READING = "reading"
 STOP_PORT_S = 1.0
 """Longest wait for the reads under way when the service stops."""
@@ -91,13 +97,17 @@ class Gateway:
                 network=issued.network,
                 member=context.member,
                 max_bytes=settings.spool.max_mb * 1_000_000,
+                max_age_ms=settings.spool.max_days * 86_400_000,
             )
         )
         self._link = NodeLink(
             bus, issued.node_key, context.member, self._me.service, issued.network, clock=context.clock
         )
         self._ledger = LedgerLink(self._link, key.public)
-        self._presence = PresencePublisher(bus, self._me.member, self._me.service, self._own_presence)
+        self._recorder: Recorder | None = None
+        self._presence = PresencePublisher(
+            bus, self._me.member, self._me.service, self._own_presence, data=settings.paths.data
+        )
 
     async def run(self) -> None:
         """Meter until cancelled. Sampling does not wait for the broker.
@@ -125,6 +135,7 @@ class Gateway:
             clock_is_right=sender.look_at_clock,
             on_recorded=publisher.offer,
         )
+        self._recorder = recorder
         workers = self._make_workers(recorder)
         report = StatusReport(
             bus=self._bus, workers=workers, recorder=recorder, spool=self._spool.file, book=book, sender=sender
@@ -140,6 +151,7 @@ class Gateway:
                 group.create_task(publisher.run())
                 group.create_task(sender.run())
                 group.create_task(self._keep_reporting(report))
+                group.create_task(self._make_discovery().run())
         finally:
             for worker in workers:
                 worker.stop_soon()
@@ -170,7 +182,7 @@ class Gateway:
 
     def _make_sender(self, book: StatementBook) -> StatementSender:
         parameters = self._issued.genesis.parameters
-        kernel = kernel_is_synchronised if self._context.settings.clock.require_ntp else None
+        kernel = (lambda: kernel_clock().synchronised) if self._context.settings.clock.require_ntp else None
         return StatementSender(
             book=book,
             ledger=self._ledger,
@@ -202,12 +214,19 @@ class Gateway:
             for plan in self._ports
         ]
 
+    def _make_discovery(self) -> DiscoveryPublisher:
+        settings = self._context.settings
+        found = discovery(self._me, self._ports, self._issued.network) if settings.home_assistant.discovery else {}
+        return DiscoveryPublisher(self._bus, found, settings.paths.data / DISCOVERY_FILE)
+
     def _own_presence(self) -> Presence:
         return Presence(
             state="online",
             version=__version__,
             sent_at_ms=self._context.clock.now_ms(),
             certificate_expires_ms=self._issued.certificate_expires_ms,
+            spool_use_per_mille=min(1000, 10 * self._recorder.fill_per_cent) if self._recorder else msgspec.UNSET,
+            spool_readings=self._spool.file.depth,
         )
 
 

@@ -73,7 +73,13 @@ async def serve(context: ServiceContext[MinerSettings], bus: Bus, issued: Issued
         status=context.status,
     )
     expires_ms = issued.certificate_expires_ms
-    presence = PresencePublisher(bus, member, SERVICE, lambda: _presence(context.clock.now_ms(), expires_ms))
+    presence = PresencePublisher(
+        bus,
+        member,
+        SERVICE,
+        lambda: _presence(context.clock.now_ms(), expires_ms),
+        data=context.settings.paths.data,
+    )
     link.on("template", Template, _from_ledger(miner.search_for))
     link.on("pause", Pause, _from_ledger(lambda pause: miner.pause(pause.reason)))
     bus.on_connection_change(lambda connected: _follow_bus(context, miner, connected=connected))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import msgspec
 
@@ -52,6 +53,8 @@ class NodeConfig:
     identity: Identity
     node_key: bytes
     certificate_expires_ms: int = 0
+    data: Path | None = None
+    """Where the peer keeps its data, whose disk its presence tells of."""
     gossip: GossipSettings = field(default_factory=GossipSettings)
 
 
@@ -143,7 +146,7 @@ class PeerNode:
             refusals=self.refusals,
             interval_ms=self._config.gossip.membership_interval_ms,
         )
-        self._own_presence = PresencePublisher(self.bus, me.member, PEER, self._presence_fields)
+        self._own_presence = PresencePublisher(self.bus, me.member, PEER, self._presence_fields, data=self._config.data)
         self.trader = Trader(
             genesis=self._config.genesis,
             member=me.member,

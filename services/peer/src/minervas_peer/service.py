@@ -20,7 +20,9 @@ from minervas_peer.api.request_limits import allowed_names
 from minervas_peer.api.server import ApiServer
 from minervas_peer.api.trade_view import TradeView
 from minervas_peer.api.view import NodeView
+from minervas_peer.authority_keys import AuthorityKeys
 from minervas_peer.epoch_store import EpochStore
+from minervas_peer.join.ca_bundle import CaBundleKeeper, admission_url, trusted_at_start
 from minervas_peer.key_courier import PEER
 from minervas_peer.key_exchange import Identity
 from minervas_peer.membership_proof import prove_membership
@@ -54,7 +56,8 @@ async def run_peer(context: ServiceContext[PeerSettings]) -> None:
         issued = await wait_for_issue(settings.paths, PEER, settings.member, broker=settings.broker)
         identity = Identity(settings.member, wallet, box_key, tuple(issued.membership))
         check_membership(identity, issued.genesis)
-        await serve(context, MqttBus(_bus_settings(context, issued)), identity, issued, api)
+        keeper = await _start_ca_keeper(settings, issued)
+        await serve(context, MqttBus(_bus_settings(context, issued)), identity, issued, api, keeper=keeper)
     finally:
         api.close()
 
@@ -93,9 +96,23 @@ def check_membership(identity: Identity, genesis: Genesis) -> None:
 
 
 async def serve(
-    context: ServiceContext[PeerSettings], bus: Bus, identity: Identity, issued: Issued, api: ApiServer
+    context: ServiceContext[PeerSettings],
+    bus: Bus,
+    identity: Identity,
+    issued: Issued,
+    api: ApiServer,
+    *,
+    keeper: CaBundleKeeper | None = None,
 ) -> None:
     """Work over a bus that is not started yet, until cancelled.
+
+    Args:
+        context: settings, clock, status.
+        bus: the connection to the broker.
+        identity: who we are.
+        issued: what the consortium issued us.
+        api: the API's port.
+        keeper: keeps the CA certificates up to date, if it can.
 
     Raises:
         BusRefused: if the broker does not let us in at all.
@@ -106,6 +123,7 @@ async def serve(
         identity=identity,
         node_key=issued.node_key,
         certificate_expires_ms=issued.certificate_expires_ms,
+        data=settings.paths.data,
         gossip=settings.gossip,
     )
     node = PeerNode(config, bus, EpochStore(settings.paths.data / STATE_FILE), context.clock)
@@ -119,6 +137,21 @@ async def serve(
     async with asyncio.TaskGroup() as group:
         group.create_task(node.run(), name="node")
         group.create_task(api.run(app), name="api")
+        if keeper is not None:
+            group.create_task(keeper.run(lambda: node.exchange.authorities.trusted), name="ca bundle")
+
+
+async def _start_ca_keeper(settings: PeerSettings, issued: Issued) -> CaBundleKeeper | None:
+    """Ask for the CAs in use before the first connection: they may have been replaced while we were off."""
+    url = admission_url(settings.paths.secrets)
+    if not url:
+        log.info("ca_bundle_not_followed", extra={"fields": {"reason": "this node did not join with minervas join"}})
+        return None
+    directory = issued.ca_file.parent
+    keeper = CaBundleKeeper(url, directory, issued.genesis)
+    granted = AuthorityKeys(issued.genesis, issued.membership).trusted
+    await keeper.refresh(trusted_at_start(directory, granted))
+    return keeper
 
 
 def _update_status(context: ServiceContext[PeerSettings], view: NodeView) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-from minervas_admission.commands.checks import check_sensible
+from minervas_admission.ca import ca_id
+from minervas_admission.ca_rollover import FINISH, FORCE, START, SWITCH, check_step
+from minervas_admission.ca_set import load_ca_certificate, read_ca_state
+from minervas_admission.commands.checks import check_operator_member, check_sensible
+from minervas_admission.commands.confirming import confirm
 from minervas_admission.commands.following import Follower, Stopwatch
 from minervas_admission.commands.operator import operator_name
 from minervas_admission.commands.output import milliseconds, say, say_json
@@ -29,8 +32,12 @@ HEADINGS = {"revoke": "Revoking", "leave": "Ending the membership of", "suspend"
 """What is being done, by the kind of a decision about a member."""
 
 
-class Unconfirmed(LocalFault):
-    """The operator did not confirm."""
+CA_STEPS = {
+    START: ("Making a new CA", "Every node will trust a new CA beside the one in use. Make it?"),
+    SWITCH: ("Switching to the new CA", "Servers and new members will be certified by the new CA. Switch?"),
+    FINISH: ("Ending the old CA", "Nobody will trust the old CA any more, and its key is deleted. End it?"),
+}
+"""What is being done, and what the operator is asked, by the kind of a decision about the CA."""
 
 
 class Decisions:
@@ -57,7 +64,7 @@ class Decisions:
         row = await self._pending(wanted)
         if not confirmed:
             show_application(row)
-            self._confirm(f"Compare the fingerprint with the applicant's. Approve {row.member}?")
+            confirm(f"Compare the fingerprint with the applicant's. Approve {row.member}?")
         async with self._deciding() as decider:
             decision_id = await decider.approve(row.id)
         await self._follow(decision_id, f"Approving {row.member}")
@@ -74,17 +81,18 @@ class Decisions:
         if not self._as_json:
             say(f"Rejected {row.member}.")
 
-    async def revoke(self, member: str, reason: str, *, confirmed: bool) -> None:
+    async def revoke(self, member: str, reason: str, *, confirmed: bool, operator_member_meant: bool = False) -> None:
         """Revoke a membership for ever.
 
         Raises:
-            LocalFault: ``not_found`` if there is no such member, or it is revoked already; `Unconfirmed`.
+            LocalFault: ``not_found`` if there is no such member, or it is revoked already; ``operator_member`` if
+                it is the operator's own and that was not meant; `Unconfirmed`.
             TransientFault: see `Follower.follow`.
         """
         question = f"{member} can never come back under this name. Revoke it?"
-        await self._about_member("revoke", member, reason, question, confirmed=confirmed)
+        await self._about_member("revoke", member, reason, question, confirmed=confirmed, meant=operator_member_meant)
 
-    async def leave(self, member: str, reason: str, *, confirmed: bool) -> None:
+    async def leave(self, member: str, reason: str, *, confirmed: bool, operator_member_meant: bool = False) -> None:
         """End a membership for ever because the member wants it; all else is as with `revoke`.
 
         Raises:
@@ -92,9 +100,9 @@ class Decisions:
             TransientFault: see `Follower.follow`.
         """
         question = f"{member} can never come back under this name. Does it leave?"
-        await self._about_member("leave", member, reason, question, confirmed=confirmed)
+        await self._about_member("leave", member, reason, question, confirmed=confirmed, meant=operator_member_meant)
 
-    async def suspend(self, member: str, reason: str, *, confirmed: bool) -> None:
+    async def suspend(self, member: str, reason: str, *, confirmed: bool, operator_member_meant: bool = False) -> None:
         """Take a member's vote away until `resume`.
 
         Raises:
@@ -103,7 +111,7 @@ class Decisions:
             TransientFault: see `Follower.follow`.
         """
         question = f"Finality will neither wait for {member} nor count its vote. Suspend it?"
-        await self._about_member("suspend", member, reason, question, confirmed=confirmed)
+        await self._about_member("suspend", member, reason, question, confirmed=confirmed, meant=operator_member_meant)
 
     async def resume(self, member: str, reason: str, *, confirmed: bool) -> None:
         """Give a suspended member its vote back.
@@ -129,19 +137,41 @@ class Decisions:
         if not self._as_json:
             show_change(view, wanted)
         if not confirmed:
-            self._confirm("All members' nodes will follow this. Change it?")
+            confirm("All members' nodes will follow this. Change it?")
         async with self._deciding() as decider:
             decision_id = await decider.parameters(wanted, genesis)
         await self._follow(decision_id, f"Changing parameters from block {wanted.activation_height:,} on")
 
-    async def _about_member(self, kind: str, member: str, reason: str, question: str, *, confirmed: bool) -> None:
+    async def change_ca(self, kind: str, *, force: bool, confirmed: bool) -> None:
+        """Do one step of replacing the CA.
+
+        Raises:
+            LocalFault: ``not_ready``, see `check_step`; `Unconfirmed`.
+            TransientFault: see `Follower.follow`.
+        """
+        data = DataDirectory(self._settings.paths.data)
+        ids = {name: ca_id(load_ca_certificate(data, name)) for name in read_ca_state(data).trusted}
+        async with self._transaction() as connection:
+            await check_step(connection, kind, data, ids, now_ms=self._clock.now_ms(), force=force)
+        heading, question = CA_STEPS[kind]
+        if not confirmed:
+            confirm(question)
+        async with self._deciding() as decider:
+            await check_step(decider.connection, kind, data, ids, now_ms=self._clock.now_ms(), force=force)
+            decision_id = await decider.ca_step(kind, FORCE if force else "")
+        await self._follow(decision_id, heading)
+
+    async def _about_member(
+        self, kind: str, member: str, reason: str, question: str, *, confirmed: bool, meant: bool = False
+    ) -> None:
         """Check that the decision makes sense, ask, check again with the member locked, and decide."""
         if not confirmed:
+            check_operator_member(kind, member, self._settings.consortium.operator_member, meant=meant)
             async with self._transaction() as connection:
                 await check_sensible(connection, kind, member)
-            self._confirm(question)
+            confirm(question)
         async with self._deciding() as decider:
-            decision_id = await decider.about_member(kind, member, reason)
+            decision_id = await decider.about_member(kind, member, reason, operator_member_meant=meant)
         await self._follow(decision_id, f"{HEADINGS[kind]} {member}")
 
     async def reconcile(self) -> None:
@@ -160,7 +190,7 @@ class Decisions:
     @asynccontextmanager
     async def _deciding(self) -> AsyncIterator[Decider]:
         async with self._transaction() as connection:
-            yield Decider(connection, operator_name(), self._clock.now_ms())
+            yield Decider(connection, operator_name(), self._clock.now_ms(), self._settings.consortium.operator_member)
 
     async def _pending(self, wanted: str) -> ApplicationRow:
         async with self._transaction() as connection:
@@ -170,14 +200,6 @@ class Decisions:
         if row is None:
             raise LocalFault(Code.NOT_FOUND, "No application waits under this id or member", wanted=wanted)
         return row
-
-    def _confirm(self, question: str) -> None:
-        if not sys.stdin.isatty():
-            raise Unconfirmed(Code.BAD_SETTINGS, "There is nobody to ask here; add --yes to decide without a question")
-        sys.stdout.write(f"{question} [y/N] ")
-        sys.stdout.flush()
-        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-            raise Unconfirmed(Code.BAD_SETTINGS, "Nothing was decided")
 
     async def _follow(self, decision_id: int, heading: str) -> None:
         watch = Stopwatch()

@@ -12,6 +12,7 @@ from minervas_admission.data_directory import DataDirectory
 from minervas_admission.issued_journal import remember
 from minervas_admission.sealed_keys import load_passphrase
 from minervas_admission.server_certificate import server_files
+from minervas_admission.server_renewal import BROKER, ServerRequest, sign_broker
 from minervas_admission.settings import AdmissionSettings
 from minervas_admission.store.migrate import migrate
 from minervas_core.errors import Code, LocalFault
@@ -54,6 +55,8 @@ def run_sign_server(
 ) -> None:
     """Sign the certificate of the broker or another server of the consortium. Its key never comes here.
 
+    The broker's is renewed by the service from then on.
+
     Raises:
         LocalFault: ``bad_settings`` if the request can not be read; see `CertificateAuthority.issue_server`.
         PeerFault: if the request is malformed or its key too weak.
@@ -64,10 +67,18 @@ def run_sign_server(
         raise LocalFault(
             Code.BAD_SETTINGS, "The certificate request can not be read", file=str(request), reason=str(error)
         ) from error
-    authority = load_consortium(settings).authority
-    key = request_public_key(pem, service=name)
-    certificate = authority.issue_server(name, key, server_names, SystemClock().now_ms(), days=days)
-    remember(DataDirectory(settings.paths.data), certificate)
+    authority, data, now_ms = (
+        load_consortium(settings).authority,
+        DataDirectory(settings.paths.data),
+        SystemClock().now_ms(),
+    )
+    if name == BROKER:
+        wanted = ServerRequest(csr=pem, names=server_names, days=days)
+        certificate = sign_broker(data, authority, settings.paths.broker_export, wanted, now_ms)
+    else:
+        key = request_public_key(pem, service=name)
+        certificate = authority.issue_server(name, key, server_names, now_ms, days=days)
+        remember(data, certificate)
     write_atomic(out, certificate.pem.encode(), mode=PUBLIC_MODE)
     say(f"signed {name} for {', '.join(server_names)} until {when(certificate.not_after_ms)}: {out}")
 

@@ -192,3 +192,28 @@ async def service_is_running(connection: Connection) -> bool:
     )
     row = await cursor.fetchone()
     return row is not None and row[0] > 0
+
+
+async def decisions_of_member(connection: Connection, member: str) -> list[Decision]:
+    """What was decided about a member, in order; not rejections of others who wanted its name."""
+    async with connection.cursor(row_factory=class_row(Decision)) as cursor:
+        await cursor.execute("SELECT * FROM decisions WHERE member = %s AND kind <> 'reject' ORDER BY id", (member,))
+        return await cursor.fetchall()
+
+
+async def decisions_of_applications(connection: Connection, applications: Sequence[str]) -> list[Decision]:
+    """What was decided about applications, in order."""
+    async with connection.cursor(row_factory=class_row(Decision)) as cursor:
+        await cursor.execute("SELECT * FROM decisions WHERE application = ANY(%s) ORDER BY id", (list(applications),))
+        return await cursor.fetchall()
+
+
+async def clear_reasons(connection: Connection, *, member: str | None, applications: Sequence[str]) -> None:
+    """Delete what the operator wrote about a member and about applications."""
+    await connection.execute(
+        """
+        UPDATE decisions SET reason = ''
+        WHERE reason <> '' AND (application = ANY(%s) OR member = %s AND kind <> 'reject')
+        """,
+        (list(applications), member),
+    )

@@ -35,6 +35,7 @@ WORKING_RIGHTS = {
     "decisions": "SELECT, INSERT, UPDATE",
     "saga_steps": "SELECT, INSERT, UPDATE",
     "membership_transactions": "SELECT, INSERT, UPDATE",
+    "presence": "SELECT, INSERT, UPDATE, DELETE",
     "operator_tip": "SELECT, UPDATE",
     "audit_log": "SELECT, INSERT",
     "audit_head": "SELECT, UPDATE",

@@ -128,7 +128,12 @@ class Visit:
             TransientFault: ``database_away``.
         """
         async with self.site.database.transaction() as connection:
-            yield Decider(connection, self.operator.name, self.site.clock.now_ms())
+            yield Decider(
+                connection,
+                self.operator.name,
+                self.site.clock.now_ms(),
+                self.site.settings.consortium.operator_member,
+            )
 
     def to_decision(self, decision_id: int) -> RedirectResponse:
         """Go on to the page of a decision, which shows what becomes of it."""

@@ -28,6 +28,7 @@ from minervas_core.errors import Code, LocalFault, PeerFault
 from minervas_peer.join.admission_client import AdmissionClient, fetch_ca
 from minervas_peer.join.advice import advised
 from minervas_peer.join.decision import greet, say_fingerprint, wait_for_decision
+from minervas_peer.join.fingerprint import as_pem, read_cas
 from minervas_peer.join.grant_check import check_addition_grant
 from minervas_peer.join.http_exchange import Refused
 from minervas_peer.join.install import install_addition
@@ -103,7 +104,7 @@ class Adding:
             raise Refused(Code.BAD_ENROLMENT, "The addition was rejected", reason=reason)
         if isinstance(state.grant, msgspec.UnsetType):
             raise PeerFault(Code.BAD_ENROLMENT, "The addition is approved, but the server gave no certificates")
-        self._install(state.grant, addition, info, ca_pem)
+        self._install(state.grant, addition, info)
 
     def _check_node(self) -> None:
         """Check that gateways here can talk to the ledger: they share the node's key."""
@@ -197,9 +198,9 @@ class Adding:
         self._say("The addition was received.")
         return stored, receipt
 
-    def _install(self, grant: Grant, addition: Addition, info: ConsortiumInfo, ca_pem: bytes) -> None:
+    def _install(self, grant: Grant, addition: Addition, info: ConsortiumInfo) -> None:
         check_addition_grant(grant, addition, info, self._options.ca_fingerprint)
-        install_addition(grant, ca_pem, self._node)
+        install_addition(grant, as_pem(read_cas(grant.ca_pem.encode())), self._node)
         self._node.forget_application(ADDITION_FILE)
         names = ", ".join(item.claim.service for item in addition.services)
         self._say(f"Approved: {names}. Energy is stated as soon as the chain has registered the meters.")

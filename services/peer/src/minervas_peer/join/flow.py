@@ -32,6 +32,7 @@ from minervas_core.identifiers import check_member_id
 from minervas_peer.join.admission_client import AdmissionClient, fetch_ca
 from minervas_peer.join.advice import advised
 from minervas_peer.join.decision import greet, say_fingerprint, wait_for_decision
+from minervas_peer.join.fingerprint import as_pem, read_cas
 from minervas_peer.join.grant_check import check_grant
 from minervas_peer.join.http_exchange import Refused
 from minervas_peer.join.install import install
@@ -112,7 +113,7 @@ class Join:
             application = decode(bytes(stored.application), Application, max_bytes=MAX_APPLICATION_BYTES)
             say_fingerprint(application_fingerprint(application), receipt, self._say)
             state = wait_for_decision(client, receipt, self._patience, self._say)
-        self._finish(state, application, info, ca_pem)
+        self._finish(state, application, info)
 
     def _accept_visibility(self) -> None:
         self._say(VISIBILITY)
@@ -232,7 +233,7 @@ class Join:
         self._say("The application was received.")
         return stored, receipt
 
-    def _finish(self, state: ApplicationState, application: Application, info: ConsortiumInfo, ca_pem: bytes) -> None:
+    def _finish(self, state: ApplicationState, application: Application, info: ConsortiumInfo) -> None:
         if state.state == "rejected":
             self._node.forget_application()
             reason = "" if isinstance(state.reason, msgspec.UnsetType) else state.reason
@@ -240,5 +241,5 @@ class Join:
         if isinstance(state.grant, msgspec.UnsetType):
             raise PeerFault(Code.BAD_ENROLMENT, "The application is approved, but the server gave no certificates")
         check_grant(state.grant, application, info, self._options.ca_fingerprint)
-        install(state.grant, ca_pem, self._node)
+        install(state.grant, as_pem(read_cas(state.grant.ca_pem.encode())), self._node)
         self._say(f"Approved. {application.member} is a member of {info.name}; the services start by themselves.")

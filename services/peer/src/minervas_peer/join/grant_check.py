@@ -23,7 +23,7 @@ from minervas_core.errors import Code, LocalFault, PeerFault
 from minervas_core.genesis import Genesis, load_genesis
 from minervas_core.identifiers import Principal
 from minervas_core.transactions import Membership, RegisterMeter, decode_transaction
-from minervas_peer.join.fingerprint import check_ca
+from minervas_peer.join.fingerprint import check_ca, read_cas
 from minervas_peer.membership_proof import prove_membership
 
 
@@ -33,8 +33,8 @@ def check_grant(grant: Grant, application: Application, info: ConsortiumInfo, fi
     Raises:
         PeerFault: ``bad_enrolment`` saying what is wrong with it.
     """
-    authority = check_ca(grant.ca_pem.encode(), fingerprint)
-    _check_certificates(grant.certificates, application, authority)
+    check_ca(grant.ca_pem.encode(), fingerprint)
+    _check_certificates(grant.certificates, application, read_cas(grant.ca_pem.encode()))
     genesis = _genesis(bytes(grant.genesis), info)
     try:
         registered = prove_membership(application.member, [bytes(raw) for raw in grant.membership], genesis)
@@ -50,8 +50,8 @@ def check_addition_grant(grant: Grant, addition: Addition, info: ConsortiumInfo,
     Raises:
         PeerFault: ``bad_enrolment`` saying what is wrong with it.
     """
-    authority = check_ca(grant.ca_pem.encode(), fingerprint)
-    _check_certificates(grant.certificates, addition, authority)
+    check_ca(grant.ca_pem.encode(), fingerprint)
+    _check_certificates(grant.certificates, addition, read_cas(grant.ca_pem.encode()))
     genesis = _genesis(bytes(grant.genesis), info)
     granted = [bytes(raw) for raw in grant.membership]
     try:
@@ -67,7 +67,7 @@ def check_addition_grant(grant: Grant, addition: Addition, info: ConsortiumInfo,
 
 
 def _check_certificates(
-    certificates: Mapping[str, str], application: BringsServices, authority: x509.Certificate
+    certificates: Mapping[str, str], application: BringsServices, authorities: list[x509.Certificate]
 ) -> None:
     if set(certificates) != {enrolment.claim.service for enrolment in application.services}:
         raise _bad("The certificates are not those that were asked for", ",".join(sorted(certificates)))
@@ -75,13 +75,15 @@ def _check_certificates(
         claim = enrolment.claim
         request = x509.load_pem_x509_csr(claim.csr.encode())
         principal = str(Principal(application.member, claim.service))
-        _check_certificate(certificates[claim.service], request.public_key(), principal, authority)
+        _check_certificate(certificates[claim.service], request.public_key(), principal, authorities)
 
 
-def _check_certificate(pem: str, key: CertificatePublicKeyTypes, principal: str, authority: x509.Certificate) -> None:
+def _check_certificate(
+    pem: str, key: CertificatePublicKeyTypes, principal: str, authorities: list[x509.Certificate]
+) -> None:
     try:
         certificate = x509.load_pem_x509_certificate(pem.encode())
-        certificate.verify_directly_issued_by(authority)
+        _check_issuer(certificate, authorities)
         usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
         certified = certificate.public_key()
     except (ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound) as error:
@@ -93,6 +95,12 @@ def _check_certificate(pem: str, key: CertificatePublicKeyTypes, principal: str,
         raise _bad("A certificate is for another key than ours", principal)
     if list(usage) != [ExtendedKeyUsageOID.CLIENT_AUTH]:
         raise _bad("A certificate is not a client's", principal)
+
+
+def _check_issuer(certificate: x509.Certificate, authorities: list[x509.Certificate]) -> None:
+    """Raise what `verify_directly_issued_by` raises if none of the CAs signed the certificate."""
+    named = [each for each in authorities if each.subject == certificate.issuer]
+    certificate.verify_directly_issued_by((named or authorities)[0])
 
 
 def _genesis(raw: bytes, info: ConsortiumInfo) -> Genesis:

@@ -23,7 +23,7 @@ def install(grant: Grant, ca_pem: bytes, node: NodeDirectory) -> None:
 
     Args:
         grant: what was granted, checked.
-        ca_pem: the CA's certificate as we checked it, and nothing else that OpenSSL might trust.
+        ca_pem: the certificates of the CAs in use, and nothing else that OpenSSL might trust.
         node: where.
 
     Raises:
@@ -48,7 +48,7 @@ def install_addition(grant: Grant, ca_pem: bytes, node: NodeDirectory) -> None:
 
     Args:
         grant: what was granted, checked.
-        ca_pem: the CA's certificate as we checked it.
+        ca_pem: the certificates of the CAs in use, and nothing else that OpenSSL might trust.
         node: where.
 
     Raises:
