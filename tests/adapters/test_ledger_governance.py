@@ -131,7 +131,7 @@ def test_the_audit_finds_what_somebody_changed(governed: Governed, table: str) -
 def health(view: ChainView) -> dict[str, object]:
     """What /healthz says of a connected node whose chain looks like this."""
     worker = SimpleNamespace(trouble="", last_view=view)
-    status = NodeStatus(member=MEMBER, worker=worker, clock=SystemClock(), certificate_expires_ms=0)  # type: ignore[arg-type]  # only these two are asked
+    status = NodeStatus(member=MEMBER, worker=worker, clock=SystemClock(), certificate_expires_ms=lambda: 0)  # type: ignore[arg-type]  # only these two are asked
     return status.health(SimpleNamespace(connected=True))
 
 

@@ -43,8 +43,8 @@ KILLS = 10
 SOAK_KILLS = 200
 KILLS_PER_CHAIN = 10
 """Then a new chain begins, so that thousands of kills do not audit an ever longer one."""
-FEWEST_LINES = 25
-MOST_LINES = 75
+FEWEST_LINES = 15
+MOST_LINES = 50
 """Of what a process acknowledges before it is killed."""
 MOMENT_S = 0.1
 """And then it works up to so long, so that the kill comes anywhere between two acknowledgements."""
@@ -52,7 +52,7 @@ EARLY_EVERY = 5
 """One in so many is killed while it starts, mostly before the chain is open."""
 START_S = 0.8
 """After up to so long."""
-ENOUGH_PROMISES = 10
+ENOUGH_PROMISES = 8
 """Per kill on average, without repetitions: fewer would mean that hardly anything was tested."""
 
 

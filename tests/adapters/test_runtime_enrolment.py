@@ -110,7 +110,7 @@ async def test_the_service_waits_for_the_ready_mark_and_says_so(
     assert issued.membership == [b'{"body":1}', b'{"body":2}']
     assert (issued.broker.host, issued.broker.port) == ("broker.example", 8883)
     assert issued.node_key == NODE_KEY
-    assert (issued.ca_file, issued.key_file) == (node.issued / "ca.crt", node.data / "tls.key")
+    assert (issued.ca_file, issued.cert_file) == (node.issued / "ca.crt", node.data / "tls.pem")
     assert NODE_KEY.hex() not in repr(issued)
 
 

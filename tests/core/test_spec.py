@@ -23,6 +23,7 @@ from minervas_core import (
     genesis,
     messages,
     metering,
+    renewal,
     transactions,
 )
 from minervas_core.difficulty import next_difficulty
@@ -211,6 +212,7 @@ def test_every_purpose_of_a_signature_is_listed() -> None:
         frames.PURPOSE,
         enrolment.PURPOSE,
         addition.PURPOSE,
+        renewal.PURPOSE,
         ca_bundle.PURPOSE,
         messages.HELLO_PURPOSE,
         messages.SENDER_KEY_PURPOSE,
@@ -234,6 +236,7 @@ def test_every_purpose_of_a_signature_is_listed() -> None:
         ("membership.md", "field of a site", applicant.Site),
         ("membership.md", "field of a panel", applicant.Panel),
         ("membership.md", "field of an addition", addition.AdditionBody),
+        ("membership.md", "field of a renewal", renewal.RenewalBody),
         ("membership.md", "field of a CA bundle", ca_bundle.CaBundle),
         ("transactions.md", "field", transactions.Membership),
         ("transactions.md", "field of a statement", metering.Generation),

@@ -19,6 +19,7 @@ from minervas_core import (
     node_market_messages,
     node_messages,
     node_vote_messages,
+    renewal,
 )
 from minervas_core.blocks import (
     block_signature_is_valid,
@@ -56,6 +57,7 @@ from tools.vectors.fixtures import MEMBERS, MOKPO, NETWORK
 from tools.vectors.frame_cases import judge
 from tools.vectors.message_cases import judge_application, judge_hello
 from tools.vectors.proof_cases import judge_proof
+from tools.vectors.renewal_cases import judge_renewal
 
 LARGE = 2_000_000
 GENERATED = vector_files()
@@ -219,6 +221,7 @@ def sample(case: Case) -> None:
         applicant,
         enrolment,
         ca_bundle,
+        renewal,
         messages,
         node_messages,
         node_market_messages,
@@ -298,6 +301,17 @@ def added(case: Case) -> None:
 
 def refused_addition(case: Case) -> None:
     assert code_of(lambda: judge_addition(bytes_of(case))) == case["code"]
+
+
+def renewed(case: Case) -> None:
+    asked = decode(bytes.fromhex(case["canonical_hex"]), renewal.Renewal, max_bytes=LARGE)
+    renewal.check_renewal(asked, NETWORK, frozenset({case["wallet"]}))
+    assert asked.signature == case["signature"]
+    assert signing_bytes("renewal", NETWORK, encode(asked.body)).hex() == case["signed_bytes_hex"]
+
+
+def refused_renewal(case: Case) -> None:
+    assert code_of(lambda: judge_renewal(bytes_of(case))) == case["code"]
 
 
 def frame(case: Case) -> None:
@@ -420,6 +434,7 @@ CHECKS: dict[str, dict[str, Callable[[Case], None]]] = {
         "additions": added,
         "refused_additions": refused_addition,
     },
+    "renewal": {"documents": sample, "accepted": renewed, "refused": refused_renewal},
     "frames": {"accepted": frame, "refused": refused_frame},
     "sender_keys": {"accepted": sealed_key, "refused": refused_sealed_key},
     "messages": {

@@ -148,13 +148,22 @@ def declared_meter(name: str, *, rated_w: int = 120) -> MeterDeclaration:
 class AdmissionHome:
     """Settings, directories and database of one admission; `init` and `migrate` are done."""
 
-    def __init__(self, root: Path, database: NodeDatabase, *, broker_port: int = 1, **changes: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        root: Path,
+        database: NodeDatabase,
+        *,
+        broker_port: int = 1,
+        migrate: bool = True,
+        **changes: dict[str, Any],
+    ) -> None:
         """Make everything that the service needs.
 
         Args:
             root: an empty directory that the broker's system user can pass through.
-            database: an empty one.
+            database: an empty one, or one with the tables.
             broker_port: where the broker is or will be; nobody listens on port 1.
+            migrate: whether to make the tables.
             changes: sections of the settings, merged into ours.
         """
         self.root = root
@@ -191,7 +200,8 @@ class AdmissionHome:
         self.settings: AdmissionSettings = load_admission_settings(self.config)
         self.data = DataDirectory(self.settings.paths.data)
         run_init(self.settings)
-        run_migrate(self.settings)
+        if migrate:
+            run_migrate(self.settings)
 
     def sign_broker(self, broker: BrokerServer) -> None:
         """Sign a broker's request and install the certificate."""

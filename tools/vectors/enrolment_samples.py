@@ -6,7 +6,7 @@ from typing import Literal
 
 from msgspec import UNSET, Raw, structs
 
-from minervas_core import addition, applicant, ca_bundle, enrolment
+from minervas_core import addition, applicant, ca_bundle, enrolment, renewal
 from minervas_core.encoding import Record
 from minervas_core.keys import SigningKey
 from tools.vectors.fixtures import (
@@ -152,5 +152,32 @@ def enrolment_samples() -> dict[str, Record]:
             genesis_hash=GENESIS.hash,
             time_ms=NOW_MS,
             protocol_version=1,
+        ),
+    }
+
+
+def renewal_request(who: MemberKeys, services: tuple[Service, ...] = ALL_SERVICES) -> renewal.Renewal:
+    """A member asks for new certificates of its services."""
+    body = renewal.RenewalBody(
+        network=NETWORK,
+        member=who.member,
+        requests=[renewal.ServiceRequest(service=service, csr=CSR) for service in sorted(services)],
+        salt=seed(f"renewal {who.member}", 16).hex(),
+        sent_at_ms=NOW_MS,
+    )
+    return renewal.sign_renewal(body, who.wallet)
+
+
+def renewal_samples() -> dict[str, Record]:
+    """Documents of a renewal, by name of the sample."""
+    return {
+        "Renewal": renewal_request(HAENAM),
+        "RenewalAnswer": renewal.RenewalAnswer(
+            ca_pem=2 * CERTIFICATE,
+            certificates=[
+                renewal.ServiceCertificate(service=service, certificate=CERTIFICATE) for service in sorted(ALL_SERVICES)
+            ],
+            membership=[Raw(ADMISSIONS[1].raw)],
+            broker=enrolment.BrokerAddress(host="broker.example", port=8_883),
         ),
     }

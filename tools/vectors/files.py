@@ -21,11 +21,12 @@ from tools.vectors import (
     message_cases,
     metering_cases,
     proof_cases,
+    renewal_cases,
     schemas,
     signature_cases,
     work_cases,
 )
-from tools.vectors.enrolment_samples import enrolment_samples
+from tools.vectors.enrolment_samples import enrolment_samples, renewal_samples
 from tools.vectors.fixtures import GENESIS, NETWORK
 from tools.vectors.format import Plain, render
 from tools.vectors.market_samples import reading_samples
@@ -175,6 +176,12 @@ def _documents() -> dict[str, Mapping[str, Plain]]:
             "network": NETWORK,
             "additions": addition_cases.addition_cases(),
             "refused_additions": addition_cases.refused_addition_cases(),
+        },
+        "renewal": {
+            "about": "Renewing certificates (spec/membership.md).",
+            "documents": message_cases.sample_cases(renewal_samples()),
+            "accepted": renewal_cases.renewal_cases(),
+            "refused": renewal_cases.refused_renewal_cases(),
         },
     }
 

@@ -11,7 +11,7 @@ from minervas_core import frames, genesis, messages, node_messages
 from minervas_core.blocks import BlockForm
 from minervas_core.encoding import Record, encode, sha256_hex
 from minervas_core.transactions import TransactionForm
-from tools.vectors.enrolment_samples import enrolment_samples
+from tools.vectors.enrolment_samples import enrolment_samples, renewal_samples
 from tools.vectors.fixtures import (
     ADMISSIONS,
     AUTHORITY,
@@ -326,6 +326,7 @@ def all_samples() -> dict[str, Record]:
         gossip_samples,
         all_node_samples,
         enrolment_samples,
+        renewal_samples,
         document_samples,
         metering_samples,
         membership_samples,

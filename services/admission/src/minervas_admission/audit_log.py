@@ -28,6 +28,8 @@ SERVICE = "service"
 """`who` of what the service did by itself."""
 APPLICANT = "applicant"
 """`who` of what an applicant did."""
+MEMBER = "member"
+"""`who` of what a member did with its wallet's signature."""
 
 
 class AuditEntry(Record, frozen=True, kw_only=True):

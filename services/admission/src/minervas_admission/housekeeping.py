@@ -10,6 +10,7 @@ from pathlib import Path
 
 from minervas_admission.authority import Consortium
 from minervas_admission.broker_link import BrokerLink
+from minervas_admission.certificate_sweep import CertificateSweep
 from minervas_admission.crl import REISSUE_MS
 from minervas_admission.data_directory import DataDirectory
 from minervas_admission.issued_journal import record_remembered
@@ -29,6 +30,9 @@ log = logging.getLogger(__name__)
 RETRY_S = 5.0
 """Pause before something that failed is tried again."""
 
+SWEEP_S = 30.0
+"""How often expired and superseded certificates are looked for."""
+
 WARN_MS = 30 * DAY_MS
 """How long before its end a server's certificate is warned of."""
 
@@ -43,6 +47,7 @@ class Housekeeping:
     server_names: list[str]
     broker_export: Path
     reconciliation: Reconciliation
+    sweep: CertificateSweep
     link: BrokerLink
     worker: DecisionWorker
     clock: Clock
@@ -58,8 +63,15 @@ class Housekeeping:
             self.worker.retry_now()
             await self._until_done("reconcile", self.reconciliation.repair_broker)
 
+    async def sweep_certificates(self) -> None:
+        """End what expired certificates still hold, and revoke those that have a successor."""
+        while True:
+            await self._once("sweep", self.sweep.end_sessions)
+            await self._once("superseded certificates", self.sweep.revoke_superseded)
+            await asyncio.sleep(SWEEP_S)
+
     async def hourly(self) -> None:
-        """Every hour and at start: list, own certificates, old rejected applications, expired clients of the broker."""
+        """Every hour and at start: list, own certificates, old rejected applications, and the broker reconciled."""
         while True:
             await self._until_done("revocation list", self.reconciliation.renew_list)
             await self._until_done("certificates", self.renew_own)

@@ -116,14 +116,15 @@ def _add_applications(app: FastAPI, intake: Intake, applications: RateLimit, que
     @app.post("/v1/applications", response_class=Response, status_code=201, openapi_extra=_APPLICATION_BODY)
     async def apply(request: Request) -> Response:
         """Apply for membership. The same bytes again get the same answer, with status 200."""
-        address = _within(applications, request)
-        receipt, new = await intake.receive(await _body(request), address, bearer_token(request))
+        address = within(applications, request)
+        raw = await read_body(request, MAX_APPLICATION_BYTES)
+        receipt, new = await intake.receive(raw, address, bearer_token(request))
         return _record(receipt, 201 if new else 200)
 
     @app.get("/v1/applications/{application_id}", response_class=Response)
     async def application_state(application_id: str, request: Request) -> Response:
         """Where an application stands; needs the token of the receipt as bearer token."""
-        _within(questions, request)
+        within(questions, request)
         return _record(await intake.state(application_id, bearer_token(request)))
 
 
@@ -131,8 +132,8 @@ def _add_additions(app: FastAPI, additions: AdditionIntake, applications: RateLi
     @app.post("/v1/additions", response_class=Response, status_code=201, openapi_extra=_ADDITION_BODY)
     async def add(request: Request) -> Response:
         """Add gateways and meters of a member. The same bytes again get the same answer, with status 200."""
-        address = _within(applications, request)
-        receipt, new = await additions.receive(await _body(request), address)
+        address = within(applications, request)
+        receipt, new = await additions.receive(await read_body(request, MAX_APPLICATION_BYTES), address)
         return _record(receipt, 201 if new else 200)
 
 
@@ -140,7 +141,7 @@ def _add_forms(app: FastAPI, intake: Intake, questions: RateLimit) -> None:
     @app.get("/v1/form", response_class=Response)
     async def form(request: Request) -> Response:
         """What was filled in on the web page; needs its one-time token as bearer token."""
-        _within(questions, request)
+        within(questions, request)
         return _record(await intake.forms.read(bearer_token(request)))
 
 
@@ -150,7 +151,7 @@ def bearer_token(request: Request) -> str:
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
-def _within(limit: RateLimit, request: Request) -> str:
+def within(limit: RateLimit, request: Request) -> str:
     """The client's address, if it has not asked too often.
 
     Raises:
@@ -166,8 +167,8 @@ def _record(record: Record, status: int = 200) -> Response:
     return Response(encode(record), status, media_type=_JSON, headers={"Cache-Control": "no-store"})
 
 
-async def _body(request: Request) -> bytes:
-    """The body, read no further than an application may be long.
+async def read_body(request: Request, max_bytes: int) -> bytes:
+    """The body, read no further than it may be long.
 
     Raises:
         InvalidEncoding: ``too_large``.
@@ -178,10 +179,8 @@ async def _body(request: Request) -> bytes:
         async with asyncio.timeout(BODY_TIMEOUT_S):
             async for part in request.stream():
                 body += part
-                if len(body) > MAX_APPLICATION_BYTES:
-                    raise InvalidEncoding(
-                        Code.TOO_LARGE, "Larger than an application may be", max_bytes=MAX_APPLICATION_BYTES
-                    )
+                if len(body) > max_bytes:
+                    raise InvalidEncoding(Code.TOO_LARGE, "Larger than this request may be", max_bytes=max_bytes)
     except TimeoutError as error:
-        raise TransientFault(Code.TIMEOUT, "The application did not arrive in time") from error
+        raise TransientFault(Code.TIMEOUT, "The request did not arrive in time") from error
     return bytes(body)

@@ -16,6 +16,7 @@ from minervas_admission.authority import Consortium, load_consortium
 from minervas_admission.broker_link import BrokerLink
 from minervas_admission.broker_rights import BrokerRights
 from minervas_admission.ca import moment_ms
+from minervas_admission.certificate_sweep import CertificateSweep
 from minervas_admission.chain_follower import ChainFollower
 from minervas_admission.data_directory import DataDirectory
 from minervas_admission.forms import Forms
@@ -28,6 +29,8 @@ from minervas_admission.issued_journal import record_remembered
 from minervas_admission.membership_feed import MembershipFeed
 from minervas_admission.own_certificates import ensure_own_certificates
 from minervas_admission.presence_keeper import PresenceKeeper
+from minervas_admission.renewal_api import add_renewals
+from minervas_admission.renewals import Renewals
 from minervas_admission.revocation_list import RevocationListKeeper
 from minervas_admission.sagas.addition import AdditionSaga
 from minervas_admission.sagas.approval import Approval
@@ -133,8 +136,9 @@ class AdmissionService:
             reconciliation.saga(),
             *self._rollover(databases.work).sagas(),
         ]
+        self._steps = {saga.kind: tuple(step.name for step in saga.steps) for saga in sagas}
         self.worker = DecisionWorker(databases.work, SagaRunner(databases.work, clock, sagas))
-        self.https = self._make_https(databases)
+        self.https = self._make_https(databases, rights)
         self.housekeeping = self._make_housekeeping(reconciliation)
 
     async def run(self, instance: Instance, status: MutableMapping[str, Any]) -> None:
@@ -152,6 +156,7 @@ class AdmissionService:
             group.create_task(self.link.run())
             group.create_task(self.housekeeping.after_connects())
             group.create_task(self.housekeeping.hourly())
+            group.create_task(self.housekeeping.sweep_certificates())
             group.create_task(self._keep_status(status))
             log.info("admission_started", extra={"fields": {"port": self.settings.http.port, "version": __version__}})
 
@@ -168,20 +173,18 @@ class AdmissionService:
     async def _renew_servers(self) -> str:
         return await self.housekeeping.renew_own()
 
-    def _make_https(self, databases: Databases) -> HttpsServer:
+    def _make_https(self, databases: Databases, rights: BrokerRights) -> HttpsServer:
         broker, http = self.settings.broker, self.settings.http
         token_key = read_seed(self._data.token_key)
         forms = Forms(databases.applicants, self._clock, self.settings.forms.valid_days)
+        told = BrokerAddress(host=broker.public_host or broker.host, port=broker.public_port or broker.port)
         intake = Intake(
             database=databases.applicants,
             consortium=self._consortium,
             clock=self._clock,
             token_key=token_key,
             forms=forms,
-            broker=BrokerAddress(
-                host=broker.public_host or broker.host,
-                port=broker.public_port or broker.port,
-            ),
+            broker=told,
         )
         app = make_app(
             intake,
@@ -191,6 +194,8 @@ class AdmissionService:
             applications_per_minute=http.applications_per_minute,
             monotonic_ms=monotonic_ms,
         )
+        renewals = Renewals(databases.applicants, self._consortium, self._clock, told, rights.grant)
+        add_renewals(app, renewals, monotonic_ms)
         certificate, key = server_files(self.settings, self._clock.now_ms())
         return HttpsServer(app, http.host, http.port, certificate=certificate, key=key)
 
@@ -208,6 +213,7 @@ class AdmissionService:
                 revocation_list_issued_ms=self.revocation_list.issued_at_ms,
                 decisions_under_way=self.worker.busy,
             ),
+            steps=self._steps,
         )
 
     def _make_housekeeping(self, reconciliation: Reconciliation) -> Housekeeping:
@@ -218,6 +224,12 @@ class AdmissionService:
             server_names=self.settings.http.names,
             broker_export=self.settings.paths.broker_export,
             reconciliation=reconciliation,
+            sweep=CertificateSweep(
+                self._database,
+                self._clock,
+                repair_broker=reconciliation.repair_broker,
+                renew_list=reconciliation.renew_list,
+            ),
             link=self.link,
             worker=self.worker,
             clock=self._clock,

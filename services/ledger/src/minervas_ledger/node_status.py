@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from minervas_core.messages import Presence
@@ -26,7 +28,9 @@ class NodeStatus:
         certificate_expires_ms: of our bus certificate.
     """
 
-    def __init__(self, *, member: str, worker: ChainWorker, clock: Clock, certificate_expires_ms: int) -> None:
+    def __init__(
+        self, *, member: str, worker: ChainWorker, clock: Clock, certificate_expires_ms: Callable[[], int]
+    ) -> None:
         self._member = member
         self._worker = worker
         self._clock = clock
@@ -76,7 +80,7 @@ class NodeStatus:
             state="online",
             version=__version__,
             sent_at_ms=self._clock.now_ms(),
-            certificate_expires_ms=self._certificate_expires_ms,
+            certificate_expires_ms=self._certificate_expires_ms(),
             tip=self._worker.view.tip,
         )
 

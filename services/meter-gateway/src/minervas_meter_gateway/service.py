@@ -32,6 +32,7 @@ from minervas_meter_gateway.statement_book import StatementBook
 from minervas_meter_gateway.statement_sender import StatementSender
 from minervas_meter_gateway.status_report import StatusReport
 from minervas_runtime.bus import Bus, Message
+from minervas_runtime.certificate_keeper import CertificateKeeper
 from minervas_runtime.clock import monotonic_ms
 from minervas_runtime.enrolment import Issued, wait_for_issue, write_enrolment
 from minervas_runtime.kernel_clock import kernel_clock
@@ -62,7 +63,12 @@ async def run_gateway(context: ServiceContext[GatewaySettings], ports: Sequence[
     key = SigningKey(load_or_create_seed(settings.paths.data / KEY_FILE))
     write_enrolment(settings.paths, settings.member, settings.service, key, meters=declared_meters(ports))
     issued = await wait_for_issue(settings.paths, settings.service, settings.member, broker=settings.broker)
-    await Gateway(context, ports, MqttBus(_bus_settings(context, issued)), issued, key).run()
+    who = Principal(settings.member, settings.service)
+    keeper = CertificateKeeper(settings.paths, who, issued, context.clock, context.status)
+    bus = MqttBus(_bus_settings(context, issued), before_connect=keeper.wait_current)
+    keeper.on_renewed(bus.reconnect)
+    async with keeper.running():
+        await Gateway(context, ports, bus, issued, key).run()
 
 
 class Gateway:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,7 +53,8 @@ class NodeConfig:
     genesis: Genesis
     identity: Identity
     node_key: bytes
-    certificate_expires_ms: int = 0
+    certificate_expires_ms: Callable[[], int] = lambda: 0
+    """Asked whenever presence is published."""
     data: Path | None = None
     """Where the peer keeps its data, whose disk its presence tells of."""
     gossip: GossipSettings = field(default_factory=GossipSettings)
@@ -236,6 +238,6 @@ class PeerNode:
             state="online",
             version=__version__,
             sent_at_ms=self._clock.now_ms(),
-            certificate_expires_ms=self._config.certificate_expires_ms,
+            certificate_expires_ms=self._config.certificate_expires_ms(),
             tip=self.ledger_watch.tip or msgspec.UNSET,
         )

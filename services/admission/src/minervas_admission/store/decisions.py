@@ -19,6 +19,9 @@ VOTING = ("suspend", "resume")
 ENDING = ("revoke", "leave")
 """Kinds of decisions that end a membership."""
 
+OVER = ("done", "superseded", "refused")
+"""States of a decision of which nothing more will come."""
+
 INSTANCE_LOCK = 0x6D69_6E65_7276_6102
 """Advisory lock that the running service holds ("minerva", 2): there is one, and commands see whether it runs."""
 
@@ -106,6 +109,19 @@ async def find_decision(connection: Connection, decision_id: int) -> Decision | 
     async with connection.cursor(row_factory=class_row(Decision)) as cursor:
         await cursor.execute("SELECT * FROM decisions WHERE id = %s", (decision_id,))
         return await cursor.fetchone()
+
+
+async def decisions_before(connection: Connection, before: int | None, limit: int) -> list[Decision]:
+    """Decisions with smaller ids than this one, or all for None: newest first, so many at most."""
+    async with connection.cursor(row_factory=class_row(Decision)) as cursor:
+        await cursor.execute(
+            """
+            SELECT * FROM decisions WHERE %(before)s::bigint IS NULL OR id < %(before)s
+            ORDER BY id DESC LIMIT %(limit)s
+            """,
+            {"before": before, "limit": limit},
+        )
+        return await cursor.fetchall()
 
 
 async def newest_decision(connection: Connection, member: str, kinds: Sequence[str]) -> Decision | None:

@@ -32,6 +32,8 @@ WORKING_RIGHTS = {
     "claimed_keys": "SELECT, INSERT, DELETE",
     "members": "SELECT, INSERT, UPDATE",
     "certificates": "SELECT, INSERT, UPDATE",
+    "renewals": "SELECT, INSERT",
+    "renewed_certificates": "SELECT, INSERT",
     "decisions": "SELECT, INSERT, UPDATE",
     "saga_steps": "SELECT, INSERT, UPDATE",
     "membership_transactions": "SELECT, INSERT, UPDATE",

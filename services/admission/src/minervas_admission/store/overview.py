@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from psycopg.rows import class_row
 
 from minervas_admission.store.database import Connection
+from minervas_core.rights import ADMISSION
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class Overview:
     tip_reported_ms: int
     """When it was; 0 if it never was."""
     server_expires_ms: int
-    """The earliest end of the servers' newest certificates; 0 if none is recorded."""
+    """The earliest end of the servers' newest certificates, besides our own, which we renew; 0 without any."""
 
 
 async def read_overview(connection: Connection) -> Overview:
@@ -44,9 +45,10 @@ async def read_overview(connection: Connection) -> Overview:
                    coalesce((SELECT reported_ms FROM operator_tip), 0) AS tip_reported_ms,
                    coalesce((SELECT min(newest) FROM (
                        SELECT max(not_after_ms) AS newest FROM certificates
-                       WHERE purpose = 'server' AND revoked_ms IS NULL GROUP BY principal) servers), 0)
-                       AS server_expires_ms
-            """
+                       WHERE purpose = 'server' AND revoked_ms IS NULL AND principal <> %(own)s
+                       GROUP BY principal) servers), 0) AS server_expires_ms
+            """,
+            {"own": str(ADMISSION)},
         )
         row = await cursor.fetchone()
     assert row is not None  # noqa: S101 - a SELECT without FROM has one row

@@ -6,7 +6,7 @@ import functools
 import hashlib
 import hmac
 import zoneinfo
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,6 +54,13 @@ class MenuEntry:
     path: str
     text: str
     """Key of its text."""
+    also: str = ""
+    """Path of pages that belong to it besides those below its own."""
+
+    def leads_to(self, path: str) -> bool:
+        """Whether a page belongs to this entry."""
+        own = path == self.path or (self.path != OPERATOR_PAGES and path.startswith(f"{self.path}/"))
+        return own or bool(self.also and path.startswith(f"{self.also}/"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +159,8 @@ class Site:
     accounts: Accounts
     logins: Logins
     health: Callable[[], ServiceHealth]
+    steps: Mapping[str, tuple[str, ...]]
+    """Names of the steps of every kind of decision, in order."""
     menu: list[MenuEntry] = field(default_factory=list)
 
     @functools.cached_property

@@ -12,10 +12,12 @@ from minervas_peer import __version__
 from minervas_peer.api import models
 from minervas_peer.api.addition_paths import Notary, add_addition_path
 from minervas_peer.api.errors import READ_ERRORS, add_error_handlers
+from minervas_peer.api.renewal_paths import add_renewal_paths
 from minervas_peer.api.request_limits import RequestLimits
 from minervas_peer.api.trade_paths import add_trade_paths
 from minervas_peer.api.trade_view import TradeView
 from minervas_peer.api.view import NodeView
+from minervas_peer.renewal.collector import RenewalCollector
 
 DESCRIPTION = (
     "What one member's node knows: its state, the other members, the chain, the market; and the member's orders. "
@@ -37,6 +39,7 @@ def build_app(
     *,
     trade: TradeView | None = None,
     notary: Notary | None = None,
+    renewals: RenewalCollector | None = None,
     token: str = "",
 ) -> FastAPI:
     """Make the application.
@@ -46,7 +49,8 @@ def build_app(
         names: host names to answer under, or None for any.
         trade: metering and trading, if they are served.
         notary: signs additions, if they are signed here.
-        token: what trading and signing requests must carry.
+        renewals: renewing certificates, if it is served.
+        token: what requests must carry that change something.
     """
     # The interactive pages of FastAPI load their scripts from elsewhere: only the description itself is served.
     app = FastAPI(title="Minervas peer", version=__version__, description=DESCRIPTION, docs_url=None, redoc_url=None)
@@ -58,6 +62,8 @@ def build_app(
         add_trade_paths(app, trade, token)
     if notary is not None:
         add_addition_path(app, notary, token)
+    if renewals is not None:
+        add_renewal_paths(app, renewals, token)
     return app
 
 

@@ -12,6 +12,7 @@ from minervas_core.applicant import ApplicationForm
 from minervas_core.encoding import Record, decode
 from minervas_core.enrolment import ApplicationReceipt, ApplicationState, ConsortiumInfo
 from minervas_core.errors import Code, InvalidEncoding, LocalFault, PeerFault
+from minervas_core.renewal import RenewalAnswer
 from minervas_peer.join.fingerprint import check_ca
 from minervas_peer.join.http_exchange import MAX_ANSWER_BYTES, open_client, read_answer
 
@@ -92,6 +93,12 @@ class AdmissionClient:
         path = f"/v1/applications/{receipt.application_id}"
         stream = self._client.stream("GET", path, headers=_bearer(receipt.token))
         return self._decoded(read_answer(stream, self._url).body, ApplicationState)
+
+    def renew(self, renewal: bytes) -> RenewalAnswer:
+        """Send a renewal; the same bytes again get the same certificates."""
+        headers = {"Content-Type": "application/json"}
+        stream = self._client.stream("POST", "/v1/renewals", content=renewal, headers=headers)
+        return self._decoded(read_answer(stream, self._url).body, RenewalAnswer)
 
     def _post(self, path: str, content: bytes, headers: dict[str, str]) -> ApplicationReceipt:
         headers = {"Content-Type": "application/json", **headers}

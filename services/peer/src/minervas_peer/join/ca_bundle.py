@@ -12,19 +12,17 @@ import ssl
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from minervas_core.ca_bundle import MAX_CA_BUNDLE_BYTES, CaBundle, SignedCaBundle, check_ca_bundle
 from minervas_core.encoding import decode
-from minervas_core.errors import Code, InvalidEncoding, LocalFault, MinervasError, PeerFault
+from minervas_core.errors import Code, InvalidEncoding, MinervasError, PeerFault
 from minervas_core.genesis import Genesis
 from minervas_core.governance.records import ChangeAuthority
 from minervas_peer.authority_keys import check_by_itself, follow_authority
 from minervas_peer.join.http_exchange import open_client, read_answer
-from minervas_peer.join.node_directory import APPLICATION_FILE
-from minervas_runtime.key_files import PUBLIC_MODE, read_secret, write_atomic
+from minervas_runtime.key_files import PUBLIC_MODE, write_atomic
 
 log = logging.getLogger(__name__)
 
@@ -105,27 +103,6 @@ def trusted_at_start(issued: Path, granted: frozenset[str]) -> frozenset[str]:
     """
     installed = installed_bundle(issued)
     return granted if installed is None else frozenset([installed.signer])
-
-
-def admission_url(secrets: Path) -> str:
-    """Where we applied; empty if this node did not join over HTTPS.
-
-    Raises:
-        LocalFault: ``bad_key_file`` if the stored application is damaged or open to others.
-    """
-    file = secrets / APPLICATION_FILE
-    if not file.exists():
-        return ""
-    try:
-        return msgspec.json.decode(read_secret(file), type=_StoredUrl).url
-    except msgspec.MsgspecError as error:
-        raise LocalFault(Code.BAD_KEY_FILE, "The file is damaged", file=str(file), reason=str(error)) from error
-
-
-class _StoredUrl(msgspec.Struct, frozen=True):
-    """What we need of the stored application."""
-
-    url: str
 
 
 class CaBundleKeeper:

@@ -241,5 +241,5 @@ class Join:
         if isinstance(state.grant, msgspec.UnsetType):
             raise PeerFault(Code.BAD_ENROLMENT, "The application is approved, but the server gave no certificates")
         check_grant(state.grant, application, info, self._options.ca_fingerprint)
-        install(state.grant, as_pem(read_cas(state.grant.ca_pem.encode())), self._node)
+        install(state.grant, as_pem(read_cas(state.grant.ca_pem.encode())), self._node, self._options.url)
         self._say(f"Approved. {application.member} is a member of {info.name}; the services start by themselves.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -75,12 +75,23 @@ def _check_certificates(
         claim = enrolment.claim
         request = x509.load_pem_x509_csr(claim.csr.encode())
         principal = str(Principal(application.member, claim.service))
-        _check_certificate(certificates[claim.service], request.public_key(), principal, authorities)
+        check_certificate(certificates[claim.service], request.public_key(), principal, authorities)
 
 
-def _check_certificate(
+def check_certificate(
     pem: str, key: CertificatePublicKeyTypes, principal: str, authorities: list[x509.Certificate]
 ) -> None:
+    """Check that a certificate is one of the consortium's for our key and name.
+
+    Args:
+        pem: the certificate.
+        key: ours.
+        principal: the process that it is for.
+        authorities: CAs of which one has to have signed it.
+
+    Raises:
+        PeerFault: ``bad_enrolment``.
+    """
     try:
         certificate = x509.load_pem_x509_certificate(pem.encode())
         _check_issuer(certificate, authorities)
@@ -97,7 +108,7 @@ def _check_certificate(
         raise _bad("A certificate is not a client's", principal)
 
 
-def _check_issuer(certificate: x509.Certificate, authorities: list[x509.Certificate]) -> None:
+def _check_issuer(certificate: x509.Certificate, authorities: Sequence[x509.Certificate]) -> None:
     """Raise what `verify_directly_issued_by` raises if none of the CAs signed the certificate."""
     named = [each for each in authorities if each.subject == certificate.issuer]
     certificate.verify_directly_issued_by((named or authorities)[0])

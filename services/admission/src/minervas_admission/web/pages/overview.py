@@ -5,6 +5,8 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from minervas_admission.crl import REISSUE_MS
+from minervas_admission.housekeeping import WARN_MS
 from minervas_admission.store.applications import count_pending
 from minervas_admission.store.overview import read_overview
 from minervas_admission.web.site import OPERATOR_PAGES, MenuEntry, Site, visit_of
@@ -29,6 +31,8 @@ def router(site: Site) -> APIRouter:
             state=state,
             health=site.health(),
             now_ms=site.clock.now_ms(),
+            late_ms=2 * REISSUE_MS,
+            warn_ms=WARN_MS,
         )
 
     return pages
