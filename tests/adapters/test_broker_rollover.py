@@ -20,6 +20,7 @@ from minervas_runtime.mqtt_bus import MqttBus
 from minervas_runtime.tls_diagnosis import client_context
 from tests.support.fix_broker import Broker
 from tests.support.pki import DAY, HOUR, Authority, CertFiles, publish, publish_crl
+from tests.support.wait import wait_until_async
 
 STAYING = Principal("staying", "peer")
 
@@ -217,3 +218,24 @@ def test_a_server_certificate_that_does_not_fit_never_reaches_mosquitto(
     own_broker.server.wait_for_log(f"server certificate ignored: {problem}")
     assert "Reloading config" not in own_broker.server.output()
     assert served_certificate(own_broker, files) == before
+
+
+async def test_a_running_service_trusts_the_new_ca_from_its_next_connection_on(
+    own_broker: Broker, second: Authority
+) -> None:
+    """It reads its CA file at each connect, so nobody has to restart it; until then its live connection is enough."""
+    files = own_broker.admit(STAYING)
+    bus = own_broker.bus(STAYING, files, refused_retry_s=0.05)
+    await bus.start()
+    publish_both(own_broker, second)
+    own_broker.server.wait_for_log("CA certificates reloaded")
+    publish(own_broker.export_dir, "server.crt", second.sign_server(csr(own_broker)))
+    own_broker.server.wait_for_log("server certificate reloaded")
+    await bus.publish(mesh(STAYING, "tx"), b"on the connection from before")
+    own_broker.server.restart()
+    await wait_until_async(lambda: bus.refusal is not None, describe="the distrust of the new server certificate")
+    assert "we do not trust the broker's certificate" in str(bus.refusal)
+    files.ca_file.write_bytes(own_broker.authority.ca_pem + second.ca_pem)
+    await wait_until_async(lambda: bus.connected, describe="the next connection")
+    await bus.publish(mesh(STAYING, "tx"), b"on the next one")
+    await bus.stop()

@@ -113,7 +113,7 @@ async def serve(
     issued: Issued,
     api: ApiServer,
     *,
-    cas: CaBundleKeeper | None = None,
+    keeper: CaBundleKeeper | None = None,
 ) -> None:
     """Work over a bus that is not started yet, until cancelled.
 
@@ -123,7 +123,7 @@ async def serve(
         identity: who we are.
         issued: what the consortium issued us.
         api: the API's port.
-        cas: keeps the CA certificates up to date, if it can.
+        keeper: keeps the CA certificates up to date, if it can.
 
     Raises:
         BusRefused: if the broker does not let us in at all.

@@ -108,7 +108,7 @@ def check_certificate(
         raise _bad("A certificate is not a client's", principal)
 
 
-def _check_issuer(certificate: x509.Certificate, authorities: Sequence[x509.Certificate]) -> None:
+def _check_issuer(certificate: x509.Certificate, authorities: list[x509.Certificate]) -> None:
     """Raise what `verify_directly_issued_by` raises if none of the CAs signed the certificate."""
     named = [each for each in authorities if each.subject == certificate.issuer]
     certificate.verify_directly_issued_by((named or authorities)[0])
