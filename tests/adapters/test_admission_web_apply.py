@@ -20,6 +20,7 @@ from minervas_devnet.postgres_roles import NodeDatabase
 from minervas_runtime.clock import ManualClock, SystemClock
 from tests.support.admission import AdmissionHome, Applicant
 from tests.support.admission_web import Browser, words_of
+from tests.support.wait import wait_until_async
 
 GOOD = {
     "member": "mokpo-univ",
@@ -187,6 +188,19 @@ async def test_a_token_expires_after_seven_days_and_is_forgotten_a_month_later(
         clock.advance(31 * DAY_MS)
         await filled_in(admission_home, member="another")
         assert (await ask(admission_home, token)).json()["code"] == Code.TOKEN_UNKNOWN
+
+
+async def test_what_was_filled_in_is_forgotten_when_its_token_has_expired(admission_home: AdmissionHome) -> None:
+    clock = ManualClock(SystemClock().now_ms())
+    async with admission_home.running(clock):
+        await token_of(admission_home)
+    clock.advance(8 * DAY_MS)
+    async with admission_home.running(clock):
+        await wait_until_async(lambda: kept_forms(admission_home) == [(None, "")])
+
+
+def kept_forms(home: AdmissionHome) -> list[tuple[object, ...]]:
+    return home.as_owner("SELECT content, remote_address FROM application_forms")
 
 
 async def test_strangers_can_not_fill_the_disk(admission_home: AdmissionHome, monkeypatch: pytest.MonkeyPatch) -> None:

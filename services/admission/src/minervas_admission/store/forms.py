@@ -45,7 +45,7 @@ async def lock_form(connection: Connection, token_hash: str) -> FormRow | None:
 async def set_form_used(connection: Connection, token_hash: str, application_id: str) -> None:
     """Record that an application has brought the token; what was filled in is kept there only."""
     await connection.execute(
-        "UPDATE application_forms SET application = %s, content = NULL WHERE token_hash = %s",
+        "UPDATE application_forms SET application = %s, content = NULL, remote_address = '' WHERE token_hash = %s",
         (application_id, token_hash),
     )
 
@@ -62,6 +62,9 @@ async def count_waiting_forms(connection: Connection, now_ms: int) -> int:
 async def forget_old_forms(connection: Connection, now_ms: int, remembered_ms: int) -> None:
     """Forget what was filled in when its token has expired, and some time later that there was a form."""
     await connection.execute(
-        "UPDATE application_forms SET content = NULL WHERE content IS NOT NULL AND expires_ms <= %s", (now_ms,)
+        """
+        UPDATE application_forms SET content = NULL, remote_address = '' WHERE content IS NOT NULL AND expires_ms <= %s
+        """,
+        (now_ms,),
     )
     await connection.execute("DELETE FROM application_forms WHERE expires_ms < %s", (now_ms - remembered_ms,))
