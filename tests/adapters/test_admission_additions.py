@@ -16,7 +16,9 @@ from minervas_core.membership import membership_of
 from minervas_core.transactions import RegisterMeter, decode_transaction
 from tests.support.admission import AdmissionHome, Applicant, declared_meter, grant_of
 from tests.support.admission_crashes import crash_in, finish, transactions
+from tests.support.admission_web import Browser, words_of
 from tests.support.fix_admission import AdmissionWithBroker
+from tools.vectors.enrolment_samples import about
 
 SECOND = "meter-gateway-2"
 
@@ -233,13 +235,24 @@ async def test_additions_show_in_the_queue_with_everything_to_decide(
     home = admission_and_broker.home
     async with home.running():
         alpha = await member(home)
-        receipt = await home.add(alpha.addition(home, alpha.gateway(SECOND, "barn")))
+        receipt = await home.add(alpha.addition(home, alpha.gateway(SECOND, "barn"), about=about()))
+        async with Browser(home) as browser:
+            await browser.enter(home)
+            queue = words_of(await browser.get("/operator/queue"))
+            page = words_of(await browser.get(f"/operator/applications/{receipt.application_id}"))
+    for text in ("adds gateways or meters", receipt.fingerprint):
+        assert text in queue
+        assert text in page
+    for text in (SECOND, "barn", "34.573500°", "126.599200°", "30.0°", "180.0°"):
+        assert text in page
     capsys.readouterr()
     await show_pending(home.settings, as_json=False)
     shown = capsys.readouterr().out
     assert "adds gateways or meters" in shown
     assert receipt.fingerprint in shown
     assert "barn: pzem-003" in shown
+    assert "barn: 34.573500, 126.599200" in shown
+    assert "120 W, tilt 30.0, azimuth 180.0" in shown
     await show_pending(home.settings, as_json=True)
     [entry] = msgspec.json.decode(capsys.readouterr().out)
     assert (entry["kind"], entry["services"], entry["meters"][0]["meter"]) == ("add", [SECOND], "barn")

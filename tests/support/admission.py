@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx
+import msgspec
 import psycopg
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -46,6 +47,7 @@ from minervas_admission.settings import AdmissionSettings, load_admission_settin
 from minervas_admission.store.database import Database
 from minervas_admission.store.decisions import Decision, queued_decisions
 from minervas_core.addition import Addition, AdditionBody, sign_addition
+from minervas_core.applicant import About
 from minervas_core.box import SEED_BYTES as BOX_SEED_BYTES
 from minervas_core.box import BoxKey
 from minervas_core.encoding import decode, encode
@@ -127,13 +129,20 @@ class Applicant:
         self.tls.setdefault(service, ec.generate_private_key(ec.SECP256R1()))
         return self.enrolment(service, **{"meters": [declared_meter(meter) for meter in meters], **changes})
 
-    def addition(self, home: AdmissionHome, *gateways: ServiceEnrolment, now_ms: int | None = None) -> Addition:
+    def addition(
+        self,
+        home: AdmissionHome,
+        *gateways: ServiceEnrolment,
+        now_ms: int | None = None,
+        about: About | msgspec.UnsetType = msgspec.UNSET,
+    ) -> Addition:
         """An addition of these gateways, signed by the wallet."""
         body = AdditionBody(
             member=self.member,
             salt=secrets.token_hex(16),
             sent_at_ms=SystemClock().now_ms() if now_ms is None else now_ms,
             services=list(gateways),
+            about=about,
         )
         return sign_addition(body, self.signing["peer"], load_consortium(home.settings).network)
 
