@@ -23,6 +23,7 @@ from minervas_admission.store.applications import (
 )
 from minervas_admission.store.certificates import principals_of_member
 from minervas_admission.store.database import Connection, Database
+from minervas_admission.store.member_keys import keys_of
 from minervas_admission.store.members import lock_member
 from minervas_admission.store.transactions import ALIVE, TransactionRow, transactions_of_member
 from minervas_admission.tokens import application_id, application_token, token_hash
@@ -37,7 +38,7 @@ from minervas_core.errors import Code, InvalidEnrolment, TransientFault
 from minervas_core.identifiers import Principal
 from minervas_core.market.records import MeterDeclaration
 from minervas_core.membership import membership_of
-from minervas_core.transactions import Admit, Recover, RegisterMeter, Rotate, decode_transaction
+from minervas_core.transactions import RegisterMeter, decode_transaction
 from minervas_runtime.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -47,8 +48,8 @@ log = logging.getLogger(__name__)
 class Registered:
     """What the authority has signed for a member so far."""
 
-    wallets: frozenset[str]
-    """The member's wallet; during a recovery the new one, too."""
+    wallets: tuple[str, ...]
+    """Wallets that speak for the member, see `MemberKeys`."""
     meters: dict[str, tuple[str, MeterDeclaration]]
     """Gateway key and declaration, by meter."""
 
@@ -74,24 +75,15 @@ class Registered:
 
 def registered(rows: list[TransactionRow]) -> Registered:
     """Read what transactions that are or may come on chain say, in the order of signing."""
-    wallets: set[str] = set()
-    meters: dict[str, tuple[str, MeterDeclaration]] = {}
+    keys = keys_of(rows)
+    declared: dict[str, MeterDeclaration] = {}
     for row in rows:
-        if row.state not in ALIVE:
-            continue
         change = membership_of(decode_transaction(row.raw)).change
-        match change:
-            case Admit():
-                wallets = {change.keys.wallet}
-            case Rotate():
-                if "wallet" in (given := change.keys.given()):
-                    wallets = {given["wallet"]}
-                meters |= {each.meter: (each.gateway, meters[each.meter][1]) for each in change.meters}
-            case Recover():
-                wallets.add(change.wallet)
-            case RegisterMeter():
-                meters[change.meter.meter] = (change.gateway, change.meter)
-    return Registered(frozenset(wallets), meters)
+        if row.state in ALIVE and isinstance(change, RegisterMeter):
+            declared[change.meter.meter] = change.meter
+    if keys is None:
+        return Registered((), {})
+    return Registered(keys.wallets, {name: (keys.meters[name], meter) for name, meter in declared.items()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +164,8 @@ class AdditionIntake:
         if member is None or member.state != "active" or joined is None:
             raise InvalidEnrolment(Code.MEMBER_UNKNOWN, "There is no such active member", member=addition.member)
         known = registered(await transactions_of_member(connection, addition.member))
+        if not known.wallets:
+            raise InvalidEnrolment(Code.MEMBER_UNKNOWN, "This member was never admitted", member=addition.member)
         self._check_signature(addition, known)
         principals = set(await principals_of_member(connection, addition.member))
         names = {str(Principal(addition.member, item.claim.service)) for item in addition.services}
@@ -184,10 +178,10 @@ class AdditionIntake:
         return joined
 
     def _check_signature(self, addition: Addition, known: Registered) -> None:
-        """Check it with the member's wallet; during a recovery with either of the two."""
-        first, *others = sorted(known.wallets) or [""]
+        """Check it with the member's wallet; while a rotation is under way, with either of the two."""
+        newest, *others = known.wallets
         try:
-            check_addition(addition, first, self.consortium.network)
+            check_addition(addition, newest, self.consortium.network)
         except InvalidEnrolment as error:
             if error.code is not Code.BAD_SIGNATURE or not others:
                 raise
