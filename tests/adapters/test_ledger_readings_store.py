@@ -18,12 +18,12 @@ from minervas_core.node_market_messages import GetReadings
 from minervas_devnet.postgres import PostgresServer
 from minervas_devnet.postgres_roles import NodeDatabase
 from minervas_ledger.settings import DatabaseSettings
+from minervas_ledger.store.archive_rows import DAY_MS
 from minervas_ledger.store.connection import Connection, connect
 from minervas_ledger.store.readings_aside import ReceivedReading
 from minervas_ledger.store.readings_reads import newest_readings
 from minervas_ledger.store.readings_rollup import HOUR_MS, MINUTE_MS
 from minervas_ledger.store.readings_writes import (
-    DAY_MS,
     ReadingsStore,
     StoredReadings,
 )
