@@ -108,9 +108,7 @@ class Site:
 
     async def wait_for_statements(self, key: Key, count: int) -> None:
         """Wait until so many statements of a channel are in blocks."""
-        await wait_until_async(
-            lambda: len(self.statements(key)) >= count, timeout=20.0, describe=lambda: str(self.health)
-        )
+        await wait_until_async(lambda: len(self.statements(key)) >= count, describe=lambda: str(self.health))
 
     def statements(self, key: Key) -> list[Generation]:
         """Statements of a channel that are in blocks."""

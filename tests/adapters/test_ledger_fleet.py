@@ -44,8 +44,8 @@ async def say(node: LedgerNode, who: Principal, presence: Presence | bytes) -> N
 def fleet(node: LedgerNode, who: Principal) -> list[tuple[object, ...]]:
     with contextlib.closing(connect(node.database, application="test")) as connection:
         return connection.execute(
-            "SELECT state, version, last_seen_ms, certificate_expires_ms, tip_height, disk_used_per_mille,"
-            " spool_used_per_mille, clock_offset_ms, low_disk FROM fleet WHERE member = %s AND service = %s",
+            "SELECT state, version, last_seen_ms, certificate_expires_ms, tip_height, disk_use_per_mille,"
+            " spool_use_per_mille, clock_offset_ms, low_disk FROM fleet WHERE member = %s AND service = %s",
             (who.member, who.service),
         ).fetchall()
 
@@ -58,13 +58,13 @@ async def until_fleet(node: LedgerNode, who: Principal, row: tuple[object, ...])
 
 async def test_presence_of_all_members_is_kept(operator: LedgerNode) -> None:
     now_ms = operator.clock.now_ms()
-    before = Presence(state="online", version="0.8", sent_at_ms=now_ms - 5_000, spool_used_per_mille=1)
+    before = Presence(state="online", version="0.8", sent_at_ms=now_ms - 5_000, spool_use_per_mille=1)
     await say(operator, GATEWAY, before)
     await operator.start()
     await until_fleet(operator, GATEWAY, ("online", "0.8", now_ms - 5_000, None, None, None, 1, None, None))
     online = Presence(
-        state="online", version="0.9", sent_at_ms=now_ms + 40, certificate_expires_ms=5, disk_used_per_mille=412,
-        spool_used_per_mille=3,
+        state="online", version="0.9", sent_at_ms=now_ms + 40, certificate_expires_ms=5, disk_use_per_mille=412,
+        spool_use_per_mille=3,
     )  # fmt: skip
     await say(operator, GATEWAY, online)
     await say(operator, PEER, Presence(state="online", version="1", sent_at_ms=now_ms, tip=TIP, low_disk="blocks"))

@@ -63,9 +63,7 @@ def now_ms(node: LedgerNode) -> int:
 
 async def until_stored(gateway: FakeGateway, numbers: set[int], spool: str = SPOOL) -> None:
     """Wait until just these readings are acknowledged."""
-    await wait_until_async(
-        lambda: gateway.stored.get(spool) == numbers, timeout=20, describe=lambda: f"told: {gateway.stored}"
-    )
+    await wait_until_async(lambda: gateway.stored.get(spool) == numbers, describe=lambda: f"told: {gateway.stored}")
 
 
 async def ask(node: LedgerNode) -> Readings:

@@ -36,6 +36,7 @@ from minervas_admission.revocation_list import RevocationListKeeper
 from minervas_admission.sagas.approval import Approval
 from minervas_admission.sagas.parameters import ParameterChange
 from minervas_admission.sagas.revocation import Revocation
+from minervas_admission.sagas.rollover import Rollover
 from minervas_admission.sagas.runner import SagaRunner
 from minervas_admission.sagas.steps import Saga
 from minervas_admission.sagas.voting import Voting
@@ -65,7 +66,7 @@ from minervas_runtime.clock import Clock, SystemClock
 from minervas_runtime.mqtt_bus import BusSettings, MqttBus
 from minervas_runtime.service import ServiceContext
 from tests.support.pki import write_key
-from tests.support.wait import wait_until_async
+from tests.support.wait import HANG_S, wait_until_async
 
 OPERATOR_MEMBER = "operator-coop"
 SERVICES = ("peer", "miner", "ledger")
@@ -120,18 +121,29 @@ class Applicant:
 class AdmissionHome:
     """Settings, directories and database of one admission; `init` and `migrate` are done."""
 
-    def __init__(self, root: Path, database: NodeDatabase, *, broker_port: int = 1, **changes: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        root: Path,
+        database: NodeDatabase,
+        *,
+        broker_port: int = 1,
+        migrate: bool = True,
+        **changes: dict[str, Any],
+    ) -> None:
         """Make everything that the service needs.
 
         Args:
             root: an empty directory that the broker's system user can pass through.
-            database: an empty one.
+            database: an empty one, or one with the tables.
             broker_port: where the broker is or will be; nobody listens on port 1.
+            migrate: whether to make the tables.
             changes: sections of the settings, merged into ours.
         """
         self.root = root
         self.export_dir = root / "export"
         self.http_port = free_port()
+        self.https_ca: Path | None = None
+        """Who signed the certificate that the operator brings, if it does."""
         self.database = database
         passphrase = root / "ca.passphrase"
         passphrase.touch(mode=0o600)
@@ -163,7 +175,8 @@ class AdmissionHome:
         self.settings: AdmissionSettings = load_admission_settings(self.config)
         self.data = DataDirectory(self.settings.paths.data)
         run_init(self.settings)
-        run_migrate(self.settings)
+        if migrate:
+            run_migrate(self.settings)
 
     def sign_broker(self, broker: BrokerServer) -> None:
         """Sign a broker's request and install the certificate."""
@@ -203,7 +216,7 @@ class AdmissionHome:
                 *(sys.executable, "-m", "minervas_admission", "run", "--config", str(self.config)), stderr=log
             )
         try:
-            await wait_until_async(self._answers, timeout=20, describe="the HTTPS API to answer")
+            await wait_until_async(self._answers, describe="the HTTPS API to answer")
             yield process
         finally:
             if process.returncode is None:
@@ -211,8 +224,8 @@ class AdmissionHome:
             await process.wait()
 
     def http(self, **changes: Any) -> httpx.AsyncClient:
-        """A client of the HTTPS API that trusts the consortium's CA."""
-        context = ssl.create_default_context(cafile=str(self.data.ca_certificate))
+        """A client of the HTTPS API that trusts the consortium's CAs, or whoever else signed for the server."""
+        context = ssl.create_default_context(cafile=str(self.https_ca or self.data.trusted_cas))
         return httpx.AsyncClient(base_url=f"https://localhost:{self.http_port}", verify=context, **changes)
 
     async def _answers(self) -> bool:
@@ -239,7 +252,7 @@ class AdmissionHome:
         assert answer.status_code == 200, answer.text
         return decode(answer.content, ApplicationState, max_bytes=100_000)
 
-    def decisions(self, *, timeout_s: float = 20.0, on_chain: bool = False) -> Decisions:
+    def decisions(self, *, timeout_s: float = HANG_S, on_chain: bool = False) -> Decisions:
         """The operator's commands."""
         return Decisions(self.settings, timeout_s=timeout_s, on_chain=on_chain, as_json=True)
 
@@ -298,6 +311,11 @@ def _toml(sections: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+async def _renew_nothing() -> str:
+    """Certificates of servers are renewed by the service, not by the bench."""
+    return ""
+
+
 class SagaBench:
     """The sagas without the service around them, so that they can be interrupted at any point."""
 
@@ -312,16 +330,14 @@ class SagaBench:
             BusSettings(
                 host=settings.broker.host,
                 port=settings.broker.port,
-                ca_file=home.data.ca_certificate,
+                ca_file=home.data.trusted_cas,
                 cert_file=home.data.bus_certificate,
                 key_file=home.data.bus_key,
                 principal=str(ADMISSION),
             )
         )
         self.rights = BrokerRights(self.database, clock, operator_member=OPERATOR_MEMBER, dynsec=lambda: self._dynsec)
-        keeper = RevocationListKeeper(
-            self.database, consortium.authority, clock, stored=home.data.revocation_list, export=home.export_dir
-        )
+        keeper = RevocationListKeeper(self.database, consortium.cas, clock, data=home.data, export=home.export_dir)
         self.follower = ChainFollower(
             database=self.database,
             consortium=consortium,
@@ -336,6 +352,7 @@ class SagaBench:
             *Revocation(self.database, consortium, self.rights, keeper, self.feed, clock).sagas(),
             *Voting(self.database, consortium, self.feed, clock).sagas(),
             ParameterChange(self.database, consortium, self.feed, clock).saga(),
+            *Rollover(self.database, consortium, home.data, keeper, clock, _renew_nothing).sagas(),
         ]
         self._clock = clock
 

@@ -23,8 +23,8 @@ from tests.support.peer import NOW_MS, seed
 
 MEMBER = "mokpo-univ"
 SERVICES = ("ledger", "miner", "peer")
-ISSUED = ["broker.json", "ca.crt", "certs/ledger.crt", "certs/miner.crt", "certs/peer.crt", "genesis.json",
-          "membership.json", "ready"]  # fmt: skip
+ISSUED = ["admission.json", "broker.json", "ca.crt", "certs/ledger.crt", "certs/miner.crt", "certs/peer.crt",
+          "genesis.json", "membership.json", "ready"]  # fmt: skip
 
 
 def paths(node: Path, service: str) -> NodePaths:

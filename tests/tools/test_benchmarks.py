@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import codec, connecting, readings, sync, validation
+from benchmarks import admission, codec, connecting, readings, sync, validation
 from benchmarks.databases import Databases
 from benchmarks.naive import plain_json
 from benchmarks.naive.market import Refused
@@ -92,6 +92,15 @@ def test_every_area_measures_both_sides_and_their_ratio(postgres_server: Postgre
     assert all(result.value > 0 for result in results)
     assert {row["name"] for row in json.loads(as_json(results))["results"]} == {result.name for result in results}
     assert len(as_table(results).splitlines()) == len(results)
+
+
+def test_admission_is_measured_alone_and_beside_a_crowd() -> None:
+    """The promise itself is not checked here, but by `make bench`, on a machine that does nothing else."""
+    results = admission.measure(members=2, revocations=1)
+    goals = {result.name: result.goal for result in results if result.goal is not None}
+    assert goals == {"revoke.loaded.session.max": 1_000, "revoke.loaded.handshake.max": 1_000}
+    assert all(result.value > 0 for result in results)
+    assert len({result.name for result in results}) == len(results) == 3 + 2 * 6 * 3
 
 
 def test_a_missed_goal_is_seen() -> None:

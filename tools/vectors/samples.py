@@ -8,7 +8,7 @@ from typing import Literal
 
 from msgspec import UNSET, Raw
 
-from minervas_core import enrolment, frames, genesis, messages, node_messages
+from minervas_core import ca_bundle, enrolment, frames, genesis, messages, node_messages, renewal
 from minervas_core.blocks import BlockForm
 from minervas_core.encoding import Record, encode, sha256_hex
 from minervas_core.keys import SigningKey
@@ -172,6 +172,17 @@ def gossip_samples() -> dict[str, Record]:
         "Presence": messages.Presence(
             state="online", version="0.1.0", sent_at_ms=NOW_MS, certificate_expires_ms=NOW_MS + 86_400_000, tip=_tip()
         ),
+        "Presence of a gateway": messages.Presence(
+            state="online",
+            version="0.1.0",
+            sent_at_ms=NOW_MS,
+            certificate_expires_ms=NOW_MS + 1,
+            clock_synchronised=True,
+            clock_offset_ms=-3,
+            disk_use_per_mille=420,
+            spool_use_per_mille=15,
+            spool_readings=1_800,
+        ),
         "Presence of a ledger": messages.Presence(
             state="online", version="0.1.0", sent_at_ms=NOW_MS, tip=_tip(), low_disk="readings"
         ),
@@ -284,6 +295,13 @@ def node_samples() -> dict[str, Record]:
     )
 
 
+def signed_ca_bundle() -> ca_bundle.SignedCaBundle:
+    """A bundle during a rollover, with two authorities."""
+    second = CERTIFICATE.replace("sample", "second")
+    bundle = ca_bundle.CaBundle(network=NETWORK, number=3, certificates=[CERTIFICATE, second])
+    return ca_bundle.sign_ca_bundle(bundle, AUTHORITY, [])
+
+
 def enrolment_samples() -> dict[str, Record]:
     """Documents of the enrolment API, by name of the sample."""
     handed_in = application(HAENAM)
@@ -317,12 +335,40 @@ def enrolment_samples() -> dict[str, Record]:
             fingerprint=fingerprint,
             reason="Not a member",
         ),
+        "SignedCaBundle": signed_ca_bundle(),
         "ConsortiumInfo": enrolment.ConsortiumInfo(
             name=GENESIS_BODY.name,
             network=NETWORK,
             genesis_hash=GENESIS.hash,
             time_ms=NOW_MS,
             protocol_version=1,
+        ),
+    }
+
+
+def renewal_request(who: MemberKeys, services: tuple[Service, ...] = ALL_SERVICES) -> renewal.Renewal:
+    """A member asks for new certificates of its services."""
+    body = renewal.RenewalBody(
+        network=NETWORK,
+        member=who.member,
+        requests=[renewal.ServiceRequest(service=service, csr=CSR) for service in sorted(services)],
+        salt=seed(f"renewal {who.member}", 16).hex(),
+        sent_at_ms=NOW_MS,
+    )
+    return renewal.sign_renewal(body, who.wallet)
+
+
+def renewal_samples() -> dict[str, Record]:
+    """Documents of a renewal, by name of the sample."""
+    return {
+        "Renewal": renewal_request(HAENAM),
+        "RenewalAnswer": renewal.RenewalAnswer(
+            ca_pem=2 * CERTIFICATE,
+            certificates=[
+                renewal.ServiceCertificate(service=service, certificate=CERTIFICATE) for service in sorted(ALL_SERVICES)
+            ],
+            membership=[Raw(ADMISSIONS[1].raw)],
+            broker=enrolment.BrokerAddress(host="broker.example", port=8_883),
         ),
     }
 
@@ -400,6 +446,7 @@ def all_samples() -> dict[str, Record]:
         gossip_samples,
         all_node_samples,
         enrolment_samples,
+        renewal_samples,
         document_samples,
         metering_samples,
         ledger_samples,

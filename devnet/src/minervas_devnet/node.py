@@ -23,8 +23,8 @@ from minervas_devnet.proxy import TcpProxy
 from minervas_devnet.simulated_meters import SimulatedMeters
 from minervas_devnet.toml_text import Value, as_toml
 
-ENROL_TIMEOUT_S = 30.0
-READY_TIMEOUT_S = 40.0
+ENROL_TIMEOUT_S = 60.0
+READY_TIMEOUT_S = 90.0
 
 DATABASE = "database"
 """Name of the proxy between a ledger and PostgreSQL."""

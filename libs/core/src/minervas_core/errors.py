@@ -44,6 +44,7 @@ class Code(StrEnum):
     BAD_ENROLMENT = "bad_enrolment"
     CLOCK_OFFSET = "clock_offset"
     WRONG_NETWORK = "wrong_network"
+    CA_BUNDLE_OLD = "ca_bundle_old"
     # transactions
     TX_DUPLICATE = "tx_duplicate"
     TX_EXPIRED = "tx_expired"
@@ -53,6 +54,8 @@ class Code(StrEnum):
     MEMBER_UNKNOWN = "member_unknown"
     MEMBER_REVOKED = "member_revoked"
     MEMBER_LEFT = "member_left"
+    MEMBER_ACTIVE = "member_active"
+    OPERATOR_MEMBER = "operator_member"
     MEMBER_SUSPENDED = "member_suspended"
     MEMBER_NOT_SUSPENDED = "member_not_suspended"
     BAD_CONSENT = "bad_consent"
@@ -130,6 +133,7 @@ class Code(StrEnum):
     # our own side
     BAD_SETTINGS = "bad_settings"
     BAD_KEY_FILE = "bad_key_file"
+    BAD_ACCOUNT = "bad_account"
     BUS_REFUSED = "bus_refused"
     BUS_DENIED = "bus_denied"
     PAYLOAD_TOO_LARGE = "payload_too_large"

@@ -10,7 +10,19 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from minervas_core.encoding import Count, Hash, NetworkId, Record, Salt, Signature, TimeMs, WorkSum, encode
+from minervas_core.encoding import (
+    Count,
+    Hash,
+    NetworkId,
+    PerMille,
+    Record,
+    Salt,
+    Signature,
+    SignedInteger,
+    TimeMs,
+    WorkSum,
+    encode,
+)
 from minervas_core.errors import Code, InvalidFrame
 from minervas_core.identifiers import MemberId
 from minervas_core.keys import SigningKey, verify
@@ -283,10 +295,6 @@ class ChainTip(Record, frozen=True, kw_only=True):
     """Highest checkpoint that this chain proves justified: a higher one counts more than any work."""
 
 
-UsedPerMille = Annotated[int, msgspec.Meta(ge=0, le=1_000)]
-"""How much of a space is in use."""
-
-
 class Presence(Record, frozen=True, kw_only=True):
     """Retained on ``mesh/.../presence``, with a will that says offline; plain and unsigned: a hint, never a proof."""
 
@@ -297,10 +305,16 @@ class Presence(Record, frozen=True, kw_only=True):
     sent_at_ms: TimeMs
     certificate_expires_ms: TimeMs = 0
     tip: ChainTip | msgspec.UnsetType = msgspec.UNSET
-    disk_used_per_mille: UsedPerMille | msgspec.UnsetType = msgspec.UNSET
-    """Of the disk that holds the service's data directory."""
-    spool_used_per_mille: UsedPerMille | msgspec.UnsetType = msgspec.UNSET
-    """Of the space that a meter-gateway's spool may take."""
+    clock_synchronised: bool | msgspec.UnsetType = msgspec.UNSET
+    """What the kernel says of the service's clock."""
+    clock_offset_ms: SignedInteger | msgspec.UnsetType = msgspec.UNSET
+    """How far the kernel believes a synchronised clock to be off."""
+    disk_use_per_mille: PerMille | msgspec.UnsetType = msgspec.UNSET
+    """Of the file system that holds the service's data."""
+    spool_use_per_mille: PerMille | msgspec.UnsetType = msgspec.UNSET
+    """How full a gateway's spool is."""
+    spool_readings: Count | msgspec.UnsetType = msgspec.UNSET
+    """Readings that wait there for the ledger."""
 
 
 MAX_PRESENCE_BYTES = 4_096

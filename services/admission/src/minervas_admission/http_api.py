@@ -1,4 +1,7 @@
-"""The HTTPS API of applicants: the CA's certificate, the consortium, applications and where they stand."""
+"""The HTTPS API of applicants: the CA's certificate, the consortium, applications and where they stand.
+
+The pages for people are in `minervas_admission.web`.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,8 @@ from minervas_admission import __version__
 from minervas_admission.http_errors import install_error_handlers
 from minervas_admission.intake import Intake
 from minervas_admission.rate_limit import RateLimit
+from minervas_admission.web.install import install_web
+from minervas_admission.web.site import Site
 from minervas_core.blocks import VERSION
 from minervas_core.encoding import Record, encode
 from minervas_core.enrolment import MAX_APPLICATION_BYTES, ConsortiumInfo
@@ -33,13 +38,19 @@ _APPLICATION_BODY = {
 
 
 def make_app(
-    intake: Intake, healthy: Callable[[], bool], *, applications_per_minute: int, monotonic_ms: Callable[[], int]
+    intake: Intake,
+    healthy: Callable[[], bool],
+    site: Site,
+    *,
+    applications_per_minute: int,
+    monotonic_ms: Callable[[], int],
 ) -> FastAPI:
     """Build the application.
 
     Args:
         intake: receives applications.
         healthy: for /healthz.
+        site: what the pages work with.
         applications_per_minute: of one client address.
         monotonic_ms: a clock that never goes back.
     """
@@ -52,6 +63,7 @@ def make_app(
         RateLimit(applications_per_minute, monotonic_ms),
         RateLimit(QUESTIONS_PER_MINUTE, monotonic_ms),
     )
+    install_web(app, site)
     return app
 
 
@@ -60,8 +72,8 @@ def _add_public(app: FastAPI, intake: Intake, healthy: Callable[[], bool]) -> No
 
     @app.get("/ca.crt", response_class=Response)
     async def ca_certificate() -> Response:
-        """The consortium's CA certificate (PEM). Compare its SHA-256 fingerprint before you trust it."""
-        return Response(intake.consortium.authority.pem, media_type="application/x-pem-file")
+        """The consortium's CA certificates (PEM). Compare a SHA-256 fingerprint before you trust one of them."""
+        return Response(intake.consortium.cas.pem, media_type="application/x-pem-file")
 
     @app.get("/v1/consortium", response_class=Response)
     async def consortium() -> Response:
@@ -77,6 +89,11 @@ def _add_public(app: FastAPI, intake: Intake, healthy: Callable[[], bool]) -> No
             )
         )
 
+    @app.get("/v1/ca-bundle", response_class=Response)
+    async def ca_bundle() -> Response:
+        """The CAs in use, signed by the authority: nodes believe it whoever they have it from."""
+        return _record(await intake.ca_bundle())
+
     @app.get("/healthz", response_class=Response)
     async def healthz() -> Response:
         """Whether the service can do its work."""
@@ -90,21 +107,21 @@ def _add_applications(app: FastAPI, intake: Intake, applications: RateLimit, que
     @app.post("/v1/applications", response_class=Response, status_code=201, openapi_extra=_APPLICATION_BODY)
     async def apply(request: Request) -> Response:
         """Apply for membership. The same bytes again get the same answer, with status 200."""
-        address = _within(applications, request)
-        receipt, new = await intake.receive(await _body(request), address)
+        address = within(applications, request)
+        receipt, new = await intake.receive(await read_body(request, MAX_APPLICATION_BYTES), address)
         return _record(receipt, 201 if new else 200)
 
     @app.get("/v1/applications/{application_id}", response_class=Response)
     async def application_state(application_id: str, request: Request) -> Response:
         """Where an application stands; needs the token of the receipt as bearer token."""
-        _within(questions, request)
+        within(questions, request)
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             raise InvalidEnrolment(Code.NOT_FOUND, "There is no application with this id and token")
         return _record(await intake.state(application_id, token.strip()))
 
 
-def _within(limit: RateLimit, request: Request) -> str:
+def within(limit: RateLimit, request: Request) -> str:
     """The client's address, if it has not asked too often.
 
     Raises:
@@ -120,8 +137,8 @@ def _record(record: Record, status: int = 200) -> Response:
     return Response(encode(record), status, media_type=_JSON, headers={"Cache-Control": "no-store"})
 
 
-async def _body(request: Request) -> bytes:
-    """The body, read no further than an application may be long.
+async def read_body(request: Request, max_bytes: int) -> bytes:
+    """The body, read no further than it may be long.
 
     Raises:
         InvalidEncoding: ``too_large``.
@@ -132,10 +149,8 @@ async def _body(request: Request) -> bytes:
         async with asyncio.timeout(BODY_TIMEOUT_S):
             async for part in request.stream():
                 body += part
-                if len(body) > MAX_APPLICATION_BYTES:
-                    raise InvalidEncoding(
-                        Code.TOO_LARGE, "Larger than an application may be", max_bytes=MAX_APPLICATION_BYTES
-                    )
+                if len(body) > max_bytes:
+                    raise InvalidEncoding(Code.TOO_LARGE, "Larger than this request may be", max_bytes=max_bytes)
     except TimeoutError as error:
-        raise TransientFault(Code.TIMEOUT, "The application did not arrive in time") from error
+        raise TransientFault(Code.TIMEOUT, "The request did not arrive in time") from error
     return bytes(body)

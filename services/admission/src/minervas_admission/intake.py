@@ -23,6 +23,7 @@ from minervas_admission.store.database import Connection, Database
 from minervas_admission.store.members import find_member
 from minervas_admission.store.transactions import ALIVE, authority_changes, transactions_of_member
 from minervas_admission.tokens import application_id, application_token, token_hash, token_matches
+from minervas_core.ca_bundle import CaBundle, SignedCaBundle, sign_ca_bundle
 from minervas_core.enrolment import (
     Application,
     ApplicationReceipt,
@@ -110,6 +111,22 @@ class Intake:
             case _:
                 return _state(row, "pending")
 
+    async def ca_bundle(self) -> SignedCaBundle:
+        """The CAs in use, signed by the authority.
+
+        Raises:
+            TransientFault: ``database_away``.
+        """
+        cas = self.consortium.cas
+        async with self.database.transaction() as connection:
+            changes = await authority_changes(connection)
+        bundle = CaBundle(
+            network=self.consortium.network,
+            number=cas.state.number,
+            certificates=[each.pem for each in cas.trusted.values()],
+        )
+        return sign_ca_bundle(bundle, self.consortium.signer, [msgspec.Raw(raw) for raw in changes])
+
     async def _granted(self, connection: Connection, row: ApplicationRow) -> ApplicationState:
         member = await find_member(connection, row.member)
         certificates = await member_certificates(connection, row.member, self.clock.now_ms())
@@ -117,7 +134,7 @@ class Intake:
         if member is None or member.state != "active" or not certificates:
             return _state(row, "rejected", reason="the certificates of this membership have expired")
         grant = Grant(
-            ca_pem=self.consortium.authority.pem,
+            ca_pem=self.consortium.cas.pem,
             certificates={item.principal.partition(".")[2]: item.pem for item in certificates},
             genesis=msgspec.Raw(self.consortium.genesis.raw),
             membership=[

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from minervas_core.messages import Presence
@@ -29,7 +31,13 @@ class NodeStatus:
     """
 
     def __init__(
-        self, *, member: str, worker: ChainWorker, clock: Clock, disk: DiskWatch, certificate_expires_ms: int
+        self,
+        *,
+        member: str,
+        worker: ChainWorker,
+        clock: Clock,
+        disk: DiskWatch,
+        certificate_expires_ms: Callable[[], int],
     ) -> None:
         self._member = member
         self._worker = worker
@@ -82,7 +90,7 @@ class NodeStatus:
             low_disk=self._disk.low_disk,
             version=__version__,
             sent_at_ms=self._clock.now_ms(),
-            certificate_expires_ms=self._certificate_expires_ms,
+            certificate_expires_ms=self._certificate_expires_ms(),
             tip=self._worker.view.tip,
         )
 

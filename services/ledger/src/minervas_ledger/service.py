@@ -34,6 +34,7 @@ from minervas_ledger.templates import TemplateMaker
 from minervas_ledger.tip_teller import TipTeller
 from minervas_ledger.voting import Voting
 from minervas_runtime.bus import Bus
+from minervas_runtime.certificate_keeper import CertificateKeeper
 from minervas_runtime.clock import monotonic_ms
 from minervas_runtime.enrolment import Issued, wait_for_issue, write_enrolment
 from minervas_runtime.key_files import load_or_create_seed
@@ -63,8 +64,13 @@ async def run_ledger(context: ServiceContext[LedgerSettings]) -> None:
     key = SigningKey(load_or_create_seed(settings.paths.data / VOTE_KEY_FILE))
     write_enrolment(settings.paths, settings.member, SERVICE, key)
     issued = await wait_for_issue(settings.paths, SERVICE, settings.member, broker=settings.broker)
-    bus = MqttBus(_bus_settings(context, issued))
-    await serve(context, bus, issued, key)
+    keeper = CertificateKeeper(
+        settings.paths, Principal(settings.member, SERVICE), issued, context.clock, context.status
+    )
+    bus = MqttBus(_bus_settings(context, issued), before_connect=keeper.wait_current)
+    keeper.on_renewed(bus.reconnect)
+    async with keeper.running():
+        await serve(context, bus, issued, key)
 
 
 async def serve(context: ServiceContext[LedgerSettings], bus: Bus, issued: Issued, key: SigningKey) -> None:
@@ -214,10 +220,10 @@ def assemble(
         worker=worker,
         clock=clock,
         disk=disk,
-        certificate_expires_ms=issued.certificate_expires_ms,
+        certificate_expires_ms=lambda: issued.certificate_expires_ms,
     )
     teller = TipTeller(worker, link)
-    presence = PresencePublisher(bus, member, SERVICE, status.presence)
+    presence = PresencePublisher(bus, member, SERVICE, status.presence, data=context.settings.paths.data)
     for listener in (templates.chain_changed, teller.chain_changed, voting.chain_changed):
         worker.on_change(listener)
     readings = ReadingsNode(

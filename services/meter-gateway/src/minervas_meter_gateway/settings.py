@@ -79,7 +79,9 @@ class SpoolSettings(Section, frozen=True, kw_only=True):
     """How many readings wait for the ledger."""
 
     max_mb: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 512
-    """Size of the spool at which sampling stops; a channel has about 30 MB a day."""
+    """Size of the spool at which new readings are refused; a channel has about 30 MB a day."""
+    max_days: Annotated[int, msgspec.Meta(ge=1, le=3_650)] = 60
+    """Age of the oldest reading in the spool at which new ones are refused."""
 
 
 class ClockSettings(Section, frozen=True, kw_only=True):
@@ -87,6 +89,13 @@ class ClockSettings(Section, frozen=True, kw_only=True):
 
     require_ntp: bool = True
     """Whether the kernel must say that its clock is synchronised. The ledger's tip is looked at in any case."""
+
+
+class HomeAssistantSettings(Section, frozen=True, kw_only=True):
+    """What Home Assistant finds by itself."""
+
+    discovery: bool = True
+    """Whether every channel is announced; switched off, what was announced is taken back."""
 
 
 class GatewaySettings(NodeSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -99,6 +108,7 @@ class GatewaySettings(NodeSettings, frozen=True, kw_only=True, forbid_unknown_fi
     maps: MapSettings = MapSettings()
     spool: SpoolSettings = SpoolSettings()
     clock: ClockSettings = ClockSettings()
+    home_assistant: HomeAssistantSettings = HomeAssistantSettings()
 
 
 def load_gateway_settings(path: Path) -> GatewaySettings:

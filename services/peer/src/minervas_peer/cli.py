@@ -18,6 +18,7 @@ from minervas_peer.commands.finality import show_finality
 from minervas_peer.commands.join import run_join
 from minervas_peer.commands.members import show_members
 from minervas_peer.commands.output import Output
+from minervas_peer.commands.renew import run_renew
 from minervas_peer.commands.status import show_status
 from minervas_peer.commands.transaction import show_transaction
 from minervas_peer.join.flow import JoinOptions
@@ -84,6 +85,7 @@ def _show(given: argparse.Namespace, client: ApiClient, output: Output) -> None:
         "abandoned": lambda: show_abandoned(client, output, limit=given.limit),
         "branches": lambda: show_branches(client, output, limit=given.limit),
     }
+    actions["renew"] = lambda: run_renew(client, output, force=given.force, timeout_s=given.timeout)
     actions.update(market_actions(given, client, output))
     actions[given.command]()
 
@@ -117,6 +119,7 @@ def _parser() -> argparse.ArgumentParser:
         return command
 
     add_market_commands(add)
+    _add_renew(add("renew", "renew the certificates of the node's services now"))
     _add_check_proof(add("check-proof", "check a proof that a transaction is final; needs no node"))
     commands.add_parser("version", help="show the version")
     return parser
@@ -151,6 +154,17 @@ def _add_arguments(name: str, command: argparse.ArgumentParser) -> None:
         )
     if name == "tx":
         command.add_argument("id", type=arguments.transaction_id, metavar="ID", help="id of the transaction")
+
+
+def _add_renew(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--force", action="store_true", help="all of them, also those that are not due")
+    command.add_argument(
+        "--timeout",
+        type=arguments.number(1, MAX_SECONDS),
+        default=60,
+        metavar="SECONDS",
+        help="give up waiting after this time (60)",
+    )
 
 
 def _add_check_proof(command: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""pending, members, audit, fingerprint: look, and change nothing."""
+"""pending, audit, fingerprint: look, and change nothing."""
 
 from __future__ import annotations
 
@@ -6,20 +6,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import msgspec
-
 from minervas_admission import audit_log
 from minervas_admission.application_check import decode_application, service_requests
-from minervas_admission.authority import load_ca_certificate
 from minervas_admission.ca import fingerprint
+from minervas_admission.ca_set import signing_ca_certificate
 from minervas_admission.certificate_request import describe_key, request_public_key
-from minervas_admission.commands.output import harmless, say, say_json, table, when
+from minervas_admission.commands.output import harmless, say, say_json, when
 from minervas_admission.data_directory import DataDirectory
 from minervas_admission.parameter_changes import ParameterView, WantedChange, last_carrying_height
 from minervas_admission.settings import AdmissionSettings
 from minervas_admission.store.applications import ApplicationRow, pending_applications
 from minervas_admission.store.database import Connection, Database
-from minervas_admission.store.members import ENDED, MemberOverview, member_overviews
 from minervas_admission.store.schema import check_schema
 from minervas_core.enrolment import declared_meters
 
@@ -74,70 +71,6 @@ def show_application(row: ApplicationRow) -> None:
     say(f"  id           {row.id}")
 
 
-async def show_members(settings: AdmissionSettings, *, as_json: bool) -> None:
-    """Print all members that ever were.
-
-    Raises:
-        TransientFault: ``database_away``.
-    """
-    async with one_transaction(settings) as connection:
-        rows = await member_overviews(connection)
-    if as_json:
-        say_json([_member_object(row) for row in rows])
-        return
-    if not rows:
-        say("There are no members yet.")
-        return
-    table(
-        ("MEMBER", "NAME", "STATE", "SINCE", "CERTIFICATES UNTIL", "ON CHAIN"),
-        [
-            (
-                row.member,
-                row.name,
-                standing(row),
-                when(row.ended_ms or row.approved_ms),
-                when(row.certificate_expires_ms),
-                on_chain(row),
-            )
-            for row in rows
-        ],
-    )
-
-
-def standing(row: MemberOverview) -> str:
-    """State of a membership, in words."""
-    return f"{row.state}, no vote" if row.suspended_ms and row.state not in ENDED else row.state
-
-
-DONE = {
-    "admit": "admitted",
-    "leave": "left",
-    "recover": "recovery announced",
-    "register_meter": "meter registered",
-    "resume": "vote resumed",
-    "revoke": "revoked",
-    "rotate": "keys rotated",
-    "suspend": "vote suspended",
-}
-"""What a membership transaction in a block has done, by its action."""
-
-
-def on_chain(row: MemberOverview) -> str:
-    """Where the member's newest transaction stands, in words."""
-    if not row.action:
-        return "-"
-    done = DONE[row.action]
-    match row.chain_state:
-        case "settled":
-            return f"{done} in block {row.height}"
-        case "open" if row.height:
-            return f"{done} in block {row.height}, {row.depth} deep"
-        case "moot":
-            return "was never on chain"
-        case _:
-            return f"{row.action} waits for a block"
-
-
 def show_change(view: ParameterView, wanted: WantedChange) -> None:
     """Print what a checked change of parameters does, and until when a block can carry it."""
     height = wanted.activation_height
@@ -151,18 +84,24 @@ def show_change(view: ParameterView, wanted: WantedChange) -> None:
         say(f"  {'instead of' if wanted.changes else 'taken back'}: {was}")
 
 
-async def show_audit(settings: AdmissionSettings, *, as_json: bool) -> None:
+async def show_audit(settings: AdmissionSettings, *, as_json: bool, head: str = "") -> None:
     """Print the audit log after checking its chain.
 
+    Args:
+        settings: of admission.
+        as_json: for programs, with the hash of each entry.
+        head: an earlier head that was kept elsewhere, ``NUMBER:HASH``; compared if given.
+
     Raises:
-        LocalFault: ``audit_mismatch`` if an entry is missing or was changed.
+        LocalFault: ``audit_mismatch`` if an entry is missing or was changed, or the log is not the one of that head.
         TransientFault: ``database_away``.
     """
     async with one_transaction(settings) as connection:
         entries = await audit_log.read_verified(connection)
-    head = entries[-1][1] if entries else audit_log.FIRST_PREVIOUS
+    if head:
+        audit_log.check_head(entries, head)
     if as_json:
-        say_json({"head": head, "entries": [msgspec.structs.asdict(entry) for entry, _ in entries]})
+        say_json(audit_log.as_object(entries))
         return
     for entry, _ in entries:
         details = ", ".join(f"{name}={value}" for name, value in entry.details.items())
@@ -171,7 +110,7 @@ async def show_audit(settings: AdmissionSettings, *, as_json: bool) -> None:
                 f"{entry.number:>6}  {when(entry.time_ms)}  {entry.who}  {entry.action}  {entry.subject}  {details}"
             )
         )
-    say(f"{len(entries)} entries, none missing or changed. Head: {head}")
+    say(f"{len(entries)} entries, none missing or changed. Head: {audit_log.head_of(entries)}")
 
 
 def show_fingerprint(settings: AdmissionSettings) -> None:
@@ -180,7 +119,7 @@ def show_fingerprint(settings: AdmissionSettings) -> None:
     Raises:
         LocalFault: ``not_ready`` before `init`.
     """
-    say(fingerprint(load_ca_certificate(DataDirectory(settings.paths.data))))
+    say(fingerprint(signing_ca_certificate(DataDirectory(settings.paths.data))))
 
 
 def _application_object(row: ApplicationRow) -> dict[str, Any]:
@@ -192,21 +131,4 @@ def _application_object(row: ApplicationRow) -> dict[str, Any]:
         "fingerprint": row.fingerprint,
         "received_ms": row.received_ms,
         "remote_address": row.remote_address,
-    }
-
-
-def _member_object(row: MemberOverview) -> dict[str, Any]:
-    return {
-        "member": row.member,
-        "name": row.name,
-        "state": row.state,
-        "approved_ms": row.approved_ms,
-        "ended_ms": row.ended_ms or 0,
-        "end_reason": row.end_reason,
-        "suspended_ms": row.suspended_ms or 0,
-        "certificate_expires_ms": row.certificate_expires_ms,
-        "action": row.action,
-        "chain_state": row.chain_state,
-        "height": row.height,
-        "depth": row.depth,
     }

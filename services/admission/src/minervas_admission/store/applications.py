@@ -10,6 +10,9 @@ from psycopg.rows import class_row
 from minervas_admission.store.database import Connection
 from minervas_core.errors import Code, InvalidEnrolment
 
+FORGOTTEN = "its data was deleted"
+"""What whoever still asks for the state of a forgotten application is told."""
+
 
 @dataclass(frozen=True, slots=True)
 class ApplicationRow:
@@ -28,6 +31,8 @@ class ApplicationRow:
     """pending, approving, approved, rejected, revoked, or left."""
     reason: str
     decided_ms: int | None
+    forgotten_ms: int | None = None
+    """When its personal data was deleted: name, contact, address and content are empty then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +139,13 @@ async def count_pending(connection: Connection) -> int:
     return int(row[0]) if row else 0
 
 
+async def count_under_way(connection: Connection) -> int:
+    """How many applications wait for a decision or are being approved."""
+    cursor = await connection.execute("SELECT count(*) FROM applications WHERE state IN ('pending', 'approving')")
+    row = await cursor.fetchone()
+    return int(row[0]) if row else 0
+
+
 async def set_application_state(
     connection: Connection, application_id: str, state: str, *, reason: str = "", decided_ms: int | None = None
 ) -> None:
@@ -144,3 +156,45 @@ async def set_application_state(
     )
     if state == "rejected":
         await connection.execute("DELETE FROM claimed_keys WHERE application = %s", (application_id,))
+
+
+async def applications_of(connection: Connection, member: str) -> list[ApplicationRow]:
+    """All applications for a member id, oldest first; those that were rejected may come from different people."""
+    async with connection.cursor(row_factory=class_row(ApplicationRow)) as cursor:
+        await cursor.execute("SELECT * FROM applications WHERE member = %s ORDER BY received_ms, id", (member,))
+        return await cursor.fetchall()
+
+
+async def keys_of_application(connection: Connection, application_id: str) -> list[KeyClaim]:
+    """The public keys that an application has claimed."""
+    async with connection.cursor(row_factory=class_row(KeyClaim)) as cursor:
+        await cursor.execute(
+            "SELECT key_id, purpose FROM claimed_keys WHERE application = %s ORDER BY purpose, key_id",
+            (application_id,),
+        )
+        return await cursor.fetchall()
+
+
+async def rejected_applications(connection: Connection, before_ms: int, limit: int) -> list[ApplicationRow]:
+    """Applications that were rejected before a time and still have personal data, oldest first."""
+    async with connection.cursor(row_factory=class_row(ApplicationRow)) as cursor:
+        await cursor.execute(
+            """
+            SELECT * FROM applications WHERE state = 'rejected' AND forgotten_ms IS NULL AND decided_ms < %s
+            ORDER BY decided_ms LIMIT %s FOR UPDATE
+            """,
+            (before_ms, limit),
+        )
+        return await cursor.fetchall()
+
+
+async def forget_application(connection: Connection, application_id: str, now_ms: int) -> None:
+    """Delete an application's personal data; its id stays, so that the same bytes again are no new application."""
+    await connection.execute(
+        """
+        UPDATE applications SET name = '', contact = '', remote_address = '', content = '', reason = %s,
+            forgotten_ms = %s
+        WHERE id = %s
+        """,
+        (FORGOTTEN, now_ms, application_id),
+    )

@@ -166,8 +166,8 @@ CREATE TABLE fleet (
     certificate_expires_ms  bigint,
     tip_height              bigint,
     tip_hash                bytea,
-    disk_used_per_mille     integer,
-    spool_used_per_mille    integer,
+    disk_use_per_mille     integer,
+    spool_use_per_mille    integer,
     clock_offset_ms         bigint,
     low_disk                text,
     PRIMARY KEY (member, service)

@@ -14,7 +14,7 @@ from minervas_ledger.store.connection import Connection
 UPSERT = """
 INSERT INTO fleet AS f (
     member, service, state, version, last_seen_ms, changed_ms, certificate_expires_ms, tip_height, tip_hash,
-    disk_used_per_mille, spool_used_per_mille, clock_offset_ms, low_disk
+    disk_use_per_mille, spool_use_per_mille, clock_offset_ms, low_disk
 ) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 ON CONFLICT (member, service) DO UPDATE SET
     state = excluded.state, version = excluded.version,
@@ -22,8 +22,8 @@ ON CONFLICT (member, service) DO UPDATE SET
     changed_ms = CASE WHEN f.state = excluded.state THEN f.changed_ms ELSE excluded.changed_ms END,
     certificate_expires_ms = coalesce(excluded.certificate_expires_ms, f.certificate_expires_ms),
     tip_height = coalesce(excluded.tip_height, f.tip_height), tip_hash = coalesce(excluded.tip_hash, f.tip_hash),
-    disk_used_per_mille = coalesce(excluded.disk_used_per_mille, f.disk_used_per_mille),
-    spool_used_per_mille = coalesce(excluded.spool_used_per_mille, f.spool_used_per_mille),
+    disk_use_per_mille = coalesce(excluded.disk_use_per_mille, f.disk_use_per_mille),
+    spool_use_per_mille = coalesce(excluded.spool_use_per_mille, f.spool_use_per_mille),
     clock_offset_ms = coalesce(excluded.clock_offset_ms, f.clock_offset_ms), low_disk = excluded.low_disk
 """
 """Who is offline says nothing of the rest: what it said before stays."""
@@ -57,8 +57,8 @@ def _row(heard: Heard) -> tuple[object, ...]:
         heard.at_ms,
         presence.certificate_expires_ms or None,
         *((None, None) if tip is None else (tip.height, bytes.fromhex(tip.hash))),
-        _or_null(presence.disk_used_per_mille),
-        _or_null(presence.spool_used_per_mille),
+        _or_null(presence.disk_use_per_mille),
+        _or_null(presence.spool_use_per_mille),
         presence.sent_at_ms - heard.at_ms if is_online and not heard.retained else None,
         _or_null(presence.low_disk),
     )

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from minervas_core.encoding import Record, decode
 from minervas_core.enrolment import ApplicationReceipt, ApplicationState, ConsortiumInfo
 from minervas_core.errors import Code, InvalidEncoding, LocalFault, PeerFault
+from minervas_core.renewal import RenewalAnswer
 from minervas_peer.join.fingerprint import check_ca
 from minervas_peer.join.http_exchange import MAX_ANSWER_BYTES, open_client, read_answer
 
@@ -76,6 +77,12 @@ class AdmissionClient:
         path = f"/v1/applications/{receipt.application_id}"
         stream = self._client.stream("GET", path, headers={"Authorization": f"Bearer {receipt.token}"})
         return self._decoded(read_answer(stream, self._url).body, ApplicationState)
+
+    def renew(self, renewal: bytes) -> RenewalAnswer:
+        """Send a renewal; the same bytes again get the same certificates."""
+        headers = {"Content-Type": "application/json"}
+        stream = self._client.stream("POST", "/v1/renewals", content=renewal, headers=headers)
+        return self._decoded(read_answer(stream, self._url).body, RenewalAnswer)
 
     def _decoded(self, body: bytes, kind: type[Content]) -> Content:
         try:

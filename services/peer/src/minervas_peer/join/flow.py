@@ -29,6 +29,7 @@ from minervas_core.enrolment import (
 from minervas_core.errors import Code, LocalFault, PeerFault, TransientFault
 from minervas_core.identifiers import check_member_id
 from minervas_peer.join.admission_client import AdmissionClient, check_clock, fetch_ca
+from minervas_peer.join.fingerprint import as_pem, read_cas
 from minervas_peer.join.grant_check import check_grant
 from minervas_peer.join.http_exchange import Refused
 from minervas_peer.join.install import install
@@ -95,7 +96,7 @@ class Join:
             application = decode(bytes(stored.application), Application, max_bytes=MAX_APPLICATION_BYTES)
             self._say_fingerprint(application, receipt)
             state = self._wait_for_decision(client, receipt)
-        self._finish(state, application, info, ca_pem)
+        self._finish(state, application, info)
 
     def _wait_for_services(self) -> None:
         said: list[str] = []
@@ -212,7 +213,7 @@ class Join:
                 said = now
             self._pause(STATE_POLL_S, f"the application is not decided yet: {now}")
 
-    def _finish(self, state: ApplicationState, application: Application, info: ConsortiumInfo, ca_pem: bytes) -> None:
+    def _finish(self, state: ApplicationState, application: Application, info: ConsortiumInfo) -> None:
         if state.state == "rejected":
             self._node.forget_application()
             reason = "" if isinstance(state.reason, msgspec.UnsetType) else state.reason
@@ -220,7 +221,7 @@ class Join:
         if isinstance(state.grant, msgspec.UnsetType):
             raise PeerFault(Code.BAD_ENROLMENT, "The application is approved, but the server gave no certificates")
         check_grant(state.grant, application, info, self._options.ca_fingerprint)
-        install(state.grant, ca_pem, self._node)
+        install(state.grant, as_pem(read_cas(state.grant.ca_pem.encode())), self._node, self._options.url)
         self._say(f"Approved. {application.member} is a member of {info.name}; the services start by themselves.")
 
     def _pause(self, seconds: float, waiting_for: str) -> None:

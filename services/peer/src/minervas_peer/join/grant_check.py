@@ -14,7 +14,7 @@ from minervas_core.enrolment import Application, ConsortiumInfo, Grant, check_ap
 from minervas_core.errors import Code, LocalFault, PeerFault
 from minervas_core.genesis import Genesis, load_genesis
 from minervas_core.identifiers import Principal
-from minervas_peer.join.fingerprint import check_ca
+from minervas_peer.join.fingerprint import check_ca, read_cas
 from minervas_peer.membership_proof import prove_membership
 
 
@@ -24,8 +24,8 @@ def check_grant(grant: Grant, application: Application, info: ConsortiumInfo, fi
     Raises:
         PeerFault: ``bad_enrolment`` saying what is wrong with it.
     """
-    authority = check_ca(grant.ca_pem.encode(), fingerprint)
-    _check_certificates(grant.certificates, application, authority)
+    check_ca(grant.ca_pem.encode(), fingerprint)
+    _check_certificates(grant.certificates, application, read_cas(grant.ca_pem.encode()))
     genesis = _genesis(bytes(grant.genesis), info)
     try:
         registered = prove_membership(application.member, [bytes(raw) for raw in grant.membership], genesis)
@@ -35,20 +35,35 @@ def check_grant(grant: Grant, application: Application, info: ConsortiumInfo, fi
         raise _bad("The granted membership registers other keys than ours", application.member)
 
 
-def _check_certificates(certificates: Mapping[str, str], application: Application, authority: x509.Certificate) -> None:
+def _check_certificates(
+    certificates: Mapping[str, str], application: Application, authorities: list[x509.Certificate]
+) -> None:
     if set(certificates) != {enrolment.claim.service for enrolment in application.services}:
         raise _bad("The certificates are not those that were asked for", ",".join(sorted(certificates)))
     for enrolment in application.services:
         claim = enrolment.claim
         request = x509.load_pem_x509_csr(claim.csr.encode())
         principal = str(Principal(application.member, claim.service))
-        _check_certificate(certificates[claim.service], request.public_key(), principal, authority)
+        check_certificate(certificates[claim.service], request.public_key(), principal, authorities)
 
 
-def _check_certificate(pem: str, key: CertificatePublicKeyTypes, principal: str, authority: x509.Certificate) -> None:
+def check_certificate(
+    pem: str, key: CertificatePublicKeyTypes, principal: str, authorities: list[x509.Certificate]
+) -> None:
+    """Check that a certificate is one of the consortium's for our key and name.
+
+    Args:
+        pem: the certificate.
+        key: ours.
+        principal: the process that it is for.
+        authorities: CAs of which one has to have signed it.
+
+    Raises:
+        PeerFault: ``bad_enrolment``.
+    """
     try:
         certificate = x509.load_pem_x509_certificate(pem.encode())
-        certificate.verify_directly_issued_by(authority)
+        _check_issuer(certificate, authorities)
         usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
         certified = certificate.public_key()
     except (ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound) as error:
@@ -60,6 +75,12 @@ def _check_certificate(pem: str, key: CertificatePublicKeyTypes, principal: str,
         raise _bad("A certificate is for another key than ours", principal)
     if list(usage) != [ExtendedKeyUsageOID.CLIENT_AUTH]:
         raise _bad("A certificate is not a client's", principal)
+
+
+def _check_issuer(certificate: x509.Certificate, authorities: list[x509.Certificate]) -> None:
+    """Raise what `verify_directly_issued_by` raises if none of the CAs signed the certificate."""
+    named = [each for each in authorities if each.subject == certificate.issuer]
+    certificate.verify_directly_issued_by((named or authorities)[0])
 
 
 def _genesis(raw: bytes, info: ConsortiumInfo) -> Genesis:

@@ -8,6 +8,7 @@ from minervas_core.encoding import encode
 from minervas_core.enrolment import Grant
 from minervas_core.errors import Code, LocalFault
 from minervas_peer.join.node_directory import NodeDirectory
+from minervas_peer.renewal.node_files import ADMISSION_FILE, address_file
 from minervas_runtime.enrolment import NODE_KEY_FILE, READY_FILE
 from minervas_runtime.key_files import PUBLIC_MODE, load_or_create_seed, write_atomic
 
@@ -15,13 +16,14 @@ PUBLIC_DIRECTORY_MODE = 0o755
 """Every service of the node reads what was issued, also under an account of its own; none of it is secret."""
 
 
-def install(grant: Grant, ca_pem: bytes, node: NodeDirectory) -> None:
+def install(grant: Grant, ca_pem: bytes, node: NodeDirectory, url: str) -> None:
     """Write the node key and the issued files; a run that was interrupted is simply repeated.
 
     Args:
         grant: what was granted, checked.
-        ca_pem: the CA's certificate as we checked it, and nothing else that OpenSSL might trust.
+        ca_pem: the certificates of the CAs in use, and nothing else that OpenSSL might trust.
         node: where.
+        url: of admission, where the peer will renew the certificates.
 
     Raises:
         LocalFault: ``bad_key_file`` if something can not be written.
@@ -35,6 +37,7 @@ def install(grant: Grant, ca_pem: bytes, node: NodeDirectory) -> None:
     _write(node.issued / "genesis.json", bytes(grant.genesis))
     _write(node.issued / "membership.json", b"[" + b",".join(map(bytes, grant.membership)) + b"]")
     _write(node.issued / "broker.json", encode(grant.broker))
+    _write(node.issued / ADMISSION_FILE, address_file(url))
     _write(node.issued / READY_FILE, b"")
 
 
