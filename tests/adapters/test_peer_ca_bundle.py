@@ -12,12 +12,11 @@ from msgspec import Raw
 
 from minervas_core.ca_bundle import CaBundle, sign_ca_bundle
 from minervas_core.encoding import encode
-from minervas_core.errors import Code, LocalFault, MinervasError, TransientFault
+from minervas_core.errors import Code, MinervasError, TransientFault
 from minervas_core.keys import SigningKey
 from minervas_peer.authority_keys import AuthorityKeys
 from minervas_peer.join.ca_bundle import (
     CaBundleKeeper,
-    admission_url,
     install_ca_bundle,
     installed_bundle,
     refresh_ca_bundle,
@@ -176,17 +175,6 @@ async def test_a_peer_asks_at_its_start_and_again_from_time_to_time(
 def number_of(setting: Setting) -> int:
     installed = installed_bundle(setting.issued)
     return installed.bundle.number if installed else 0
-
-
-def test_the_url_is_the_one_where_we_applied(tmp_path: Path) -> None:
-    file = tmp_path / "application.json"
-    assert admission_url(tmp_path) == ""
-    file.touch(mode=0o600)
-    file.write_text('{"url":"https://admission.example:8443","application":{"x":1}}')
-    assert admission_url(tmp_path) == "https://admission.example:8443"
-    file.write_text("{")
-    with pytest.raises(LocalFault):
-        admission_url(tmp_path)
 
 
 def test_who_joins_during_a_rollover_trusts_both_cas_whichever_fingerprint_was_told(

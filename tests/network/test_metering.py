@@ -12,9 +12,11 @@ from minervas_devnet.simulated_bus.control import Silence, Vanish
 from minervas_devnet.simulated_meters import BUS
 from minervas_devnet.stored_metering import StoredMetering
 from tests.support.metering import (
+    STORED_TIMEOUT_S,
     assert_nothing_lost_or_doubled,
     assert_one_market,
     gateway_status,
+    given,
     meters_of,
     minted_wh,
     unstored,
@@ -28,6 +30,8 @@ WHILE = 12
 """Samples that wait in the spool before what is away comes back: longer than a slot."""
 A_MINUTE = 130
 """As many as two meters give in a bit more than a minute."""
+TEN_MINUTES = 600
+"""As many as one meter gives in ten minutes."""
 
 Break = Callable[[Network, Node], None]
 
@@ -90,6 +94,33 @@ def outage(network: Network, breaks: Break, samples: int) -> None:
     wait_minted(node, by=network.gamma)
     assert_nothing_lost_or_doubled(node)
     assert_one_market(network)
+
+
+def test_what_the_operators_ledger_missed_it_fetches_from_the_members(network: Network) -> None:
+    operator_misses(network, WHILE)
+
+
+@pytest.mark.soak
+def test_ten_minutes_without_the_operators_ledger_leave_no_gap_in_it(network: Network) -> None:
+    operator_misses(network, TEN_MINUTES)
+
+
+def operator_misses(network: Network, samples: int) -> None:
+    """While the operator's ledger (alpha's) is away, beta's has its samples and its gateway forgets them."""
+    operator, member = network.alpha, network.beta
+    operator.services["ledger"].stop()
+    wait_samples(member, samples, timeout_s=STORED_TIMEOUT_S + 2 * samples)
+    wait_until(lambda: unstored(member) <= 3, 60, lambda: str(gateway_status(member)))
+    number, spool = given(member), gateway_status(member)["spool"]["id"]
+    network.heal()
+    stored = StoredMetering(member.member, operator.database)
+    wait_until(
+        lambda: stored.spool(spool, number).sequences == number,
+        120,
+        lambda: f"the operator has {stored.spool(spool, number)} of {number}",
+    )
+    assert stored.spool(spool, number).rows == number
+    assert_nothing_lost_or_doubled(member)
 
 
 def test_killed_gateway_goes_on_where_it_was(network: Network) -> None:

@@ -178,6 +178,8 @@ class AdmissionHome:
         self.root = root
         self.export_dir = root / "export"
         self.http_port = free_port()
+        self.https_ca: Path | None = None
+        """Who signed the certificate that the operator brings, if it does."""
         self.database = database
         passphrase = root / "ca.passphrase"
         passphrase.touch(mode=0o600)
@@ -258,8 +260,8 @@ class AdmissionHome:
             await process.wait()
 
     def http(self, **changes: Any) -> httpx.AsyncClient:
-        """A client of the HTTPS API that trusts the consortium's CAs."""
-        context = ssl.create_default_context(cafile=str(self.data.trusted_cas))
+        """A client of the HTTPS API that trusts the consortium's CAs, or whoever else signed for the server."""
+        context = ssl.create_default_context(cafile=str(self.https_ca or self.data.trusted_cas))
         return httpx.AsyncClient(base_url=f"https://localhost:{self.http_port}", verify=context, **changes)
 
     async def _answers(self) -> bool:

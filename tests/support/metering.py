@@ -44,10 +44,10 @@ def unstored(node: Node) -> int:
     return int(gateway_status(node).get("spool", {}).get("unacknowledged", -1))
 
 
-def wait_samples(node: Node, count: int) -> None:
+def wait_samples(node: Node, count: int, *, timeout_s: float = STORED_TIMEOUT_S) -> None:
     """Wait until a gateway has so many samples more than now."""
     wanted = max(0, given(node)) + count
-    wait_until(lambda: given(node) >= wanted, STORED_TIMEOUT_S, lambda: str(gateway_status(node)))
+    wait_until(lambda: given(node) >= wanted, timeout_s, lambda: str(gateway_status(node)))
 
 
 def assert_nothing_lost_or_doubled(*nodes: Node) -> None:

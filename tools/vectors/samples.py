@@ -32,7 +32,7 @@ from tools.vectors.fixtures import (
     sender_key,
 )
 from tools.vectors.governance_samples import NEW_AUTHORITY, governance_samples
-from tools.vectors.market_samples import metering_samples, node_market_samples
+from tools.vectors.market_samples import ledger_samples, metering_samples, node_market_samples
 from tools.vectors.membership_samples import membership_samples, roster_entries
 from tools.vectors.proof_cases import proof_samples
 from tools.vectors.vote_samples import FIRST, GENESIS_CHECKPOINT, node_vote_samples, vote_samples
@@ -143,6 +143,9 @@ def gossip_samples() -> dict[str, Record]:
             disk_use_per_mille=420,
             spool_use_per_mille=15,
             spool_readings=1_800,
+        ),
+        "Presence of a ledger": messages.Presence(
+            state="online", version="0.1.0", sent_at_ms=NOW_MS, tip=_tip(), low_disk="readings"
         ),
         "Presence, offline": messages.Presence(state="offline", version="0.1.0", sent_at_ms=NOW_MS),
         **vote_samples(),
@@ -329,6 +332,7 @@ def all_samples() -> dict[str, Record]:
         renewal_samples,
         document_samples,
         metering_samples,
+        ledger_samples,
         membership_samples,
         governance_samples,
     )

@@ -147,6 +147,7 @@ class Code(StrEnum):
     SOFTWARE_TOO_OLD = "software_too_old"
     AUDIT_MISMATCH = "audit_mismatch"
     BAD_CHAIN_FILE = "bad_chain_file"
+    BAD_ARCHIVE = "bad_archive"
     INTERNAL = "internal"
     # passing trouble
     BUS_OFFLINE = "bus_offline"
@@ -154,6 +155,7 @@ class Code(StrEnum):
     DATABASE_AWAY = "database_away"
     NOT_READY = "not_ready"
     PEER_UNREACHABLE = "peer_unreachable"
+    DISK_LOW = "disk_low"
 
 
 class MinervasError(Exception):

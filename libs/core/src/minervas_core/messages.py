@@ -299,6 +299,8 @@ class Presence(Record, frozen=True, kw_only=True):
     """Retained on ``mesh/.../presence``, with a will that says offline; plain and unsigned: a hint, never a proof."""
 
     state: Literal["online", "offline"]
+    low_disk: Literal["readings", "blocks"] | msgspec.UnsetType = msgspec.UNSET
+    """Set while a ledger's disk is so full that it stores no readings, or no blocks either."""
     version: str
     sent_at_ms: TimeMs
     certificate_expires_ms: TimeMs = 0

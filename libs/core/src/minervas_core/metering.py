@@ -49,6 +49,10 @@ Fault = Literal["timeout", "crc", "short", "wrong_slave", "exception", "echo", "
 """Why a reading has no values."""
 
 
+Quality = Literal["measured", "substituted", "missing"]
+"""A substituted reading has values that stand for those that could not be measured."""
+
+
 class Reading(Record, frozen=True, kw_only=True):
     """One sample of one channel. Values are absent, never 0, when nothing was measured."""
 
@@ -58,7 +62,7 @@ class Reading(Record, frozen=True, kw_only=True):
     """Counts all readings of a spool without gaps, from 0."""
     time_ms: TimeMs
     """When the sample was taken."""
-    quality: Literal["measured", "missing"]
+    quality: Quality
     power_mw: SignedInteger | msgspec.UnsetType = msgspec.UNSET
     """Power in mW; an inverter draws a little at night."""
     voltage_mv: SignedInteger | msgspec.UnsetType = msgspec.UNSET
@@ -66,7 +70,7 @@ class Reading(Record, frozen=True, kw_only=True):
     energy_mwh: Count | msgspec.UnsetType = msgspec.UNSET
     """The meter's energy register in mWh, as exact as the meter has it."""
     fault: Fault | msgspec.UnsetType = msgspec.UNSET
-    """Set when the quality is ``missing``."""
+    """Why nothing was measured: set unless the quality is ``measured``."""
     request: ModbusFrame
     reply: ModbusFrame
     """Raw block read that the values come from."""

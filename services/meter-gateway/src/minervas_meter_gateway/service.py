@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from minervas_core.encoding import decode
+from minervas_core.errors import Code
 from minervas_core.identifiers import Principal
 from minervas_core.keys import SigningKey
 from minervas_core.messages import MAX_PRESENCE_BYTES, Presence
@@ -21,7 +22,7 @@ from minervas_meter_gateway.discovery_publisher import DiscoveryPublisher
 from minervas_meter_gateway.enrolment import declared_meters
 from minervas_meter_gateway.home_assistant import discovery
 from minervas_meter_gateway.ledger_link import LedgerLink
-from minervas_meter_gateway.metrics import SPOOL_DEPTH
+from minervas_meter_gateway.metrics import PUT_ASIDE, SPOOL_DEPTH
 from minervas_meter_gateway.port_worker import PortWorker
 from minervas_meter_gateway.publisher import Publisher
 from minervas_meter_gateway.recorder import Recorder
@@ -176,6 +177,10 @@ class Gateway:
             log.info("acknowledgement_of_other_spool", extra={"fields": {"spool": stored.spool}})
             return
         ranges = [(first, last) for first, last in stored.ranges]
+        if not isinstance(stored.refused, msgspec.UnsetType):
+            ranges += [(first, last) for first, last in stored.refused]
+            PUT_ASIDE.inc(sum(last - first + 1 for first, last in stored.refused))
+            log.warning("readings_put_aside", extra={"fields": {"code": Code.CLOCK_OFFSET, "ranges": stored.refused}})
         await self._spool.run(lambda spool: spool.acknowledge(ranges))
         SPOOL_DEPTH.set(self._spool.file.depth)
         publisher.wake()

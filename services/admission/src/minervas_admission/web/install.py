@@ -125,7 +125,7 @@ def error_page(site: Site, request: Request, status: int, why: str) -> Response:
     visit = getattr(request.state, "visit", None)
     if not isinstance(visit, Visit):  # it ended before anybody knew who comes, and the database may be away
         visit = Visit(site, request, None, EMPTY)
-    again = request.url.path if request.method in SAFE_METHODS else ""
+    again = request.url.path if request.method in SAFE_METHODS and status in (429, 500, 503) else ""
     answer = visit.render("error.html", status=status, code=status, why=why, again=again)
     if status in (429, 503):
         answer.headers["Retry-After"] = RETRY_AFTER_S
