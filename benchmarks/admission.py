@@ -27,7 +27,7 @@ from minervas_devnet.broker import BrokerServer
 from minervas_devnet.ports import free_port
 from minervas_devnet.postgres import PostgresServer
 from minervas_devnet.workdir import WorkDir
-from minervas_runtime.bus import BusRefused
+from minervas_runtime.bus import BusOffline, BusRefused
 from minervas_runtime.mqtt_bus import MqttBus
 from minervas_runtime.tls_diagnosis import diagnose
 from tests.support.admission import OPERATOR_MEMBER, AdmissionHome, Applicant, grant_of
@@ -141,8 +141,9 @@ class _Measurement:
         talking = asyncio.create_task(_talk(bus, member))
         refused = asyncio.create_task(self._until_refused(member))
         await self._home.decisions().revoke(member, "bench", confirmed=True)
-        with contextlib.suppress(BusRefused):
+        with contextlib.suppress(BusRefused, BusOffline):
             await talking
+        await wait_until_async(lambda: lost_s, timeout=CALM_S, describe="the end of the session")
         ends_s = {"session": lost_s[0], "handshake": await refused}
         await bus.stop()
         [[decided_ms]] = self._home.as_owner(

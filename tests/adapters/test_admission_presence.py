@@ -98,7 +98,7 @@ async def test_what_the_processes_tell_is_shown_and_their_end_with_its_time(
         capsys.readouterr()
         await show_members(home.settings, as_json=False)
         line = capsys.readouterr().out.splitlines()[1]
-        assert "1 of 1 online, peer: disk 95 % full, peer: clock +" in line
+        assert "1 of 3 online, peer: disk 95 % full, peer: clock +" in line
 
         await peer.stop()
         await wait_until_async(lambda: kept(home).get("state") == "offline", describe="the will")
@@ -185,7 +185,7 @@ async def test_offline_keeps_what_was_told_and_the_same_message_again_is_not_new
         await keeper.save()
         return kept(with_alpha)
 
-    first = await tell(online(tip=TIP, spool_use_per_mille=3), after_ms=0)
+    first = await tell(online(tip=TIP, spool_use_per_mille=3, spool_readings=12, clock_synchronised=False), after_ms=0)
     again = await tell(online(tip=TIP, spool_use_per_mille=3), after_ms=5_000, retain=True)
     assert again["seen_ms"] == first["seen_ms"] == NOW_MS
     newer = await tell(online(sent_at_ms=NOW_MS + 1, tip=TIP), after_ms=5_000)
@@ -193,6 +193,7 @@ async def test_offline_keeps_what_was_told_and_the_same_message_again_is_not_new
     offline = await tell(Presence(state="offline", version="1.2.3", sent_at_ms=NOW_MS), after_ms=5_000)
     assert (offline["state"], offline["since_ms"], offline["seen_ms"]) == ("offline", NOW_MS + 15_000, NOW_MS + 15_000)
     assert (offline["tip_height"], offline["spool_use_per_mille"]) == (7, 3)
+    assert (offline["spool_readings"], offline["clock_synchronised"]) == (12, False)
     assert offline["clock_offset_ms"] == newer["clock_offset_ms"] == 1 - 10_000
     await database.close()
 

@@ -13,10 +13,15 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from minervas_admission import certificate_sweep, housekeeping
+from minervas_admission.authority import load_consortium
+from minervas_admission.membership_signing import sign_change
+from minervas_admission.store.database import Database
+from minervas_admission.store.members import member_overviews
 from minervas_core.encoding import encode
 from minervas_core.errors import Code
 from minervas_core.keys import SigningKey
 from minervas_core.renewal import Renewal, ServiceRequest
+from minervas_core.transactions import NewKeys, Rotate, WalletConsent, sign_consent
 from minervas_runtime.clock import ManualClock, SystemClock
 from minervas_runtime.mqtt_bus import MqttBus
 from minervas_runtime.tls_diagnosis import diagnose
@@ -150,6 +155,37 @@ async def test_a_member_that_has_ended_is_refused_and_a_suspended_one_is_not(set
     await setting.home.decisions().revoke("alpha", reason="stolen", confirmed=True)
     assert await refused(setting.home, setting.renewal()) == (422, Code.MEMBER_REVOKED)
     assert await refused(setting.home, known) == (422, Code.MEMBER_REVOKED), "also what was answered before"
+
+
+async def test_after_a_rotation_the_new_wallet_renews_and_the_old_one_only_until_it_is_settled(
+    setting: Setting,
+) -> None:
+    home, old, new = setting.home, setting.alpha.signing["peer"], SigningKey(b"n" * 32)
+    consortium = load_consortium(home.settings)
+    consent = WalletConsent(member="alpha", wallet=new.public, expires_height=100)
+    signature = sign_consent(consent, consortium.network, old)
+    rotation = Rotate(member="alpha", keys=NewKeys(wallet=new.public), meters=[], consent=signature)
+    database = Database(home.settings.database, application="test")
+    async with database.transaction() as connection:
+        await sign_change(connection, consortium, rotation, 1, setting.clock.now_ms())
+    await database.close()
+    for wallet in (old, new):
+        await renewed(home, setting.renewal("miner", wallet=wallet))
+    home.as_owner("UPDATE membership_transactions SET state = 'settled'")
+    assert await refused(home, setting.renewal(wallet=old)) == (422, Code.BAD_SIGNATURE)
+    answer = await renewed(home, setting.renewal(wallet=new))
+    actions = [msgspec.json.decode(raw)["body"]["change"]["action"] for raw in answer.membership]
+    assert actions == ["admit", "rotate"], "so the member can prove its newest keys"
+
+
+async def test_members_are_shown_with_the_end_of_their_newest_certificates(setting: Setting) -> None:
+    database = Database(setting.home.settings.database, application="test")
+    setting.clock.advance(25 * DAY_MS)
+    await renewed(setting.home, setting.renewal())
+    async with database.transaction() as connection:
+        [overview] = await member_overviews(connection)
+    await database.close()
+    assert overview.certificate_expires_ms > setting.clock.now_ms() + 29 * DAY_MS
 
 
 async def test_a_member_renews_only_so_often_a_day(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -129,6 +129,25 @@ def test_a_list_that_does_not_fit_its_digest_is_ignored_until_it_does(own_broker
     own_broker.server.wait_for_log("Reloading config")
 
 
+def test_a_list_of_another_ca_is_ignored(own_broker: Broker, work_dir: Path) -> None:
+    """With it Mosquitto would find no list of its own CA, and refuse everybody."""
+    other = Authority(work_dir / "other-ca", name="Other CA")
+    publish_crl(own_broker.export_dir, other.crl_pem())
+    own_broker.server.wait_for_log("revocation list ignored: no list of a CA in ca.crt")
+    assert own_broker.accepts(own_broker.issue("good.peer"))
+
+
+def test_a_list_that_is_gone_leaves_the_old_one_in_use(own_broker: Broker) -> None:
+    victim = own_broker.issue("victim.peer")
+    own_broker.revoke(victim)
+    own_broker.server.wait_for_log("Reloading config")
+    publish_crl(own_broker.export_dir, own_broker.authority.crl_pem(), digest="0" * 64)
+    (own_broker.export_dir / "ca.crl").unlink()
+    own_broker.server.wait_for_log("revocation list ignored: cannot read")
+    assert not own_broker.accepts(victim)
+    assert own_broker.accepts(own_broker.issue("good.peer"))
+
+
 def test_the_same_list_again_is_not_reloaded(own_broker: Broker) -> None:
     pem = own_broker.authority.crl_pem()
     publish_crl(own_broker.export_dir, pem)

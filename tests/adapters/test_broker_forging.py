@@ -1,6 +1,6 @@
 """Nobody can speak for somebody else, or hear what is not for it: the whole rights table, tried out on the real broker.
 
-For each role of a member everything that any other principal may publish is tried at each QoS, retained, and as a will;
+For each role of a member everything that any other principal may publish is tried, at each QoS, retained and as will;
 and everything that others may subscribe to. The table itself says what is allowed.
 """
 

@@ -22,7 +22,7 @@ from minervas_runtime.bus import BusDenied, BusRefused
 from minervas_runtime.mqtt_bus import MqttBus
 from minervas_runtime.tls_diagnosis import Diagnosis, diagnose
 from tests.support.fix_broker import QUIET_S, Broker
-from tests.support.pki import CODE_SIGNING, DAY, HOUR, SERVER_AUTH, Authority, CertFiles
+from tests.support.pki import CODE_SIGNING, DAY, HOUR, SERVER_AUTH, Authority, CertFiles, write_key
 from tests.support.wait import HANG_S
 
 Make = Callable[[Broker, Path], CertFiles]
@@ -33,7 +33,16 @@ def stranger(broker: Broker, directory: Path) -> CertFiles:
     return Authority(directory / "other-ca").issue("acme.peer", trusting=broker.authority.ca_file)
 
 
+def self_signed(broker: Broker, directory: Path) -> CertFiles:
+    """A CA's own certificate with its key, shown as a client's."""
+    other = Authority(directory / "self", name="acme.peer")
+    key_file = directory / "self.key"
+    write_key(key_file, other._key)
+    return CertFiles(broker.authority.ca_file, other.ca_file, key_file, other.certificate)
+
+
 REFUSED = [
+    pytest.param(self_signed, "UNKNOWN_CA", "not issued by", id="self-signed"),
     pytest.param(stranger, "UNKNOWN_CA", "not issued by", id="other CA with the same name"),
     pytest.param(
         lambda broker, _: broker.authority.issue("acme.peer", valid_from=-2 * DAY, valid_to=-HOUR),

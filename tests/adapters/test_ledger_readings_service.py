@@ -143,8 +143,8 @@ BAD: dict[str, tuple[Code, Callable[[Reading], ReadingBatch | bytes]]] = {
     ),
     "another network": (Code.WRONG_NETWORK, lambda good: batch(good, network="ff" * 16)),
     "wrong signature": (Code.BAD_SIGNATURE, lambda good: change(batch(good), signature="00" * 64)),
-    "no such meter": (Code.METER_UNKNOWN, lambda good: batch(good, change(good, sequence=1, meter="shed"))),
-    "no such channel": (Code.CHANNEL_UNKNOWN, lambda good: batch(good, change(good, sequence=1, channel="ac"))),
+    "no such meter": (Code.METER_UNKNOWN, lambda good: batch(change(good, meter="shed"))),
+    "no such channel": (Code.CHANNEL_UNKNOWN, lambda good: batch(change(good, channel="ac"))),
     "measured with a fault": (Code.WRONG_SHAPE, lambda good: batch(good, change(good, sequence=1, fault="crc"))),
     "missing with values": (Code.WRONG_SHAPE, lambda good: batch(change(good, quality="missing", fault="crc"))),
     "missing without a fault": (
@@ -185,6 +185,16 @@ async def test_readings_of_a_meter_that_is_registered_later_are_welcome_then(
     await until_stored(gateway, {0})
     await gateway.stop()
     await node.stop()
+
+
+async def test_readings_of_a_meter_that_is_not_registered_yet_do_not_hold_up_the_others(
+    node: LedgerNode, gateway: FakeGateway
+) -> None:
+    before = refusals(Code.METER_UNKNOWN)
+    good = reading(0, now_ms(node))
+    await gateway.publish(batch(good, change(good, sequence=1, meter="shed"), change(good, sequence=2)))
+    await until_stored(gateway, {0, 2})
+    assert refusals(Code.METER_UNKNOWN) == before + 1
 
 
 async def test_gateway_of_a_revoked_member_is_refused(node: LedgerNode, gateway: FakeGateway) -> None:

@@ -15,8 +15,8 @@ from minervas_core.renewal import (
     check_renewal,
     sign_renewal,
 )
+from tools.vectors.enrolment_samples import CSR, renewal_request
 from tools.vectors.fixtures import HAENAM, KIM, NETWORK, OTHER_NETWORK
-from tools.vectors.samples import CSR, renewal_request
 
 GOOD = renewal_request(HAENAM)
 HAENAMS = frozenset({HAENAM.wallet.public})

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from minervas_core import (
+    addition,
+    applicant,
     ca_bundle,
     enrolment,
     genesis,
@@ -47,6 +49,7 @@ from tests.support.governance_vectors import governance_history
 from tests.support.market_vectors import METERING_CHECKS, derived_lot, market_history
 from tests.support.membership_vectors import consent, membership_history
 from tests.support.vector_files import FILES, SPEC, Case, bytes_of, code_of
+from tools.vectors.addition_cases import judge_addition
 from tools.vectors.bus_cases import may
 from tools.vectors.ca_bundle_cases import judge_ca_bundle
 from tools.vectors.files import vector_files
@@ -214,6 +217,8 @@ def refused_block(case: Case) -> None:
 
 def sample(case: Case) -> None:
     modules = (
+        addition,
+        applicant,
         enrolment,
         ca_bundle,
         renewal,
@@ -285,6 +290,17 @@ def application(case: Case) -> None:
 
 def refused_application(case: Case) -> None:
     assert code_of(lambda: judge_application(bytes_of(case))) == case["code"]
+
+
+def added(case: Case) -> None:
+    document = decode(bytes.fromhex(case["canonical_hex"]), addition.Addition, max_bytes=LARGE)
+    addition.check_addition(document, case["wallet"], NETWORK)
+    assert addition.addition_fingerprint(document) == case["fingerprint"]
+    assert signing_bytes("addition", NETWORK, encode(document.body)).hex() == case["signed_bytes_hex"]
+
+
+def refused_addition(case: Case) -> None:
+    assert code_of(lambda: judge_addition(bytes_of(case))) == case["code"]
 
 
 def renewed(case: Case) -> None:
@@ -415,6 +431,8 @@ CHECKS: dict[str, dict[str, Callable[[Case], None]]] = {
         "refused_ca_bundles": refused_ca_bundle,
         "applications": application,
         "refused_applications": refused_application,
+        "additions": added,
+        "refused_additions": refused_addition,
     },
     "renewal": {"documents": sample, "accepted": renewed, "refused": refused_renewal},
     "frames": {"accepted": frame, "refused": refused_frame},

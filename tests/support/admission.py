@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx
+import msgspec
 import psycopg
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -33,6 +34,7 @@ from minervas_admission.data_directory import DataDirectory
 from minervas_admission.dynsec import DynsecClient
 from minervas_admission.membership_feed import MembershipFeed
 from minervas_admission.revocation_list import RevocationListKeeper
+from minervas_admission.sagas.addition import AdditionSaga
 from minervas_admission.sagas.approval import Approval
 from minervas_admission.sagas.parameters import ParameterChange
 from minervas_admission.sagas.revocation import Revocation
@@ -44,6 +46,8 @@ from minervas_admission.service import run_admission
 from minervas_admission.settings import AdmissionSettings, load_admission_settings
 from minervas_admission.store.database import Database
 from minervas_admission.store.decisions import Decision, queued_decisions
+from minervas_core.addition import Addition, AdditionBody, sign_addition
+from minervas_core.applicant import About
 from minervas_core.box import SEED_BYTES as BOX_SEED_BYTES
 from minervas_core.box import BoxKey
 from minervas_core.encoding import decode, encode
@@ -58,6 +62,7 @@ from minervas_core.enrolment import (
 )
 from minervas_core.identifiers import Principal
 from minervas_core.keys import SigningKey
+from minervas_core.market.records import Channel, MeterDeclaration
 from minervas_core.rights import ADMISSION
 from minervas_devnet.broker import BrokerServer
 from minervas_devnet.ports import LOOPBACK, free_port
@@ -113,9 +118,40 @@ class Applicant:
             "salt": secrets.token_hex(16),
             "sent_at_ms": SystemClock().now_ms() if now_ms is None else now_ms,
             "services": [self.enrolment(service) for service in SERVICES],
+            "accepts_visibility": True,
             **changes,
         }
         return Application(**values)
+
+    def gateway(self, service: str, *meters: str, **changes: Any) -> ServiceEnrolment:
+        """The claim of a gateway with these meters; its keys are made when it is named first."""
+        self.signing.setdefault(service, SigningKey(os.urandom(32)))
+        self.tls.setdefault(service, ec.generate_private_key(ec.SECP256R1()))
+        return self.enrolment(service, **{"meters": [declared_meter(meter) for meter in meters], **changes})
+
+    def addition(
+        self,
+        home: AdmissionHome,
+        *gateways: ServiceEnrolment,
+        now_ms: int | None = None,
+        about: About | msgspec.UnsetType = msgspec.UNSET,
+    ) -> Addition:
+        """An addition of these gateways, signed by the wallet."""
+        body = AdditionBody(
+            member=self.member,
+            salt=secrets.token_hex(16),
+            sent_at_ms=SystemClock().now_ms() if now_ms is None else now_ms,
+            services=list(gateways),
+            about=about,
+        )
+        return sign_addition(body, self.signing["peer"], load_consortium(home.settings).network)
+
+
+def declared_meter(name: str, *, rated_w: int = 120) -> MeterDeclaration:
+    """What a gateway says of a meter with one channel."""
+    return MeterDeclaration(
+        meter=name, model="pzem-003", channels=[Channel(name="ch1", rated_w=rated_w)], register_step_wh=1
+    )
 
 
 class AdmissionHome:
@@ -243,6 +279,13 @@ class AdmissionHome:
         assert answer.status_code in (200, 201), answer.text
         return decode(answer.content, ApplicationReceipt, max_bytes=4_096)
 
+    async def add(self, addition: Addition) -> ApplicationReceipt:
+        """Hand an addition in; it has to be accepted."""
+        async with self.http() as client:
+            answer = await client.post("/v1/additions", content=encode(addition))
+        assert answer.status_code in (200, 201), answer.text
+        return decode(answer.content, ApplicationReceipt, max_bytes=4_096)
+
     async def state(self, receipt: ApplicationReceipt) -> ApplicationState:
         """Where an application stands."""
         async with self.http() as client:
@@ -351,6 +394,7 @@ class SagaBench:
             Approval(self.database, consortium, self.rights, self.feed, clock).saga(),
             *Revocation(self.database, consortium, self.rights, keeper, self.feed, clock).sagas(),
             *Voting(self.database, consortium, self.feed, clock).sagas(),
+            AdditionSaga(self.database, consortium, self.rights, self.feed, clock).saga(),
             ParameterChange(self.database, consortium, self.feed, clock).saga(),
             *Rollover(self.database, consortium, home.data, keeper, clock, _renew_nothing).sagas(),
         ]

@@ -8,9 +8,9 @@ from minervas_core.ca_bundle import MAX_CA_BUNDLE_BYTES, PURPOSE, SignedCaBundle
 from minervas_core.encoding import decode, encode
 from minervas_core.keys import signing_bytes
 from tools.vectors.document_cases import changed, put
+from tools.vectors.enrolment_samples import signed_ca_bundle
 from tools.vectors.fixtures import AUTHORITY, MOKPO, NETWORK, OTHER_NETWORK
 from tools.vectors.format import Case, refused
-from tools.vectors.samples import signed_ca_bundle
 
 INSTALLED = 3
 """Number of the bundle that the node of the vectors has."""

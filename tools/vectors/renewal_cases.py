@@ -10,9 +10,9 @@ from minervas_core.keys import SigningKey, signing_bytes
 from minervas_core.renewal import MAX_RENEWAL_BYTES, Renewal, check_renewal
 from minervas_core.renewal import PURPOSE as RENEWAL_PURPOSE
 from tools.vectors.document_cases import changed, put
+from tools.vectors.enrolment_samples import renewal_request
 from tools.vectors.fixtures import HAENAM, KIM, NETWORK, OTHER_NETWORK
 from tools.vectors.format import Case, refused
-from tools.vectors.samples import renewal_request
 
 
 def renewal_cases() -> list[Case]:

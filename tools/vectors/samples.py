@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Literal
 
-from msgspec import UNSET, Raw
+from msgspec import Raw
 
-from minervas_core import ca_bundle, enrolment, frames, genesis, messages, node_messages, renewal
+from minervas_core import frames, genesis, messages, node_messages
 from minervas_core.blocks import BlockForm
 from minervas_core.encoding import Record, encode, sha256_hex
-from minervas_core.keys import SigningKey
 from minervas_core.transactions import TransactionForm
+from tools.vectors.enrolment_samples import enrolment_samples, renewal_samples
 from tools.vectors.fixtures import (
     ADMISSIONS,
     AUTHORITY,
     BLOCK_1,
     BLOCK_2,
     BLOCK_3,
-    GENESIS,
     GENESIS_BODY,
     HAENAM,
     KIM,
@@ -34,7 +32,6 @@ from tools.vectors.fixtures import (
     sender_key,
 )
 from tools.vectors.governance_samples import NEW_AUTHORITY, governance_samples
-from tools.vectors.market_fixtures import PANELS, gateway_key
 from tools.vectors.market_samples import ledger_samples, metering_samples, node_market_samples
 from tools.vectors.membership_samples import membership_samples, roster_entries
 from tools.vectors.proof_cases import proof_samples
@@ -45,11 +42,6 @@ SEALED_FILE = Path(__file__).with_name("sealed_samples.json")
 
 NOW_MS = START_MS + 10_000
 ROSTER_HASH = sha256_hex(b"a roster")
-Service = Literal["ledger", "miner", "peer", "meter-gateway"]
-SERVICES: tuple[Service, ...] = ("ledger", "miner", "peer")
-ALL_SERVICES: tuple[Service, ...] = (*SERVICES, "meter-gateway")
-CSR = "-----BEGIN CERTIFICATE REQUEST-----\nMIIBsamplesample\n-----END CERTIFICATE REQUEST-----\n"
-CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIBsamplesample\n-----END CERTIFICATE-----\n"
 
 
 def sender_key_body(sender: MemberKeys, recipient: MemberKeys, sealed: str) -> messages.SenderKeyBody:
@@ -84,37 +76,6 @@ def key_request() -> messages.KeyRequest:
     )
     signature = HAENAM.wallet.sign(messages.KEY_REQUEST_PURPOSE, NETWORK, encode(body))
     return messages.KeyRequest(body=body, signature=signature, hello=hello(HAENAM))
-
-
-def service_enrolment(who: MemberKeys, service: Service) -> enrolment.ServiceEnrolment:
-    """The claim of one service of a member."""
-    keys: dict[Service, SigningKey] = {
-        "peer": who.wallet,
-        "miner": who.block,
-        "ledger": who.vote,
-        "meter-gateway": gateway_key(who),
-    }
-    claim = enrolment.ServiceClaim(
-        member=who.member,
-        service=service,
-        csr=CSR,
-        signing_key=keys[service].public,
-        box=who.box.public if service == "peer" else UNSET,
-        meters=[PANELS] if service == "meter-gateway" else UNSET,
-    )
-    return enrolment.sign_claim(claim, keys[service])
-
-
-def application(who: MemberKeys, services: tuple[Service, ...] = SERVICES) -> enrolment.Application:
-    """An application for membership, with a meter-gateway only if it is among the services."""
-    return enrolment.Application(
-        member=who.member,
-        name="Haenam Solar Farm",
-        contact="+82 61 000 0000",
-        salt=seed(f"application {who.member}", 16).hex(),
-        sent_at_ms=NOW_MS,
-        services=[service_enrolment(who, service) for service in services],
-    )
 
 
 def _tip() -> messages.ChainTip:
@@ -293,84 +254,6 @@ def node_samples() -> dict[str, Record]:
             "Stored": node_messages.Stored(),
         }
     )
-
-
-def signed_ca_bundle() -> ca_bundle.SignedCaBundle:
-    """A bundle during a rollover, with two authorities."""
-    second = CERTIFICATE.replace("sample", "second")
-    bundle = ca_bundle.CaBundle(network=NETWORK, number=3, certificates=[CERTIFICATE, second])
-    return ca_bundle.sign_ca_bundle(bundle, AUTHORITY, [])
-
-
-def enrolment_samples() -> dict[str, Record]:
-    """Documents of the enrolment API, by name of the sample."""
-    handed_in = application(HAENAM)
-    application_id = seed("application id", 16).hex()
-    fingerprint = enrolment.application_fingerprint(handed_in)
-    grant = enrolment.Grant(
-        ca_pem=CERTIFICATE,
-        certificates=dict.fromkeys(enrolment.MEMBER_SERVICES, CERTIFICATE),
-        genesis=Raw(GENESIS.raw),
-        membership=[Raw(ADMISSIONS[1].raw)],
-        broker=enrolment.BrokerAddress(host="broker.example", port=8_883),
-    )
-    return {
-        "ServiceEnrolment": service_enrolment(HAENAM, "peer"),
-        "ServiceEnrolment, meter-gateway": service_enrolment(HAENAM, "meter-gateway"),
-        "Application": handed_in,
-        "Application with a meter-gateway": application(HAENAM, ALL_SERVICES),
-        "ApplicationReceipt": enrolment.ApplicationReceipt(
-            application_id=application_id, token=seed("token").hex(), fingerprint=fingerprint
-        ),
-        "ApplicationState, pending": enrolment.ApplicationState(
-            application_id=application_id, member=HAENAM.member, state="pending", fingerprint=fingerprint
-        ),
-        "ApplicationState, approved": enrolment.ApplicationState(
-            application_id=application_id, member=HAENAM.member, state="approved", fingerprint=fingerprint, grant=grant
-        ),
-        "ApplicationState, rejected": enrolment.ApplicationState(
-            application_id=application_id,
-            member=HAENAM.member,
-            state="rejected",
-            fingerprint=fingerprint,
-            reason="Not a member",
-        ),
-        "SignedCaBundle": signed_ca_bundle(),
-        "ConsortiumInfo": enrolment.ConsortiumInfo(
-            name=GENESIS_BODY.name,
-            network=NETWORK,
-            genesis_hash=GENESIS.hash,
-            time_ms=NOW_MS,
-            protocol_version=1,
-        ),
-    }
-
-
-def renewal_request(who: MemberKeys, services: tuple[Service, ...] = ALL_SERVICES) -> renewal.Renewal:
-    """A member asks for new certificates of its services."""
-    body = renewal.RenewalBody(
-        network=NETWORK,
-        member=who.member,
-        requests=[renewal.ServiceRequest(service=service, csr=CSR) for service in sorted(services)],
-        salt=seed(f"renewal {who.member}", 16).hex(),
-        sent_at_ms=NOW_MS,
-    )
-    return renewal.sign_renewal(body, who.wallet)
-
-
-def renewal_samples() -> dict[str, Record]:
-    """Documents of a renewal, by name of the sample."""
-    return {
-        "Renewal": renewal_request(HAENAM),
-        "RenewalAnswer": renewal.RenewalAnswer(
-            ca_pem=2 * CERTIFICATE,
-            certificates=[
-                renewal.ServiceCertificate(service=service, certificate=CERTIFICATE) for service in sorted(ALL_SERVICES)
-            ],
-            membership=[Raw(ADMISSIONS[1].raw)],
-            broker=enrolment.BrokerAddress(host="broker.example", port=8_883),
-        ),
-    }
 
 
 def _frame_samples() -> dict[str, Record]:

@@ -125,7 +125,7 @@ class Node:
         command: list[str | Path] = [
             *(console_script("minervas"), "join", admission_url, "--ca-fingerprint", fingerprint),
             *("--member", self.member, "--name", self.member, "--contact", f"post@{self.member}.example"),
-            *("--node", self.directory),
+            *("--node", self.directory, "--accept-visibility"),
             *(["--gateway"] if self.meters else []),
         ]
         return ManagedProcess(f"{self.member}.join", command, self._log_dir / f"{self.member}.join.log")

@@ -42,6 +42,12 @@ class Code(StrEnum):
     BAD_MEMBER_ID = "bad_member_id"
     BAD_GENESIS = "bad_genesis"
     BAD_ENROLMENT = "bad_enrolment"
+    CONSENT_MISSING = "consent_missing"
+    TOKEN_UNKNOWN = "token_unknown"  # noqa: S105 - a code
+    TOKEN_EXPIRED = "token_expired"  # noqa: S105 - a code
+    TOKEN_USED = "token_used"  # noqa: S105 - a code
+    CA_MISMATCH = "ca_mismatch"
+    TLS_INTERCEPTED = "tls_intercepted"
     CLOCK_OFFSET = "clock_offset"
     WRONG_NETWORK = "wrong_network"
     CA_BUNDLE_OLD = "ca_bundle_old"

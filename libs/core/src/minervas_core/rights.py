@@ -85,9 +85,7 @@ def _ledger(me: Principal, *, operator_member: str) -> Rights:
     return Rights(
         publish=(
             mesh(me, "presence"),
-            _to(me.member, "peer", me),
-            _to(me.member, "miner", me),
-            _to(me.member, "meter-gateway", me),
+            _to(me.member, "+", me),  # gateways can be added later
             _to("+" if is_operator else operator_member, "ledger", me),
         ),
         subscribe=(inbox_filter(me), f"mesh/v1/{readers}/+/reading/#", f"mesh/v1/{readers}/+/presence"),

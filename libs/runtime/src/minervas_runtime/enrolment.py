@@ -23,7 +23,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import msgspec
 from cryptography import x509
@@ -84,7 +84,7 @@ class Issued:
 def write_enrolment(
     paths: NodePaths,
     member: str,
-    service: Literal["peer", "miner", "ledger", "meter-gateway"],
+    service: str,
     signing_key: SigningKey,
     *,
     box_public: str | None = None,
@@ -95,7 +95,7 @@ def write_enrolment(
     Args:
         paths: the node's directories.
         member: whose service it is.
-        service: which.
+        service: which: peer, miner, ledger, or a meter-gateway.
         signing_key: wallet (peer), block key (miner), vote key (ledger) or gateway key (meter-gateway).
         box_public: public box key, peer only.
         meters: meters to register, meter-gateway only.
@@ -127,6 +127,8 @@ async def wait_for_issue(
 ) -> Issued:
     """Wait until `minervas join` has installed what the consortium issued, and check it.
 
+    A service that was added to a node later waits for its certificate (`minervas join --add`).
+
     Args:
         paths: the node's directories.
         service: which service we are.
@@ -137,9 +139,12 @@ async def wait_for_issue(
         LocalFault: naming the file that is unusable and what to do.
     """
     waited_s = 0.0
-    while not (paths.issued / READY_FILE).exists():
+    certificate = paths.issued / "certs" / f"{service}.crt"
+    while not ((joined := (paths.issued / READY_FILE).exists()) and certificate.exists()):
         if waited_s % REMIND_S == 0:
-            log.info("waiting for approval", extra={"fields": {"directory": str(paths.issued)}})
+            command = f"minervas join --add {service}" if joined else "minervas join"
+            fields = {"directory": str(paths.issued), "command": command}
+            log.info("waiting for approval", extra={"fields": fields})
         await asyncio.sleep(POLL_S)
         waited_s += POLL_S
     return load_issued(paths, service, member, broker=broker)

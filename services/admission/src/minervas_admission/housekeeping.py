@@ -13,6 +13,7 @@ from minervas_admission.broker_link import BrokerLink
 from minervas_admission.certificate_sweep import CertificateSweep
 from minervas_admission.crl import REISSUE_MS
 from minervas_admission.data_directory import DataDirectory
+from minervas_admission.forms import REMEMBERED_MS
 from minervas_admission.issued_journal import record_remembered
 from minervas_admission.own_certificates import ensure_own_certificates
 from minervas_admission.personal_data import forget_rejected
@@ -21,6 +22,7 @@ from minervas_admission.sagas.worker import DecisionWorker
 from minervas_admission.server_renewal import renew_broker
 from minervas_admission.store.certificates import DAY_MS, soonest_server_expiry
 from minervas_admission.store.database import Database
+from minervas_admission.store.forms import forget_old_forms
 from minervas_core.errors import MinervasError
 from minervas_core.rights import ADMISSION
 from minervas_runtime.clock import Clock
@@ -117,6 +119,7 @@ class Housekeeping:
         """
         now_ms = self.clock.now_ms()
         async with self.database.transaction() as connection:
+            await forget_old_forms(connection, now_ms, REMEMBERED_MS)
             count = await forget_rejected(connection, before_ms=now_ms - self.rejected_ms, now_ms=now_ms)
         return f"{count} applications"
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from fastapi import FastAPI, Request, Response
 
 from minervas_admission import __version__
+from minervas_admission.additions import AdditionIntake
 from minervas_admission.http_errors import install_error_handlers
 from minervas_admission.intake import Intake
 from minervas_admission.rate_limit import RateLimit
@@ -19,7 +20,7 @@ from minervas_admission.web.site import Site
 from minervas_core.blocks import VERSION
 from minervas_core.encoding import Record, encode
 from minervas_core.enrolment import MAX_APPLICATION_BYTES, ConsortiumInfo
-from minervas_core.errors import Code, InvalidEncoding, InvalidEnrolment, TransientFault
+from minervas_core.errors import Code, InvalidEncoding, TransientFault
 
 BODY_TIMEOUT_S = 10.0
 """How long a client may take to send an application of a few kB."""
@@ -35,10 +36,18 @@ _APPLICATION_BODY = {
         "content": {_JSON: {"schema": {"type": "object"}}},
     }
 }
+_ADDITION_BODY = {
+    "requestBody": {
+        "required": True,
+        "description": "An addition in canonical JSON (RFC 8785), as `minervas join --add` makes it.",
+        "content": {_JSON: {"schema": {"type": "object"}}},
+    }
+}
 
 
 def make_app(
     intake: Intake,
+    additions: AdditionIntake,
     healthy: Callable[[], bool],
     site: Site,
     *,
@@ -49,6 +58,7 @@ def make_app(
 
     Args:
         intake: receives applications.
+        additions: receives additions.
         healthy: for /healthz.
         site: what the pages work with.
         applications_per_minute: of one client address.
@@ -57,12 +67,11 @@ def make_app(
     app = FastAPI(title="Minervas admission", version=__version__, docs_url=None, redoc_url=None)
     install_error_handlers(app)
     _add_public(app, intake, healthy)
-    _add_applications(
-        app,
-        intake,
-        RateLimit(applications_per_minute, monotonic_ms),
-        RateLimit(QUESTIONS_PER_MINUTE, monotonic_ms),
-    )
+    applications = RateLimit(applications_per_minute, monotonic_ms)
+    questions = RateLimit(QUESTIONS_PER_MINUTE, monotonic_ms)
+    _add_applications(app, intake, applications, questions)
+    _add_additions(app, additions, applications)
+    _add_forms(app, intake, questions)
     install_web(app, site)
     return app
 
@@ -108,17 +117,38 @@ def _add_applications(app: FastAPI, intake: Intake, applications: RateLimit, que
     async def apply(request: Request) -> Response:
         """Apply for membership. The same bytes again get the same answer, with status 200."""
         address = within(applications, request)
-        receipt, new = await intake.receive(await read_body(request, MAX_APPLICATION_BYTES), address)
+        raw = await read_body(request, MAX_APPLICATION_BYTES)
+        receipt, new = await intake.receive(raw, address, bearer_token(request))
         return _record(receipt, 201 if new else 200)
 
     @app.get("/v1/applications/{application_id}", response_class=Response)
     async def application_state(application_id: str, request: Request) -> Response:
         """Where an application stands; needs the token of the receipt as bearer token."""
         within(questions, request)
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer":
-            raise InvalidEnrolment(Code.NOT_FOUND, "There is no application with this id and token")
-        return _record(await intake.state(application_id, token.strip()))
+        return _record(await intake.state(application_id, bearer_token(request)))
+
+
+def _add_additions(app: FastAPI, additions: AdditionIntake, applications: RateLimit) -> None:
+    @app.post("/v1/additions", response_class=Response, status_code=201, openapi_extra=_ADDITION_BODY)
+    async def add(request: Request) -> Response:
+        """Add gateways and meters of a member. The same bytes again get the same answer, with status 200."""
+        address = within(applications, request)
+        receipt, new = await additions.receive(await read_body(request, MAX_APPLICATION_BYTES), address)
+        return _record(receipt, 201 if new else 200)
+
+
+def _add_forms(app: FastAPI, intake: Intake, questions: RateLimit) -> None:
+    @app.get("/v1/form", response_class=Response)
+    async def form(request: Request) -> Response:
+        """What was filled in on the web page; needs its one-time token as bearer token."""
+        within(questions, request)
+        return _record(await intake.forms.read(bearer_token(request)))
+
+
+def bearer_token(request: Request) -> str:
+    """The bearer token of a request; empty if it has none."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
 
 
 def within(limit: RateLimit, request: Request) -> str:

@@ -9,10 +9,13 @@ from typing import Literal
 import msgspec
 
 from minervas_admission import audit_log
-from minervas_admission.application_check import decode_application, judge_application
+from minervas_admission.application_check import decode_application, decode_requested, judge_application
 from minervas_admission.authority import Consortium
+from minervas_admission.forms import Forms
 from minervas_admission.metrics import APPLICATIONS
 from minervas_admission.store.applications import (
+    KIND_ADDITION,
+    MAX_PENDING,
     ApplicationRow,
     count_pending,
     find_application,
@@ -37,9 +40,6 @@ from minervas_runtime.clock import Clock
 
 log = logging.getLogger(__name__)
 
-MAX_PENDING = 1_000
-"""Applications that may wait for a decision at once: strangers can not fill the disk."""
-
 
 @dataclass(frozen=True, slots=True)
 class Intake:
@@ -51,20 +51,22 @@ class Intake:
     token_key: bytes
     broker: BrokerAddress
     """What members are told."""
+    forms: Forms
 
-    async def receive(self, raw: bytes, remote_address: str) -> tuple[ApplicationReceipt, bool]:
+    async def receive(self, raw: bytes, remote_address: str, form_token: str = "") -> tuple[ApplicationReceipt, bool]:
         """Take an application in; the same bytes again get the same answer.
 
         Args:
             raw: its canonical bytes.
             remote_address: where it came from, for the operator.
+            form_token: one-time token of a filled-in form, or empty.
 
         Returns:
             The receipt, and whether the application is new.
 
         Raises:
             InvalidEncoding: if the bytes are not an application.
-            PeerFault: why it is refused; see `judge_application` and `insert_application`.
+            PeerFault: why it is refused; see `judge_application`, `insert_application` and `Forms.use`.
             TransientFault: ``rate_limited`` if too many wait for a decision; ``database_away``.
         """
         application = decode_application(raw)
@@ -82,6 +84,8 @@ class Intake:
             if await count_pending(connection) >= MAX_PENDING:
                 raise TransientFault(Code.RATE_LIMITED, "Too many applications wait for a decision", limit=MAX_PENDING)
             await insert_application(connection, row, judged.claims)
+            if form_token:
+                await self.forms.use(connection, form_token, row.member, row.id)
             await audit_log.append(
                 connection, time_ms=row.received_ms, who=audit_log.APPLICANT, action="apply", subject=row.member,
                 application=row.id, fingerprint=row.fingerprint,
@@ -131,15 +135,18 @@ class Intake:
         member = await find_member(connection, row.member)
         certificates = await member_certificates(connection, row.member, self.clock.now_ms())
         transactions = await transactions_of_member(connection, row.member)
-        if member is None or member.state != "active" or not certificates:
+        services = {item.claim.service for item in decode_requested(row).services}
+        issued = {service: item.pem for item in certificates if (service := _service(item.principal)) in services}
+        if member is None or member.state != "active" or not issued:
             return _state(row, "rejected", reason="the certificates of this membership have expired")
+        shown = ("admit", "register_meter") if row.kind == KIND_ADDITION else ("admit",)
         grant = Grant(
             ca_pem=self.consortium.cas.pem,
-            certificates={item.principal.partition(".")[2]: item.pem for item in certificates},
+            certificates=issued,
             genesis=msgspec.Raw(self.consortium.genesis.raw),
             membership=[
                 *map(msgspec.Raw, await authority_changes(connection)),
-                *(msgspec.Raw(item.raw) for item in transactions if item.action == "admit" and item.state in ALIVE),
+                *(msgspec.Raw(item.raw) for item in transactions if item.action in shown and item.state in ALIVE),
             ],
             broker=self.broker,
         )
@@ -169,6 +176,10 @@ class Intake:
             reason="",
             decided_ms=None,
         )
+
+
+def _service(principal: str) -> str:
+    return principal.partition(".")[2]
 
 
 def _state(

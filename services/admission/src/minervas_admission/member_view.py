@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from minervas_admission.store.applications import ApplicationRow, applications_of
 from minervas_admission.store.certificates import CertificateRow, certificates_of_member
@@ -29,6 +30,27 @@ CLOCK_OFF_MS = 5_000
 
 
 @dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that a process told and that needs attention."""
+
+    kind: Literal["disk", "spool", "clock"]
+    value: int
+    """Per mille in use; how far the clock is off, in ms."""
+
+
+def problems_of(row: PresenceRow) -> list[Problem]:
+    """What a process told that needs attention."""
+    found = []
+    if row.disk_use_per_mille is not None and row.disk_use_per_mille >= MUCH_USED_PER_MILLE:
+        found.append(Problem("disk", row.disk_use_per_mille))
+    if row.spool_use_per_mille is not None and row.spool_use_per_mille >= MUCH_USED_PER_MILLE:
+        found.append(Problem("spool", row.spool_use_per_mille))
+    if row.clock_offset_ms is not None and abs(row.clock_offset_ms) >= CLOCK_OFF_MS:
+        found.append(Problem("clock", row.clock_offset_ms))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
 class Presences:
     """What is known of a member's processes at one time."""
 
@@ -44,6 +66,11 @@ class Presences:
     def in_state(self, state: str) -> list[PresenceRow]:
         """Those that are online, silent, or offline."""
         return [row for row in self.rows if self.state(row) == state]
+
+    @property
+    def problems(self) -> list[tuple[str, Problem]]:
+        """What needs attention, by service."""
+        return [(service_of(row), problem) for row in self.rows for problem in problems_of(row)]
 
     @property
     def best_tip(self) -> int | None:
@@ -85,6 +112,11 @@ class MemberView:
     transactions: tuple[TransactionRow, ...]
     meters: tuple[MeterView, ...]
     decisions: tuple[DecisionView, ...]
+
+
+def service_of(row: PresenceRow) -> str:
+    """The service without its member."""
+    return row.principal.partition(".")[2]
 
 
 async def read_members(connection: Connection, now_ms: int) -> list[tuple[MemberOverview, Presences]]:

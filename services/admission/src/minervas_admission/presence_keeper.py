@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import TypeVar
 
 import msgspec
 
@@ -22,6 +23,8 @@ from minervas_core.messages import MAX_PRESENCE_BYTES, Presence
 from minervas_core.topics import MeshTopic, parse_topic
 from minervas_runtime.bus import Bus, Message
 from minervas_runtime.clock import Clock
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -115,11 +118,13 @@ class PresenceKeeper:
             tip_hash=tip.hash if tip else None,
             disk_use_per_mille=_known(presence.disk_use_per_mille),
             spool_use_per_mille=_known(presence.spool_use_per_mille),
+            spool_readings=_known(presence.spool_readings),
+            clock_synchronised=_known(presence.clock_synchronised),
             clock_offset_ms=presence.sent_at_ms - now_ms if live else None,
         )
 
 
-def _known(value: int | msgspec.UnsetType) -> int | None:
+def _known(value: T | msgspec.UnsetType) -> T | None:
     return None if isinstance(value, msgspec.UnsetType) else value
 
 

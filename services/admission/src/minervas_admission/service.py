@@ -11,6 +11,7 @@ from typing import Any
 from cryptography import x509
 
 from minervas_admission import __version__
+from minervas_admission.additions import AdditionIntake
 from minervas_admission.authority import Consortium, load_consortium
 from minervas_admission.broker_link import BrokerLink
 from minervas_admission.broker_rights import BrokerRights
@@ -18,6 +19,7 @@ from minervas_admission.ca import moment_ms
 from minervas_admission.certificate_sweep import CertificateSweep
 from minervas_admission.chain_follower import ChainFollower
 from minervas_admission.data_directory import DataDirectory
+from minervas_admission.forms import Forms
 from minervas_admission.housekeeping import Housekeeping
 from minervas_admission.http_api import make_app
 from minervas_admission.https_server import HttpsServer
@@ -30,6 +32,7 @@ from minervas_admission.presence_keeper import PresenceKeeper
 from minervas_admission.renewal_api import add_renewals
 from minervas_admission.renewals import Renewals
 from minervas_admission.revocation_list import RevocationListKeeper
+from minervas_admission.sagas.addition import AdditionSaga
 from minervas_admission.sagas.approval import Approval
 from minervas_admission.sagas.parameters import ParameterChange
 from minervas_admission.sagas.reconciliation import Reconciliation
@@ -128,6 +131,7 @@ class AdmissionService:
             Approval(databases.work, consortium, rights, feed, clock).saga(),
             *Revocation(databases.work, consortium, rights, self.revocation_list, feed, clock).sagas(),
             *Voting(databases.work, consortium, feed, clock).sagas(),
+            AdditionSaga(databases.work, consortium, rights, feed, clock).saga(),
             ParameterChange(databases.work, consortium, feed, clock).saga(),
             reconciliation.saga(),
             *self._rollover(databases.work).sagas(),
@@ -171,16 +175,20 @@ class AdmissionService:
 
     def _make_https(self, databases: Databases, rights: BrokerRights) -> HttpsServer:
         broker, http = self.settings.broker, self.settings.http
+        token_key = read_seed(self._data.token_key)
+        forms = Forms(databases.applicants, self._clock, self.settings.forms.valid_days)
         told = BrokerAddress(host=broker.public_host or broker.host, port=broker.public_port or broker.port)
         intake = Intake(
             database=databases.applicants,
             consortium=self._consortium,
             clock=self._clock,
-            token_key=read_seed(self._data.token_key),
+            token_key=token_key,
+            forms=forms,
             broker=told,
         )
         app = make_app(
             intake,
+            AdditionIntake(databases.applicants, self._consortium, self._clock, token_key),
             lambda: self.database_answers,
             self._make_site(databases.pages),
             applications_per_minute=http.applications_per_minute,

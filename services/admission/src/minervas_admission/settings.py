@@ -74,6 +74,15 @@ class WebSettings(_Section, frozen=True, kw_only=True):
     """Attempts to log in from one client address, and to one account; as many may come at once."""
 
 
+class FormSettings(_Section, frozen=True, kw_only=True):
+    """The form with which strangers may apply in a browser."""
+
+    valid_days: Annotated[int, msgspec.Meta(ge=1, le=90)] = 7
+    """How long the one-time token of a filled-in form can be used."""
+    forms_per_minute: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 10
+    """Requests of the form from one client address; as many may come at once."""
+
+
 class AdmissionBrokerSettings(_Section, frozen=True, kw_only=True):
     """Where the broker is."""
 
@@ -134,6 +143,7 @@ class AdmissionSettings(_Section, frozen=True, kw_only=True):
     database_owner: DatabaseOwnerSettings | None = None
     web: WebSettings = WebSettings()
     chain: ChainSettings = ChainSettings()
+    forms: FormSettings = FormSettings()
     personal_data: PersonalDataSettings = PersonalDataSettings()
     health: HealthSettings = HealthSettings()
     log: LogSettings = LogSettings()

@@ -137,7 +137,7 @@ class ReadingsFlush:
     async def _store_all(self, batches: Sequence[QueuedBatch]) -> None:
         readings = [received for batch in batches for received in batch.received()]
         aside = [received for batch in batches for received in batch.received(aside=True)]
-        own = [SignedBatch(each.batch, is_whole=not each.aside) for each in batches if self._is_own(each)]
+        own = [SignedBatch(each.batch, is_whole=each.is_whole) for each in batches if self._is_own(each)]
         now_ms = self._clock.now_ms()
         with metrics.READINGS_FLUSH_SECONDS.time():
             result = await self._thread.run(lambda: self._store.store(readings, now_ms, aside=aside, batches=own))

@@ -43,6 +43,13 @@ class QueuedBatch:
     batch: ReadingBatch
     aside: frozenset[int] = frozenset()
     """Sequence numbers of readings whose time is impossible."""
+    strangers: frozenset[int] = frozenset()
+    """Sequence numbers of readings of channels that are not registered: they are neither stored nor acknowledged."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of its readings are stored where readings belong."""
+        return not self.aside and not self.strangers
 
     @property
     def body(self) -> ReadingBatchBody:
@@ -55,7 +62,7 @@ class QueuedBatch:
         return [
             ReceivedReading(body.member, body.gateway, body.spool, reading)
             for reading in body.readings
-            if (reading.sequence in self.aside) == aside
+            if (reading.sequence in self.aside) == aside and reading.sequence not in self.strangers
         ]
 
 
@@ -132,7 +139,7 @@ class ReadingsIntake:
         self._count(sum(len(batch.body.readings) for batch in batches))
 
     def _checked(self, sender: Principal, payload: bytes) -> QueuedBatch:
-        """Check a batch.
+        """Check a batch. Readings of meters that are not registered (yet) do not hold up the others.
 
         Raises:
             PeerFault: a code of `decode` or `check_batch`; ``frame_unknown_sender`` if the key is not registered on
@@ -148,7 +155,6 @@ class ReadingsIntake:
             )
         check_batch(batch, network=self._network, member=member)
         for reading in batch.body.readings:
-            _check_channel(reading, gateway)
             _check_values(reading)
         earliest_ms, latest_ms = self.possible_times()
         aside = {each.sequence for each in batch.body.readings if not earliest_ms <= each.time_ms <= latest_ms}
@@ -156,7 +162,8 @@ class ReadingsIntake:
             times = "A reading from before the consortium, or from the future; it is put aside"
             fault = InvalidFrame(Code.CLOCK_OFFSET, times, first=min(aside), count=len(aside))
             refusals.record(KIND, fault, origin=str(sender))
-        return QueuedBatch(sender, batch, frozenset(aside))
+        strangers = _strangers(sender, batch.body, gateway)
+        return QueuedBatch(sender, batch, frozenset(aside - strangers), strangers)
 
     def possible_times(self) -> tuple[int, int]:
         """Earliest and latest time of a reading that is stored."""
@@ -171,6 +178,27 @@ class ReadingsIntake:
     def _count(self, step: int) -> None:
         self.queued += step
         metrics.READINGS_QUEUED.set(self.queued)
+
+
+def _strangers(sender: Principal, body: ReadingBatchBody, gateway: Gateway) -> frozenset[int]:
+    """Sequence numbers of readings of channels that are not registered.
+
+    Raises:
+        InvalidFrame: ``meter_unknown`` or ``channel_unknown`` if these are all.
+    """
+    found: set[int] = set()
+    refusal: InvalidFrame | None = None
+    for reading in body.readings:
+        try:
+            _check_channel(reading, gateway)
+        except InvalidFrame as error:
+            refusal = refusal or error
+            found.add(reading.sequence)
+    if refusal is not None and len(found) == len(body.readings):
+        raise refusal
+    if refusal is not None:
+        refusals.record(KIND, refusal, origin=str(sender))
+    return frozenset(found)
 
 
 def _check_channel(reading: Reading, gateway: Gateway) -> None:

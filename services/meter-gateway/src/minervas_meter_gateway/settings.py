@@ -101,7 +101,8 @@ class HomeAssistantSettings(Section, frozen=True, kw_only=True):
 class GatewaySettings(NodeSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that a meter-gateway is told from outside."""
 
-    service: Literal["meter-gateway"] = "meter-gateway"
+    service: Annotated[str, msgspec.Meta(pattern=r"^meter-gateway(-[1-9][0-9]{0,2})?\Z")] = "meter-gateway"
+    """Which of the member's gateways it is: ``meter-gateway``, ``meter-gateway-2``, ..."""
     ports: Annotated[list[PortSettings], msgspec.Meta(min_length=1)]
     meters: Annotated[list[MeterSettings], msgspec.Meta(min_length=1)]
     sampling: SamplingSettings = SamplingSettings()

@@ -15,6 +15,7 @@ from minervas_core.identifiers import Principal
 from minervas_core.keys import SigningKey
 from minervas_peer import __version__
 from minervas_peer.api.access_token import load_or_create_token
+from minervas_peer.api.addition_paths import Notary
 from minervas_peer.api.app import build_app
 from minervas_peer.api.request_limits import allowed_names
 from minervas_peer.api.server import ApiServer
@@ -146,7 +147,9 @@ async def serve(
     view = NodeView(issued.genesis, bus, node.ledger, node.status, collector)
     trade = TradeView(node.ledger, node.trader)
     names = allowed_names(settings.api.host, settings.api.names)
-    app = build_app(view, names, trade=trade, token=load_or_create_token(settings.paths.data), renewals=collector)
+    notary = Notary(identity.member, identity.wallet, issued.network)
+    token = load_or_create_token(settings.paths.data)
+    app = build_app(view, names, trade=trade, notary=notary, renewals=collector, token=token)
     _update_status(context, view)
     bus.on_connection_change(lambda _connected: _update_status(context, view))
     async with asyncio.TaskGroup() as group:

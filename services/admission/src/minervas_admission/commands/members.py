@@ -9,14 +9,7 @@ import msgspec
 
 from minervas_admission.commands.output import harmless, milliseconds, say, say_json, table, when
 from minervas_admission.commands.show import one_transaction
-from minervas_admission.member_view import (
-    CLOCK_OFF_MS,
-    MUCH_USED_PER_MILLE,
-    MemberView,
-    Presences,
-    read_member,
-    read_members,
-)
+from minervas_admission.member_view import MemberView, Presences, Problem, read_member, read_members, service_of
 from minervas_admission.settings import AdmissionSettings
 from minervas_admission.store.members import ENDED, MemberOverview
 from minervas_admission.store.presence import PresenceRow
@@ -49,7 +42,7 @@ async def show_members(settings: AdmissionSettings, *, as_json: bool) -> None:
                 when(row.certificate_expires_ms),
                 on_chain(row),
                 str(row.meters),
-                "-" if row.state in ENDED else there(found),
+                "-" if row.state in ENDED else there(row, found),
             )
             for row, found in rows
         ],
@@ -72,26 +65,19 @@ async def show_member(settings: AdmissionSettings, member: str, *, as_json: bool
     _print_parts(view)
 
 
-def there(found: Presences) -> str:
+def there(overview: MemberOverview, found: Presences) -> str:
     """Who of a member is there, in words."""
-    if not found.rows:
-        return "-"
-    parts = [f"{len(found.in_state('online'))} of {len(found.rows)} online"]
-    parts += [f"{_service(row)} silent since {when(row.seen_ms)}" for row in found.in_state("silent")]
-    parts += [f"{_service(row)} offline since {when(row.since_ms)}" for row in found.in_state("offline")]
-    parts += [f"{_service(row)}: {problem}" for row in found.rows for problem in problems(row)]
+    parts = [f"{len(found.in_state('online'))} of {overview.services} online"]
+    parts += [f"{service_of(row)} silent since {when(row.seen_ms)}" for row in found.in_state("silent")]
+    parts += [f"{service_of(row)} offline since {when(row.since_ms)}" for row in found.in_state("offline")]
+    parts += [f"{service}: {_problem(problem)}" for service, problem in found.problems]
     return ", ".join(parts)
 
 
-def problems(row: PresenceRow) -> list[str]:
-    """What a process told that needs attention, in words."""
-    found = []
-    for name, used in (("disk", row.disk_use_per_mille), ("spool", row.spool_use_per_mille)):
-        if used is not None and used >= MUCH_USED_PER_MILLE:
-            found.append(f"{name} {used / 10:.0f} % full")
-    if row.clock_offset_ms is not None and abs(row.clock_offset_ms) >= CLOCK_OFF_MS:
-        found.append(f"clock {row.clock_offset_ms / 1000:+,.1f} s off")
-    return found
+def _problem(problem: Problem) -> str:
+    if problem.kind == "clock":
+        return f"clock {problem.value / 1000:+,.1f} s off"
+    return f"{problem.kind} {problem.value / 10:.0f} % full"
 
 
 def standing(row: MemberOverview) -> str:
@@ -187,7 +173,7 @@ def _print_parts(view: MemberView) -> None:
 
 def _presence_line(found: Presences, row: PresenceRow) -> tuple[str, ...]:
     return (
-        _service(row),
+        service_of(row),
         found.state(row),
         when(row.since_ms),
         when(row.seen_ms),
@@ -197,10 +183,6 @@ def _presence_line(found: Presences, row: PresenceRow) -> tuple[str, ...]:
         _share(row.spool_use_per_mille),
         "-" if row.clock_offset_ms is None else f"{row.clock_offset_ms / 1000:+.1f} s",
     )
-
-
-def _service(row: PresenceRow) -> str:
-    return row.principal.partition(".")[2]
 
 
 def _share(per_mille: int | None) -> str:

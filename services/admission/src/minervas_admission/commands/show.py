@@ -6,19 +6,22 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
+
 from minervas_admission import audit_log
-from minervas_admission.application_check import decode_application, service_requests
+from minervas_admission.application_check import decode_requested, service_requests
 from minervas_admission.ca import fingerprint
 from minervas_admission.ca_set import signing_ca_certificate
 from minervas_admission.certificate_request import describe_key, request_public_key
-from minervas_admission.commands.output import harmless, say, say_json, when
+from minervas_admission.commands.output import degrees, harmless, say, say_json, tenths, when
 from minervas_admission.data_directory import DataDirectory
 from minervas_admission.parameter_changes import ParameterView, WantedChange, last_carrying_height
 from minervas_admission.settings import AdmissionSettings
-from minervas_admission.store.applications import ApplicationRow, pending_applications
+from minervas_admission.store.applications import KIND_ADDITION, ApplicationRow, pending_applications
 from minervas_admission.store.database import Connection, Database
 from minervas_admission.store.schema import check_schema
-from minervas_core.enrolment import declared_meters
+from minervas_core.applicant import About, panels_of, sites_of
+from minervas_core.enrolment import Application, declared_meters
 
 
 @asynccontextmanager
@@ -57,18 +60,38 @@ async def show_pending(settings: AdmissionSettings, *, as_json: bool) -> None:
 
 def show_application(row: ApplicationRow) -> None:
     """Print everything that a decision needs."""
-    say(f"{row.member}")
+    requested = decode_requested(row)
+    say(f"{row.member}" + ("   (a member that adds gateways or meters)" if row.kind == KIND_ADDITION else ""))
     say(f"  fingerprint  {row.fingerprint}   (compare by phone)")
     say(f"  name         {harmless(row.name)}")
     say(f"  contact      {harmless(row.contact)}")
     say(f"  received     {when(row.received_ms)} from {harmless(row.remote_address)}")
-    requests = service_requests(decode_application(row.content))
+    requests = service_requests(requested)
     keys = [f"{service}: {describe_key(request_public_key(pem, service=service))}" for service, pem in requests.items()]
     say(f"  services     {', '.join(sorted(keys))}")
-    for _, meter in declared_meters(decode_application(row.content)):
+    for _, meter in declared_meters(requested):
         channels = ", ".join(f"{channel.name} {channel.rated_w:,} W" for channel in meter.channels)
         say(f"  meter        {meter.meter}: {meter.model}, {channels}, register step {meter.register_step_wh} Wh")
+    _show_details(requested.about)
+    if isinstance(requested, Application):
+        say("  visibility   accepts that all members see all trades")
     say(f"  id           {row.id}")
+
+
+def _show_details(about: About | msgspec.UnsetType) -> None:
+    if not isinstance(about, msgspec.UnsetType):
+        for label, text in (("registration", about.registration), ("address", about.address)):
+            if isinstance(text, str):
+                say(f"  {label:<12} {harmless(text)}")
+    for site in sites_of(about):
+        where = "" if isinstance(site.address, msgspec.UnsetType) else f", {harmless(site.address)}"
+        say(f"  site         {site.name}: {degrees(site.latitude_e6)}, {degrees(site.longitude_e6)}{where}")
+    for panel in panels_of(about):
+        measured = f", {panel.meter}/{panel.channel}" if isinstance(panel.meter, str) else ""
+        say(
+            f"  panel        {panel.site}: {panel.rated_w:,} W, tilt {tenths(panel.tilt_tenths)}, "
+            f"azimuth {tenths(panel.azimuth_tenths)}{measured}"
+        )
 
 
 def show_change(view: ParameterView, wanted: WantedChange) -> None:
@@ -123,7 +146,14 @@ def show_fingerprint(settings: AdmissionSettings) -> None:
 
 
 def _application_object(row: ApplicationRow) -> dict[str, Any]:
+    requested = decode_requested(row)
+    about = requested.about
+    meters = declared_meters(requested)
     return {
+        "kind": row.kind,
+        "services": sorted(item.claim.service for item in requested.services),
+        "meters": [{"gateway": gateway, **msgspec.to_builtins(meter)} for gateway, meter in meters],
+        "about": {} if isinstance(about, msgspec.UnsetType) else msgspec.to_builtins(about),
         "id": row.id,
         "member": row.member,
         "name": row.name,

@@ -8,7 +8,13 @@ import psycopg
 from psycopg.rows import class_row
 
 from minervas_admission.store.database import Connection
-from minervas_core.errors import Code, InvalidEnrolment
+from minervas_core.errors import Code, InvalidEnrolment, TransientFault
+
+MAX_PENDING = 1_000
+"""Applications that may wait for a decision at once: strangers can not fill the disk."""
+
+KIND_JOIN = "join"
+KIND_ADDITION = "add"
 
 FORGOTTEN = "its data was deleted"
 """What whoever still asks for the state of a forgotten application is told."""
@@ -31,8 +37,15 @@ class ApplicationRow:
     """pending, approving, approved, rejected, revoked, or left."""
     reason: str
     decided_ms: int | None
+    kind: str = KIND_JOIN
+    """join: an `Application`; add: an `Addition` of a member."""
     forgotten_ms: int | None = None
     """When its personal data was deleted: name, contact, address and content are empty then."""
+
+    @property
+    def approval(self) -> str:
+        """Kind of the decision that approves it."""
+        return "add" if self.kind == KIND_ADDITION else "approve"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,25 +63,7 @@ async def insert_application(connection: Connection, row: ApplicationRow, claims
         InvalidEnrolment: ``member_exists`` if the name is or ever was taken, ``key_reused`` for a key in use.
     """
     try:
-        async with connection.transaction():
-            await connection.execute(
-                """
-                INSERT INTO applications (id, member, name, contact, content, fingerprint, token_hash, remote_address,
-                                          received_ms, state)
-                VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, 'pending')
-                """,
-                (
-                    row.id,
-                    row.member,
-                    row.name,
-                    row.contact,
-                    row.content,
-                    row.fingerprint,
-                    row.token_hash,
-                    row.remote_address,
-                    row.received_ms,
-                ),
-            )
+        await _insert(connection, row)
     except psycopg.errors.UniqueViolation as error:
         raise InvalidEnrolment(
             Code.MEMBER_EXISTS,
@@ -76,10 +71,78 @@ async def insert_application(connection: Connection, row: ApplicationRow, claims
             member=row.member,
         ) from error
     for claim in claims:
-        await _claim(connection, row, claim)
+        if not await _claim(connection, row, claim):
+            raise _reused(claim)
 
 
-async def _claim(connection: Connection, row: ApplicationRow, claim: KeyClaim) -> None:
+async def insert_addition(connection: Connection, row: ApplicationRow, claims: list[KeyClaim]) -> None:
+    """Store an addition with its claims on keys; a gateway that the member has keeps its keys.
+
+    Raises:
+        TransientFault: ``not_ready`` if an addition of this member waits already.
+        InvalidEnrolment: ``key_reused`` for a key that is or was in use for anything else.
+    """
+    try:
+        await _insert(connection, row)
+    except psycopg.errors.UniqueViolation as error:
+        raise TransientFault(
+            Code.NOT_READY, "Another addition of this member waits for a decision", member=row.member
+        ) from error
+    for claim in claims:
+        if not await _claim(connection, row, claim) and not await _is_own(connection, row.member, claim):
+            raise _reused(claim)
+
+
+async def _insert(connection: Connection, row: ApplicationRow) -> None:
+    async with connection.transaction():
+        await connection.execute(
+            """
+            INSERT INTO applications (id, member, name, contact, content, fingerprint, token_hash, remote_address,
+                                      received_ms, state, kind)
+            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, 'pending', %s)
+            """,
+            (
+                row.id,
+                row.member,
+                row.name,
+                row.contact,
+                row.content,
+                row.fingerprint,
+                row.token_hash,
+                row.remote_address,
+                row.received_ms,
+                row.kind,
+            ),
+        )
+
+
+async def is_member_id_free(connection: Connection, member: str) -> bool:
+    """Whether nobody has, had, or waits for a member id."""
+    cursor = await connection.execute(
+        "SELECT 1 FROM applications WHERE member = %s AND kind = %s AND state <> 'rejected'", (member, KIND_JOIN)
+    )
+    return await cursor.fetchone() is None
+
+
+def _reused(claim: KeyClaim) -> InvalidEnrolment:
+    return InvalidEnrolment(
+        Code.KEY_REUSED,
+        "A key of this application is or was in use; every service of every member makes its own",
+        key=claim.purpose,
+    )
+
+
+async def _is_own(connection: Connection, member: str, claim: KeyClaim) -> bool:
+    """Whether this member has claimed the key for this very purpose."""
+    cursor = await connection.execute(
+        "SELECT 1 FROM claimed_keys WHERE key_id = %s AND member = %s AND purpose = %s",
+        (claim.key_id, member, claim.purpose),
+    )
+    return await cursor.fetchone() is not None
+
+
+async def _claim(connection: Connection, row: ApplicationRow, claim: KeyClaim) -> bool:
+    """Claim a key; returns whether it was free."""
     cursor = await connection.execute(
         """
         INSERT INTO claimed_keys (key_id, member, purpose, application) VALUES (%s, %s, %s, %s)
@@ -87,12 +150,7 @@ async def _claim(connection: Connection, row: ApplicationRow, claim: KeyClaim) -
         """,
         (claim.key_id, row.member, claim.purpose, row.id),
     )
-    if cursor.rowcount == 0:
-        raise InvalidEnrolment(
-            Code.KEY_REUSED,
-            "A key of this application is or was in use; every service of every member makes its own",
-            key=claim.purpose,
-        )
+    return cursor.rowcount == 1
 
 
 async def claim_consortium_keys(connection: Connection, claims: list[KeyClaim], *, member: str) -> None:

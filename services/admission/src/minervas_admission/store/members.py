@@ -46,7 +46,7 @@ class MemberOverview:
     end_reason: str
     suspended_ms: int | None
     certificate_expires_ms: int
-    """The earliest end of its valid certificates; 0 if it has none."""
+    """Of the newest certificates of its processes, the earliest end; 0 if it has none."""
     action: str
     """Its newest membership transaction, or empty."""
     chain_state: str
@@ -54,6 +54,8 @@ class MemberOverview:
     depth: int
     meters: int
     """Meters that are registered, or about to be."""
+    services: int
+    """Processes that it has certificates for."""
 
 
 async def insert_member(connection: Connection, member: str, application_id: str, approved_ms: int) -> None:
@@ -114,12 +116,16 @@ async def member_overviews(connection: Connection, *, member: str | None = None)
             """
             SELECT m.member, m.application, a.name, a.forgotten_ms, m.state, m.approved_ms, m.ended_ms,
                    m.end_reason, m.suspended_ms,
-                   coalesce((SELECT min(c.not_after_ms) FROM certificates c
-                             WHERE c.member = m.member AND c.revoked_ms IS NULL), 0) AS certificate_expires_ms,
+                   coalesce((SELECT min(newest.not_after_ms) FROM (
+                                 SELECT max(c.not_after_ms) AS not_after_ms FROM certificates c
+                                 WHERE c.member = m.member AND c.revoked_ms IS NULL GROUP BY c.principal
+                             ) newest), 0) AS certificate_expires_ms,
                    coalesce(t.action, '') AS action, coalesce(t.state, '') AS chain_state,
                    coalesce(t.height, 0) AS height, coalesce(t.depth, 0) AS depth,
                    (SELECT count(*) FROM membership_transactions r WHERE r.member = m.member
-                    AND r.action = 'register_meter' AND r.state IN ('open', 'settled')) AS meters
+                    AND r.action = 'register_meter' AND r.state IN ('open', 'settled')) AS meters,
+                   (SELECT count(DISTINCT c.principal) FROM certificates c
+                    WHERE c.member = m.member AND c.revoked_ms IS NULL) AS services
             FROM members m JOIN applications a ON a.id = m.application
             LEFT JOIN LATERAL (
                 SELECT * FROM membership_transactions x WHERE x.member = m.member ORDER BY x.number DESC LIMIT 1

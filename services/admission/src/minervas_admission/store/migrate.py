@@ -41,6 +41,7 @@ WORKING_RIGHTS = {
     "operator_tip": "SELECT, UPDATE",
     "audit_log": "SELECT, INSERT",
     "audit_head": "SELECT, UPDATE",
+    "application_forms": "SELECT, INSERT, UPDATE, DELETE",
     "operators": "SELECT, INSERT, UPDATE",
     "operator_sessions": "SELECT, INSERT, UPDATE, DELETE",
     MIGRATION_TABLE: "SELECT",

@@ -25,6 +25,8 @@ class HeardPresence:
     tip_hash: str | None
     disk_use_per_mille: int | None
     spool_use_per_mille: int | None
+    spool_readings: int | None
+    clock_synchronised: bool | None
     clock_offset_ms: int | None
 
 
@@ -49,18 +51,23 @@ class PresenceRow:
     tip_hash: str | None
     disk_use_per_mille: int | None
     spool_use_per_mille: int | None
+    spool_readings: int | None
+    clock_synchronised: bool | None
     clock_offset_ms: int | None
     """Its clock less ours, when a message of it arrived."""
 
 
 _HEARD = tuple(field.name for field in fields(HeardPresence))
 _TEXTS = ("principal", "state", "version", "tip_hash")
-_ARRAYS = ", ".join(f"%({name})s::{'text' if name in _TEXTS else 'bigint'}[]" for name in _HEARD)
+_TYPES = {**dict.fromkeys(_TEXTS, "text"), "clock_synchronised": "boolean"}
+_ARRAYS = ", ".join(f"%({name})s::{_TYPES.get(name, 'bigint')}[]" for name in _HEARD)
 _SAVE = f"""
     INSERT INTO presence AS known (principal, member, state, since_ms, seen_ms, sent_at_ms, version,
-        certificate_expires_ms, tip_height, tip_hash, disk_use_per_mille, spool_use_per_mille, clock_offset_ms)
+        certificate_expires_ms, tip_height, tip_hash, disk_use_per_mille, spool_use_per_mille, spool_readings,
+        clock_synchronised, clock_offset_ms)
     SELECT h.principal, m.member, h.state, h.heard_ms, h.heard_ms, h.sent_at_ms, h.version, h.certificate_expires_ms,
-        h.tip_height, h.tip_hash, h.disk_use_per_mille, h.spool_use_per_mille, h.clock_offset_ms
+        h.tip_height, h.tip_hash, h.disk_use_per_mille, h.spool_use_per_mille, h.spool_readings,
+        h.clock_synchronised, h.clock_offset_ms
     FROM unnest({_ARRAYS}) AS h ({", ".join(_HEARD)})
     JOIN members m ON m.member = split_part(h.principal, '.', 1) AND m.ended_ms IS NULL
     WHERE EXISTS (SELECT 1 FROM certificates c WHERE c.principal = h.principal AND c.purpose = 'client')
@@ -76,6 +83,8 @@ _SAVE = f"""
         tip_hash = coalesce(excluded.tip_hash, known.tip_hash),
         disk_use_per_mille = coalesce(excluded.disk_use_per_mille, known.disk_use_per_mille),
         spool_use_per_mille = coalesce(excluded.spool_use_per_mille, known.spool_use_per_mille),
+        spool_readings = coalesce(excluded.spool_readings, known.spool_readings),
+        clock_synchronised = coalesce(excluded.clock_synchronised, known.clock_synchronised),
         clock_offset_ms = coalesce(excluded.clock_offset_ms, known.clock_offset_ms)
     RETURNING principal
 """  # noqa: S608 - names of our own fields

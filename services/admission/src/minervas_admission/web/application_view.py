@@ -7,14 +7,26 @@ from typing import Any
 
 import msgspec
 
-from minervas_admission.application_check import SIGNING_KEY_NAMES, decode_application
+from minervas_admission.application_check import SIGNING_KEY_NAMES, decode_requested
 from minervas_admission.certificate_request import describe_key, request_public_key
+from minervas_admission.commands.output import degrees, tenths
 from minervas_admission.key_identity import box_key_id, tls_key_id
-from minervas_admission.store.applications import ApplicationRow
-from minervas_core.enrolment import Application, ServiceClaim, declared_meters
+from minervas_admission.store.applications import KIND_ADDITION, ApplicationRow
+from minervas_core.applicant import About
+from minervas_core.enrolment import Application, BringsServices, ServiceClaim, declared_meters
 
-_SHOWN_APART = ("member", "name", "contact", "salt", "sent_at_ms", "services")
+GATEWAY_KEY = "gateway key"
+
+_SHOWN_APART = ("member", "name", "contact", "salt", "sent_at_ms", "services", "about")
 """Fields of an application that have a place of their own in the page, or mean nothing to people."""
+
+_IN_DEGREES = {
+    "latitude_e6": ("latitude", degrees),
+    "longitude_e6": ("longitude", degrees),
+    "tilt_tenths": ("tilt", tenths),
+    "azimuth_tenths": ("azimuth", tenths),
+}
+"""Fields of sites and panels that people read in degrees: under which name, and how they are written."""
 
 _METER_SHOWN_APART = ("meter", "channels")
 
@@ -62,6 +74,11 @@ class ApplicationView:
     """Other fields of the application, by their names, as plain values, lists and objects."""
 
     @property
+    def is_addition(self) -> bool:
+        """Whether a member adds gateways or meters."""
+        return self.row.kind == KIND_ADDITION
+
+    @property
     def rated_w(self) -> int:
         """Rated power of all meters."""
         return sum(meter.rated_w for meter in self.meters)
@@ -73,29 +90,50 @@ def application_view(row: ApplicationRow) -> ApplicationView:
     Raises:
         PeerFault: if what is stored is not an application.
     """
-    application = decode_application(row.content)
-    fields = msgspec.to_builtins(application)
+    application = decode_requested(row)
+    body = application if isinstance(application, Application) else application.body
+    fields = msgspec.to_builtins(body)
     return ApplicationView(
         row=row,
-        sent_at_ms=application.sent_at_ms,
+        sent_at_ms=body.sent_at_ms,
         services=sorted((_service(item.claim) for item in application.services), key=lambda view: view.service),
         meters=_meters(application),
-        more={name: value for name, value in fields.items() if name not in _SHOWN_APART},
+        more={name: value for name, value in fields.items() if name not in _SHOWN_APART} | _details(application.about),
     )
+
+
+def _details(about: About | msgspec.UnsetType) -> dict[str, Any]:
+    """What an applicant says of itself, its sites and panels, as people read it."""
+    if isinstance(about, msgspec.UnsetType):
+        return {}
+    said: dict[str, Any] = msgspec.to_builtins(about)
+    return {
+        name: [_in_degrees(each) for each in value] if isinstance(value, list) else value
+        for name, value in said.items()
+        if value
+    }
+
+
+def _in_degrees(fields: dict[str, Any]) -> dict[str, Any]:
+    shown: dict[str, Any] = {}
+    for name, value in fields.items():
+        known = _IN_DEGREES.get(name)
+        shown |= {known[0]: f"{known[1](value)}°"} if known else {name: value}
+    return shown
 
 
 def _service(claim: ServiceClaim) -> ServiceView:
     tls = request_public_key(claim.csr, service=claim.service)
     keys = [
         KeyView("tls", describe_key(tls), tls_key_id(tls)),
-        KeyView(SIGNING_KEY_NAMES[claim.service], "Ed25519", claim.signing_key),
+        KeyView(SIGNING_KEY_NAMES.get(claim.service, GATEWAY_KEY), "Ed25519", claim.signing_key),
     ]
     if isinstance(claim.box, str):
         keys.append(KeyView("box", "X-Wing", box_key_id(claim.box)))
     return ServiceView(claim.service, keys)
 
 
-def _meters(application: Application) -> list[MeterView]:
+def _meters(application: BringsServices) -> list[MeterView]:
     found: list[MeterView] = []
     for _, meter in declared_meters(application):
         fields = msgspec.to_builtins(meter)

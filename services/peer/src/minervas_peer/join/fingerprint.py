@@ -29,7 +29,7 @@ def check_ca(pem: bytes, fingerprint: str) -> x509.Certificate:
     """Find the CA certificate that was announced; while the CA is being replaced there are two.
 
     Raises:
-        PeerFault: ``bad_enrolment`` if it is not among them, or there is no certificate at all.
+        PeerFault: ``ca_mismatch`` if it is not among them, ``bad_enrolment`` if there is no certificate at all.
     """
     found: list[str] = []
     for certificate in read_cas(pem):
@@ -37,7 +37,7 @@ def check_ca(pem: bytes, fingerprint: str) -> x509.Certificate:
         if found[-1] == fingerprint:
             return certificate
     raise PeerFault(
-        Code.BAD_ENROLMENT,
+        Code.CA_MISMATCH,
         "The server's CA has another fingerprint: a wrong URL or fingerprint, or somebody in between. Nothing was "
         "sent. Ask the operator by phone",
         expected=fingerprint,

@@ -10,10 +10,19 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from minervas_core.enrolment import Application, ConsortiumInfo, Grant, check_application
+from minervas_core.addition import Addition
+from minervas_core.enrolment import (
+    Application,
+    BringsServices,
+    ConsortiumInfo,
+    Grant,
+    check_application,
+    declared_meters,
+)
 from minervas_core.errors import Code, LocalFault, PeerFault
 from minervas_core.genesis import Genesis, load_genesis
 from minervas_core.identifiers import Principal
+from minervas_core.transactions import Membership, RegisterMeter, decode_transaction
 from minervas_peer.join.fingerprint import check_ca, read_cas
 from minervas_peer.membership_proof import prove_membership
 
@@ -35,8 +44,30 @@ def check_grant(grant: Grant, application: Application, info: ConsortiumInfo, fi
         raise _bad("The granted membership registers other keys than ours", application.member)
 
 
+def check_addition_grant(grant: Grant, addition: Addition, info: ConsortiumInfo, fingerprint: str) -> None:
+    """Check what was granted to gateways that are added.
+
+    Raises:
+        PeerFault: ``bad_enrolment`` saying what is wrong with it.
+    """
+    check_ca(grant.ca_pem.encode(), fingerprint)
+    _check_certificates(grant.certificates, addition, read_cas(grant.ca_pem.encode()))
+    genesis = _genesis(bytes(grant.genesis), info)
+    granted = [bytes(raw) for raw in grant.membership]
+    try:
+        prove_membership(addition.member, granted, genesis)
+    except PeerFault as error:
+        raise _bad("The granted membership is not signed by the consortium's authority", str(error)) from error
+    bodies = [decode_transaction(raw).body for raw in granted]
+    changes = [body.change for body in bodies if isinstance(body, Membership)]
+    registered = [each.meter for each in changes if isinstance(each, RegisterMeter)]
+    for _, meter in declared_meters(addition):  # its gateway key may have been rotated since
+        if meter not in registered:
+            raise _bad("A meter was not registered as we declared it", meter.meter)
+
+
 def _check_certificates(
-    certificates: Mapping[str, str], application: Application, authorities: list[x509.Certificate]
+    certificates: Mapping[str, str], application: BringsServices, authorities: list[x509.Certificate]
 ) -> None:
     if set(certificates) != {enrolment.claim.service for enrolment in application.services}:
         raise _bad("The certificates are not those that were asked for", ",".join(sorted(certificates)))

@@ -11,8 +11,10 @@ CREATE TABLE presence (
     certificate_expires_ms  bigint,
     tip_height              bigint,
     tip_hash                text,
-    disk_use_per_mille     integer,
-    spool_use_per_mille    integer,
+    disk_use_per_mille      integer,
+    spool_use_per_mille     integer,
+    spool_readings          bigint,
+    clock_synchronised      boolean,
     clock_offset_ms         bigint
 );
 

@@ -8,7 +8,7 @@ from fastapi.responses import Response
 from minervas_admission.deciding import MAX_REASON_LENGTH
 from minervas_admission.store.applications import find_application, pending_applications
 from minervas_admission.web.application_view import application_view
-from minervas_admission.web.faults import PageFault
+from minervas_admission.web.faults import Detour, PageFault
 from minervas_admission.web.site import OPERATOR_PAGES, MenuEntry, Site, Visit, visit_of
 from minervas_core.errors import Code, LocalFault
 
@@ -64,6 +64,8 @@ async def _application_page(visit: Visit, application_id: str, *, problem: str =
         row = await find_application(connection, application_id)
     if row is None:
         raise PageFault(404, "not_found")
+    if row.forgotten_ms is not None:
+        raise Detour(f"{OPERATOR_PAGES}/personal/{row.id}")  # nothing is left to read
     return visit.render(
         "queue_application.html",
         status=422 if problem else 200,
