@@ -35,6 +35,7 @@ from minervas_admission.membership_feed import MembershipFeed
 from minervas_admission.revocation_list import RevocationListKeeper
 from minervas_admission.sagas.approval import Approval
 from minervas_admission.sagas.parameters import ParameterChange
+from minervas_admission.sagas.rekeying import Replacement
 from minervas_admission.sagas.revocation import Revocation
 from minervas_admission.sagas.runner import SagaRunner
 from minervas_admission.sagas.steps import Saga
@@ -331,9 +332,12 @@ class SagaBench:
             confirm_depth=settings.chain.confirm_depth,
             interval_ms=100,
         )
+        approval = Approval(self.database, consortium, self.rights, self.feed, clock)
+        revocation = Revocation(self.database, consortium, self.rights, keeper, self.feed, clock)
         self.sagas = [
-            Approval(self.database, consortium, self.rights, self.feed, clock).saga(),
-            *Revocation(self.database, consortium, self.rights, keeper, self.feed, clock).sagas(),
+            approval.saga(),
+            *revocation.sagas(),
+            Replacement(self.database, consortium, approval, revocation, self.feed, clock).saga(),
             *Voting(self.database, consortium, self.feed, clock).sagas(),
             ParameterChange(self.database, consortium, self.feed, clock).saga(),
         ]

@@ -77,6 +77,8 @@ class Application(Record, frozen=True, kw_only=True):
     """Makes every application distinct; repeating one with the same salt is the same application."""
     sent_at_ms: TimeMs
     services: list[ServiceEnrolment]
+    kind: Literal["replace"] | msgspec.UnsetType = msgspec.UNSET
+    """``replace``: new keys for an active member whose node was lost. Absent: a new membership."""
 
 
 class ApplicationReceipt(Record, frozen=True, kw_only=True):

@@ -12,7 +12,9 @@ from minervas_admission import audit_log
 from minervas_admission.application_check import decode_application, judge_application
 from minervas_admission.authority import Consortium
 from minervas_admission.metrics import APPLICATIONS
+from minervas_admission.replacement import check_replacement
 from minervas_admission.store.applications import (
+    JOIN,
     ApplicationRow,
     count_pending,
     find_application,
@@ -21,7 +23,7 @@ from minervas_admission.store.applications import (
 from minervas_admission.store.certificates import member_certificates
 from minervas_admission.store.database import Connection, Database
 from minervas_admission.store.members import find_member
-from minervas_admission.store.transactions import ALIVE, authority_changes, transactions_of_member
+from minervas_admission.store.transactions import ALIVE, KEY_ACTIONS, authority_changes, transactions_of_member
 from minervas_admission.tokens import application_id, application_token, token_hash, token_matches
 from minervas_core.enrolment import (
     Application,
@@ -63,7 +65,7 @@ class Intake:
 
         Raises:
             InvalidEncoding: if the bytes are not an application.
-            PeerFault: why it is refused; see `judge_application` and `insert_application`.
+            PeerFault: why it is refused; see `judge_application`, `check_replacement` and `insert_application`.
             TransientFault: ``rate_limited`` if too many wait for a decision; ``database_away``.
         """
         application = decode_application(raw)
@@ -80,9 +82,10 @@ class Intake:
                 return receipt, False
             if await count_pending(connection) >= MAX_PENDING:
                 raise TransientFault(Code.RATE_LIMITED, "Too many applications wait for a decision", limit=MAX_PENDING)
+            await check_replacement(connection, application)
             await insert_application(connection, row, judged.claims)
             await audit_log.append(
-                connection, time_ms=row.received_ms, who=audit_log.APPLICANT, action="apply", subject=row.member,
+                connection, time_ms=row.received_ms, who=audit_log.APPLICANT, action="apply" if row.kind == JOIN else f"apply {row.kind}", subject=row.member,
                 application=row.id, fingerprint=row.fingerprint,
             )  # fmt: skip
         APPLICATIONS.labels("new").inc()
@@ -122,7 +125,7 @@ class Intake:
             genesis=msgspec.Raw(self.consortium.genesis.raw),
             membership=[
                 *map(msgspec.Raw, await authority_changes(connection)),
-                *(msgspec.Raw(item.raw) for item in transactions if item.action == "admit" and item.state in ALIVE),
+                *(msgspec.Raw(item.raw) for item in transactions if item.action in KEY_ACTIONS and item.state in ALIVE),
             ],
             broker=self.broker,
         )
@@ -151,6 +154,7 @@ class Intake:
             state="pending",
             reason="",
             decided_ms=None,
+            kind=JOIN if isinstance(application.kind, msgspec.UnsetType) else application.kind,
         )
 
 

@@ -62,6 +62,7 @@ def _carry_out(given: argparse.Namespace) -> int:
             name=given.name,
             contact=given.contact,
             timeout_s=given.timeout,
+            replace=given.replace,
         )
         run_join(options, NodeDirectory(given.node, expects_gateway=given.gateway), Output())
         return EXIT_OK
@@ -179,6 +180,9 @@ def _add_join(command: argparse.ArgumentParser) -> None:
     command.add_argument("--name", required=True, metavar="NAME", help="your organisation; never on the chain")
     command.add_argument("--contact", required=True, metavar="CONTACT", help="how the operator reaches you")
     command.add_argument("--node", type=Path, required=True, metavar="DIR", help="the node's directory")
+    command.add_argument(
+        "--replace", action="store_true", help="this node takes the place of the member's, which was lost with its keys"
+    )
     command.add_argument("--gateway", action="store_true", help="wait for the meter-gateway's keys and meters too")
     command.add_argument(
         "--timeout", type=arguments.number(1, MAX_SECONDS), metavar="SECONDS", help="give up waiting after this time"

@@ -146,7 +146,7 @@ class PeerNode:
         self._own_presence = PresencePublisher(self.bus, me.member, PEER, self._presence_fields)
         self.trader = Trader(
             genesis=self._config.genesis,
-            member=me.member,
+            directory=self.directory,
             wallet=self._config.identity.wallet,
             ledger=self.ledger,
             gossip=self.gossip,

@@ -13,8 +13,11 @@ from minervas_admission.commands.output import milliseconds, say, say_json
 from minervas_admission.commands.show import one_transaction, show_application, show_change
 from minervas_admission.data_directory import DataDirectory
 from minervas_admission.parameter_changes import ParameterView, WantedChange
+from minervas_admission.replacement import WARNING
 from minervas_admission.settings import AdmissionSettings
 from minervas_admission.store.applications import (
+    JOIN,
+    REPLACE,
     ApplicationRow,
     find_application,
     find_pending_of_member,
@@ -31,6 +34,14 @@ from minervas_runtime.clock import SystemClock
 
 HEADINGS = {"revoke": "Revoking", "leave": "Ending the membership of", "suspend": "Suspending", "resume": "Resuming"}
 """What is being done, by the kind of a decision about a member."""
+
+
+_APPROVAL_HEADINGS = {"approve": "Approving", "replace": "Replacing the node of"}
+_APPROVAL_QUESTIONS = {
+    JOIN: "Compare the fingerprint with the applicant's. Approve {member}?",
+    REPLACE: f"{WARNING}. Replace the node of {{member}}?",
+}
+"""What is asked, by the kind of the application."""
 
 
 class Unconfirmed(LocalFault):
@@ -55,20 +66,26 @@ class Decisions:
             confirmed: whether the operator need not be asked.
 
         Raises:
-            LocalFault: ``not_found`` if there is no such pending application; `Unconfirmed`.
+            LocalFault: ``not_found`` if there is no such pending application, or the member whose node is to be replaced
+                is none any more; `Unconfirmed`.
             TransientFault: see `Follower.follow`.
         """
         row = await self._pending(wanted)
         if not confirmed:
             show_application(row)
-            self._confirm(f"Compare the fingerprint with the applicant's. Approve {row.member}?")
+            self._confirm(_APPROVAL_QUESTIONS[row.kind].format(member=row.member))
         async with self._transaction() as connection:
             await _still_pending(connection, row)
             now_ms = self._clock.now_ms()
             await set_application_state(connection, row.id, "approving", decided_ms=now_ms)
-            await insert_member(connection, row.member, row.id, now_ms)
-            decision_id = await self._decide(connection, "approve", row.member, row.id, "")
-        await self._follow(decision_id, f"Approving {row.member}")
+            kind = "approve"
+            if row.kind == REPLACE:
+                await check_sensible(connection, "replace", row.member)
+                kind = "replace"
+            else:
+                await insert_member(connection, row.member, row.id, now_ms)
+            decision_id = await self._decide(connection, kind, row.member, row.id, "")
+        await self._follow(decision_id, f"{_APPROVAL_HEADINGS[kind]} {row.member}")
 
     async def reject(self, wanted: str, reason: str) -> None:
         """Reject a pending application; its name and keys become free. Needs no running service.

@@ -16,8 +16,9 @@ from minervas_admission.certificate_request import describe_key, request_public_
 from minervas_admission.commands.output import harmless, say, say_json, table, when
 from minervas_admission.data_directory import DataDirectory
 from minervas_admission.parameter_changes import ParameterView, WantedChange, last_carrying_height
+from minervas_admission.replacement import WARNING
 from minervas_admission.settings import AdmissionSettings
-from minervas_admission.store.applications import ApplicationRow, pending_applications
+from minervas_admission.store.applications import REPLACE, ApplicationRow, pending_applications
 from minervas_admission.store.database import Connection, Database
 from minervas_admission.store.members import ENDED, MemberOverview, member_overviews
 from minervas_admission.store.schema import check_schema
@@ -61,6 +62,8 @@ async def show_pending(settings: AdmissionSettings, *, as_json: bool) -> None:
 def show_application(row: ApplicationRow) -> None:
     """Print everything that a decision needs."""
     say(f"{row.member}")
+    if row.kind == REPLACE:
+        say(f"  REPLACEMENT of the node of a member. {WARNING}.")
     say(f"  fingerprint  {row.fingerprint}   (compare by phone)")
     say(f"  name         {harmless(row.name)}")
     say(f"  contact      {harmless(row.contact)}")
@@ -186,9 +189,11 @@ def show_fingerprint(settings: AdmissionSettings) -> None:
 def _application_object(row: ApplicationRow) -> dict[str, Any]:
     return {
         "id": row.id,
+        "kind": row.kind,
         "member": row.member,
         "name": row.name,
         "contact": row.contact,
+        **({"warning": WARNING} if row.kind == REPLACE else {}),
         "fingerprint": row.fingerprint,
         "received_ms": row.received_ms,
         "remote_address": row.remote_address,

@@ -11,6 +11,12 @@ from minervas_admission.store.database import Connection
 from minervas_core.errors import Code, InvalidEnrolment
 
 
+JOIN = "join"
+"""Kind of an application for a new membership."""
+REPLACE = "replace"
+"""Kind of an application for new keys of a member whose node was lost."""
+
+
 @dataclass(frozen=True, slots=True)
 class ApplicationRow:
     """An application and where it stands."""
@@ -28,6 +34,8 @@ class ApplicationRow:
     """pending, approving, approved, rejected, revoked, or left."""
     reason: str
     decided_ms: int | None
+    kind: str = JOIN
+    """join, or replace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +50,16 @@ async def insert_application(connection: Connection, row: ApplicationRow, claims
     """Store a new application with its claims on name and keys.
 
     Raises:
-        InvalidEnrolment: ``member_exists`` if the name is or ever was taken, ``key_reused`` for a key in use.
+        InvalidEnrolment: ``member_exists`` if the name is or ever was taken, or a replacement waits already;
+            ``key_reused`` for a key in use.
     """
     try:
         async with connection.transaction():
             await connection.execute(
                 """
                 INSERT INTO applications (id, member, name, contact, content, fingerprint, token_hash, remote_address,
-                                          received_ms, state)
-                VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, 'pending')
+                                          received_ms, state, kind)
+                VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, 'pending', %s)
                 """,
                 (
                     row.id,
@@ -62,9 +71,16 @@ async def insert_application(connection: Connection, row: ApplicationRow, claims
                     row.token_hash,
                     row.remote_address,
                     row.received_ms,
+                    row.kind,
                 ),
             )
     except psycopg.errors.UniqueViolation as error:
+        if row.kind == REPLACE:
+            raise InvalidEnrolment(
+                Code.MEMBER_EXISTS,
+                "A replacement of this member's node waits for a decision already; call the operator",
+                member=row.member,
+            ) from error
         raise InvalidEnrolment(
             Code.MEMBER_EXISTS,
             "This member id is taken, waits for a decision, or was used before; member ids are never used again",
