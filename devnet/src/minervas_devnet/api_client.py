@@ -73,6 +73,12 @@ class Status(msgspec.Struct, frozen=True):
     """None while the ledger does not answer."""
 
 
+class Recovery(msgspec.Struct, frozen=True):
+    """A recovery of a member's wallet that waits."""
+
+    effective_ms: int
+
+
 class Member(msgspec.Struct, frozen=True):
     """A member on the node's own tip."""
 
@@ -80,6 +86,7 @@ class Member(msgspec.Struct, frozen=True):
     status: str
     admitted_height: int
     ended_height: int
+    recovery: Recovery | None = None
 
 
 class Members(msgspec.Struct, frozen=True):
