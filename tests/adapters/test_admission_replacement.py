@@ -190,7 +190,9 @@ async def test_what_is_signed_gives_the_new_node_all_keys_and_the_wallet_after_t
 
 
 def _replacing(application: Application) -> Application:
-    return Application(**{**{name: getattr(application, name) for name in application.__struct_fields__}, "kind": "replace"})
+    return Application(
+        **{**{name: getattr(application, name) for name in application.__struct_fields__}, "kind": "replace"}
+    )
 
 
 async def test_a_replacement_with_a_meter_that_the_member_does_not_have_is_refused(
@@ -237,7 +239,9 @@ async def test_a_replacement_waits_for_the_broker_but_the_old_certificates_end_a
             lambda: home.as_owner("SELECT 1 FROM saga_steps WHERE step = 'certificates' AND state = 'failing'")
         )
         assert home.as_owner("SELECT state FROM saga_steps WHERE step = 'revocation_list'") == [("done",)]
-        assert home.as_owner("SELECT count(*) FROM certificates WHERE revoked_ms IS NULL AND member = 'alpha'") == [(0,)]
+        assert home.as_owner("SELECT count(*) FROM certificates WHERE revoked_ms IS NULL AND member = 'alpha'") == [
+            (0,)
+        ]
         broker.start()
         await wait_until_async(lambda: not home.as_owner("SELECT 1 FROM decisions WHERE state = 'queued'"))
         await works(admission_and_broker, fresh, grant_of(await home.state(receipt)))

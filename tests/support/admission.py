@@ -35,7 +35,7 @@ from minervas_admission.membership_feed import MembershipFeed
 from minervas_admission.revocation_list import RevocationListKeeper
 from minervas_admission.sagas.approval import Approval
 from minervas_admission.sagas.parameters import ParameterChange
-from minervas_admission.sagas.rekeying import Replacement
+from minervas_admission.sagas.rekeying import Replacement, Rotation
 from minervas_admission.sagas.revocation import Revocation
 from minervas_admission.sagas.runner import SagaRunner
 from minervas_admission.sagas.steps import Saga
@@ -338,6 +338,7 @@ class SagaBench:
             approval.saga(),
             *revocation.sagas(),
             Replacement(self.database, consortium, approval, revocation, self.feed, clock).saga(),
+            Rotation(self.database, consortium, self.feed, clock).saga(),
             *Voting(self.database, consortium, self.feed, clock).sagas(),
             ParameterChange(self.database, consortium, self.feed, clock).saga(),
         ]

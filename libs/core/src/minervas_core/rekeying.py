@@ -17,7 +17,6 @@ from minervas_core.errors import Code, InvalidEnrolment
 from minervas_core.identifiers import MemberId, ServiceName
 from minervas_core.keys import SigningKey, check_public_key, verify
 from minervas_core.transactions import (
-    BoxPublic,
     MeterKey,
     NewKeys,
     Rotate,
@@ -34,6 +33,9 @@ MAX_NEW_KEYS = 16
 
 MAX_ROTATION_BYTES = 65_536
 """A request for all keys has about 6 kB."""
+
+KeyText = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}([0-9a-f]{2368})?\Z")]
+"""A public key in hex: of a signing key, or of a box key."""
 
 KeyName = Literal["wallet", "box", "block", "vote", "gateway"]
 
@@ -56,8 +58,9 @@ class NewKey(Record, frozen=True, kw_only=True):
     member: MemberId
     service: ServiceName
     name: KeyName
-    key: PublicKey | BoxPublic
-    replaces: PublicKey | BoxPublic
+    key: KeyText
+    replaces: KeyText
+    """The key that is registered now."""
 
 
 class NewKeyClaim(Record, frozen=True, kw_only=True):

@@ -32,6 +32,15 @@ _APPLICATION_BODY = {
 }
 
 
+_ROTATION_BODY = {
+    "requestBody": {
+        "required": True,
+        "description": "A signed rotation in canonical JSON (RFC 8785), as `minervas keys rotate` makes it.",
+        "content": {_JSON: {"schema": {"type": "object"}}},
+    }
+}
+
+
 def make_app(
     intake: Intake, healthy: Callable[[], bool], *, applications_per_minute: int, monotonic_ms: Callable[[], int]
 ) -> FastAPI:
@@ -92,6 +101,13 @@ def _add_applications(app: FastAPI, intake: Intake, applications: RateLimit, que
         """Apply for membership. The same bytes again get the same answer, with status 200."""
         address = _within(applications, request)
         receipt, new = await intake.receive(await _body(request), address)
+        return _record(receipt, 201 if new else 200)
+
+    @app.post("/v1/rotations", response_class=Response, status_code=201, openapi_extra=_ROTATION_BODY)
+    async def rotate(request: Request) -> Response:
+        """Ask for new keys of a member, signed by its wallet. Where it stands is asked as for an application."""
+        address = _within(applications, request)
+        receipt, new = await intake.receive_rotation(await _body(request), address)
         return _record(receipt, 201 if new else 200)
 
     @app.get("/v1/applications/{application_id}", response_class=Response)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import msgspec
@@ -13,8 +13,10 @@ from minervas_admission.application_check import decode_application, judge_appli
 from minervas_admission.authority import Consortium
 from minervas_admission.metrics import APPLICATIONS
 from minervas_admission.replacement import check_replacement
+from minervas_admission.rotations import checked_rotation, decode_rotation, judge_rotation
 from minervas_admission.store.applications import (
     JOIN,
+    ROTATE,
     ApplicationRow,
     count_pending,
     find_application,
@@ -34,6 +36,7 @@ from minervas_core.enrolment import (
     application_fingerprint,
 )
 from minervas_core.errors import Code, InvalidEnrolment, TransientFault
+from minervas_core.rekeying import rotation_fingerprint
 from minervas_runtime.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -90,6 +93,44 @@ class Intake:
             )  # fmt: skip
         APPLICATIONS.labels("new").inc()
         log.info("application_received", extra={"fields": {"application": row.id, "applicant": row.member}})
+        return receipt, True
+
+    async def receive_rotation(self, raw: bytes, remote_address: str) -> tuple[ApplicationReceipt, bool]:
+        """Take a member's request for the rotation of keys in; the same bytes again get the same answer.
+
+        Raises:
+            InvalidEncoding: if the bytes are not a request.
+            PeerFault: why it is refused; see `judge_rotation`, `checked_rotation` and `insert_application`.
+            TransientFault: ``rate_limited`` if too many wait for a decision; ``database_away``.
+        """
+        signed = decode_rotation(raw)
+        receipt = ApplicationReceipt(
+            application_id=application_id(raw),
+            token=application_token(self.token_key, raw),
+            fingerprint=rotation_fingerprint(signed),
+        )
+        async with self.database.transaction() as connection:
+            if await find_application(connection, receipt.application_id) is not None:
+                return receipt, False
+        claims = judge_rotation(signed, self.consortium.network, self.clock.now_ms())
+        async with self.database.transaction() as connection:
+            member, _ = await checked_rotation(connection, signed.request)
+            granted = await find_application(connection, member.application)
+            if granted is None:
+                raise InvalidEnrolment(Code.MEMBER_UNKNOWN, "There is no such member", member=member.member)
+            if await count_pending(connection) >= MAX_PENDING:
+                raise TransientFault(Code.RATE_LIMITED, "Too many applications wait for a decision", limit=MAX_PENDING)
+            row = replace(
+                granted, id=receipt.application_id, content=raw, fingerprint=receipt.fingerprint,
+                token_hash=token_hash(receipt.token), remote_address=remote_address,
+                received_ms=self.clock.now_ms(), state="pending", reason="", decided_ms=None, kind=ROTATE,
+            )  # fmt: skip
+            await insert_application(connection, row, claims)
+            await audit_log.append(
+                connection, time_ms=row.received_ms, who=audit_log.APPLICANT, action="apply rotate", subject=row.member,
+                application=row.id, fingerprint=row.fingerprint,
+            )  # fmt: skip
+        log.info("rotation_received", extra={"fields": {"application": row.id, "applicant": row.member}})
         return receipt, True
 
     async def state(self, wanted_id: str, token: str) -> ApplicationState:

@@ -29,7 +29,7 @@ from minervas_admission.revocation_list import RevocationListKeeper
 from minervas_admission.sagas.approval import Approval
 from minervas_admission.sagas.parameters import ParameterChange
 from minervas_admission.sagas.reconciliation import Reconciliation
-from minervas_admission.sagas.rekeying import Replacement
+from minervas_admission.sagas.rekeying import Replacement, Rotation
 from minervas_admission.sagas.revocation import Revocation
 from minervas_admission.sagas.runner import SagaRunner
 from minervas_admission.sagas.voting import Voting
@@ -111,6 +111,7 @@ class AdmissionService:
             approval.saga(),
             *revocation.sagas(),
             Replacement(databases.work, consortium, approval, revocation, feed, clock).saga(),
+            Rotation(databases.work, consortium, feed, clock).saga(),
             *Voting(databases.work, consortium, feed, clock).sagas(),
             ParameterChange(databases.work, consortium, feed, clock).saga(),
             reconciliation.saga(),

@@ -18,6 +18,7 @@ from minervas_admission.settings import AdmissionSettings
 from minervas_admission.store.applications import (
     JOIN,
     REPLACE,
+    ROTATE,
     ApplicationRow,
     find_application,
     find_pending_of_member,
@@ -36,9 +37,16 @@ HEADINGS = {"revoke": "Revoking", "leave": "Ending the membership of", "suspend"
 """What is being done, by the kind of a decision about a member."""
 
 
-_APPROVAL_HEADINGS = {"approve": "Approving", "replace": "Replacing the node of"}
+_DECISIONS = {JOIN: "approve", REPLACE: "replace", ROTATE: "rotate"}
+"""Kind of the decision that approves an application, by the application's kind."""
+_APPROVAL_HEADINGS = {
+    "approve": "Approving",
+    "replace": "Replacing the node of",
+    "rotate": "Rotating keys of",
+}
 _APPROVAL_QUESTIONS = {
     JOIN: "Compare the fingerprint with the applicant's. Approve {member}?",
+    ROTATE: "Its wallet signed for new keys. Compare the fingerprint. Rotate the keys of {member}?",
     REPLACE: f"{WARNING}. Replace the node of {{member}}?",
 }
 """What is asked, by the kind of the application."""
@@ -78,12 +86,11 @@ class Decisions:
             await _still_pending(connection, row)
             now_ms = self._clock.now_ms()
             await set_application_state(connection, row.id, "approving", decided_ms=now_ms)
-            kind = "approve"
-            if row.kind == REPLACE:
-                await check_sensible(connection, "replace", row.member)
-                kind = "replace"
-            else:
+            kind = _DECISIONS[row.kind]
+            if row.kind == JOIN:
                 await insert_member(connection, row.member, row.id, now_ms)
+            else:
+                await check_sensible(connection, kind, row.member)
             decision_id = await self._decide(connection, kind, row.member, row.id, "")
         await self._follow(decision_id, f"{_APPROVAL_HEADINGS[kind]} {row.member}")
 

@@ -17,8 +17,9 @@ from minervas_admission.commands.output import harmless, say, say_json, table, w
 from minervas_admission.data_directory import DataDirectory
 from minervas_admission.parameter_changes import ParameterView, WantedChange, last_carrying_height
 from minervas_admission.replacement import WARNING
+from minervas_admission.rotations import decode_rotation
 from minervas_admission.settings import AdmissionSettings
-from minervas_admission.store.applications import REPLACE, ApplicationRow, pending_applications
+from minervas_admission.store.applications import REPLACE, ROTATE, ApplicationRow, pending_applications
 from minervas_admission.store.database import Connection, Database
 from minervas_admission.store.members import ENDED, MemberOverview, member_overviews
 from minervas_admission.store.schema import check_schema
@@ -68,6 +69,11 @@ def show_application(row: ApplicationRow) -> None:
     say(f"  name         {harmless(row.name)}")
     say(f"  contact      {harmless(row.contact)}")
     say(f"  received     {when(row.received_ms)} from {harmless(row.remote_address)}")
+    if row.kind == ROTATE:
+        new = [claim.new for claim in decode_rotation(row.content).request.keys]
+        say(f"  new keys     {', '.join(f'{each.name} ({each.service}): {each.key[:16]}...' for each in new)}")
+        say(f"  id           {row.id}")
+        return
     requests = service_requests(decode_application(row.content))
     keys = [f"{service}: {describe_key(request_public_key(pem, service=service))}" for service, pem in requests.items()]
     say(f"  services     {', '.join(sorted(keys))}")

@@ -1,6 +1,6 @@
-"""New keys for a member whose node was lost.
+"""New keys for a member: rotations, which it asks for with the keys that it has, and a replacement of a lost node.
 
-At first, in one database transaction, the old certificates end and the new keys are signed for the chain: whoever has
+In a replacement, at first, in one database transaction, the old certificates end and the new keys are signed for the chain: whoever has
 the lost node can neither renew its certificates nor be given rights again. Then its sessions end (milliseconds), then
 the revocation list keeps its certificates out. Only when the sessions have ended the new node gets certificates and
 rights, because they are for the same names.
@@ -18,7 +18,8 @@ from minervas_admission.membership_feed import MembershipFeed
 from minervas_admission.membership_signing import sign_change
 from minervas_admission.sagas.approval import Approval, locked_application
 from minervas_admission.sagas.revocation import Revocation
-from minervas_admission.sagas.steps import Saga, Step
+from minervas_admission.rotations import checked_rotation, decode_rotation
+from minervas_admission.sagas.steps import Refused, Saga, Step
 from minervas_admission.store.applications import set_application_state
 from minervas_admission.store.certificates import revoke_certificates
 from minervas_admission.store.database import Database
@@ -26,7 +27,7 @@ from minervas_admission.store.decisions import Decision, steps_of
 from minervas_admission.store.members import set_application
 from minervas_admission.store.transactions import transactions_of_decision
 from minervas_core.enrolment import Application, check_application, declared_meters
-from minervas_core.errors import Code, TransientFault
+from minervas_core.errors import Code, InvalidEnrolment, TransientFault
 from minervas_core.transactions import MeterKey, NewKeys, Recover, Rotate
 from minervas_runtime.clock import Clock
 
@@ -65,7 +66,9 @@ class Replacement:
         async with self.database.transaction() as connection:
             row = await locked_application(connection, decision)
             application = decode_application(row.content)
-            own = [tls_key_id(request_public_key(pem, service=name)) for name, pem in service_requests(application).items()]
+            own = [
+                tls_key_id(request_public_key(pem, service=name)) for name, pem in service_requests(application).items()
+            ]
             ended = await revoke_certificates(connection, row.member, now_ms, besides=own)
             signed = await transactions_of_decision(connection, decision.id)
             if not signed:
@@ -96,6 +99,49 @@ class Replacement:
                 await set_application_state(connection, before, "revoked", reason=REPLACED)
             await set_application_state(connection, row.id, "approved")
         return row.member
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """The only step of a rotation: the chain does the rest, and the node's services follow it."""
+
+    database: Database
+    consortium: Consortium
+    feed: MembershipFeed
+    clock: Clock
+
+    def saga(self) -> Saga:
+        """The step."""
+        return Saga("rotate", (Step("transaction", self.transaction),))
+
+    async def transaction(self, decision: Decision) -> str:
+        """Sign the rotation, and tell the member.
+
+        Raises:
+            Refused: if the member's keys have changed since, or its consent has expired.
+        """
+        async with self.database.transaction() as connection:
+            row = await locked_application(connection, decision)
+            signed = await transactions_of_decision(connection, decision.id)
+            if not signed:
+                try:
+                    request = decode_rotation(row.content).request
+                    _, change = await checked_rotation(connection, request)
+                except InvalidEnrolment as error:
+                    refusal: InvalidEnrolment | None = error
+                    await set_application_state(connection, row.id, "rejected", reason=error.message)
+                else:
+                    refusal = None
+                    transaction = await sign_change(
+                        connection, self.consortium, change, decision.id, self.clock.now_ms(),
+                        expires_height=request.expires_height,
+                    )  # fmt: skip
+                    signed = [transaction]
+                    await set_application_state(connection, row.id, "approved")
+        if not signed:
+            raise Refused(str(refusal))
+        self.feed.wake()
+        return signed[-1].described()
 
 
 def changes_of(application: Application) -> list[Rotate | Recover]:

@@ -15,6 +15,8 @@ JOIN = "join"
 """Kind of an application for a new membership."""
 REPLACE = "replace"
 """Kind of an application for new keys of a member whose node was lost."""
+ROTATE = "rotate"
+"""Kind of a member's request to replace keys that it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class ApplicationRow:
     reason: str
     decided_ms: int | None
     kind: str = JOIN
-    """join, or replace."""
+    """join, replace, or rotate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +77,10 @@ async def insert_application(connection: Connection, row: ApplicationRow, claims
                 ),
             )
     except psycopg.errors.UniqueViolation as error:
-        if row.kind == REPLACE:
+        if row.kind in (REPLACE, ROTATE):
             raise InvalidEnrolment(
                 Code.MEMBER_EXISTS,
-                "A replacement of this member's node waits for a decision already; call the operator",
+                "New keys of this member wait for a decision already; call the operator",
                 member=row.member,
             ) from error
         raise InvalidEnrolment(
