@@ -1,4 +1,4 @@
-"""`join --replace` in admission: who may ask, what the operator sees, and what becomes of the lost node and of the new one."""
+"""`join --replace` in admission: who may ask, what the operator sees, what becomes of the lost node and the new one."""
 
 from __future__ import annotations
 
@@ -184,7 +184,8 @@ async def test_what_is_signed_gives_the_new_node_all_keys_and_the_wallet_after_t
     assert record.keys.vote == fresh.signing["ledger"].public
     assert state.market.meter("alpha/roof").gateway == fresh.signing[GATEWAY].public
     pending = state.governance.recoveries.get("alpha")
-    assert pending is not None and pending.wallet == fresh.signing["peer"].public
+    assert pending is not None
+    assert pending.wallet == fresh.signing["peer"].public
     shown = [membership_of(decode_transaction(bytes(raw))).change for raw in grant.membership]
     assert [type(change) for change in shown[1:]] == [Rotate, Recover]
 

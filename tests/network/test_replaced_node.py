@@ -1,4 +1,4 @@
-"""A member whose node was lost comes back with a fresh one: it keeps its lots, and trades when its wallet takes effect."""
+"""A member whose node was lost comes back with a fresh one: it keeps its lots, and trades when its wallet counts."""
 
 from __future__ import annotations
 

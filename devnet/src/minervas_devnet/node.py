@@ -82,7 +82,7 @@ class Node:
         """The services' processes by name."""
         site = options.sites.get(member)
         own = SimulatedMeters(member, directory / "meters", log_dir, site) if site else None
-        self.meters = replaces.meters if replaces else own
+        self.meters: SimulatedMeters | None = replaces.meters if replaces else own
         """What it meters; None for a mere consumer."""
         self._log_dir = log_dir
         self._options = options

@@ -188,7 +188,7 @@ def rotation_of(request: RotationRequest, keys: ServiceKeys, meters: Mapping[str
         if new.name == "gateway":
             own = [meter for meter, gateway in sorted(meters.items()) if gateway == new.replaces]
             rotated += [MeterKey(meter=meter, gateway=new.key) for meter in own]
-        if new.name == "gateway" and not own or new.name in OWNERS and getattr(keys, new.name) != new.replaces:
+        if (new.name == "gateway" and not own) or (new.name in OWNERS and getattr(keys, new.name) != new.replaces):
             raise InvalidEnrolment(
                 Code.BAD_ENROLMENT, "The request replaces another key than the registered one", key=new.name
             )

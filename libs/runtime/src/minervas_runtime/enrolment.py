@@ -156,12 +156,9 @@ def load_issued(paths: NodePaths, service: str, member: str, *, broker: BrokerSe
         if broker
         else _read(paths.issued / "broker.json", lambda data: msgspec.json.decode(data, type=BrokerAddress))
     )
-    transactions = _read(
-        paths.issued / "membership.json", lambda data: msgspec.json.decode(data, type=list[msgspec.Raw])
-    )
     return Issued(
         genesis=_read(paths.issued / "genesis.json", load_genesis),
-        membership=[bytes(transaction) for transaction in transactions],
+        membership=read_membership(paths),
         broker=address,
         ca_file=paths.issued / "ca.crt",
         cert_file=cert_file,
@@ -169,6 +166,18 @@ def load_issued(paths: NodePaths, service: str, member: str, *, broker: BrokerSe
         node_key=read_seed(paths.secrets / NODE_KEY_FILE),
         certificate_expires_ms=int(certificate.not_valid_after_utc.timestamp()) * 1000,
     )
+
+
+def read_membership(paths: NodePaths) -> list[bytes]:
+    """The member's own authority-signed membership transactions, as they are installed now.
+
+    Raises:
+        LocalFault: ``bad_enrolment``.
+    """
+    transactions = _read(
+        paths.issued / "membership.json", lambda data: msgspec.json.decode(data, type=list[msgspec.Raw])
+    )
+    return [bytes(transaction) for transaction in transactions]
 
 
 def _read(path: Path, decode: Callable[[bytes], T]) -> T:

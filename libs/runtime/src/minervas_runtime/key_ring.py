@@ -7,14 +7,13 @@ Files in the enrol directory, all public::
 
     rotation-wish.json              written by `minervas keys rotate`
     rotation-<service>.<name>.json  a new key's claim, written by its service
-    rotation-signed.json            the request, put together and signed by the peer
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
@@ -22,7 +21,7 @@ from typing import Generic, Protocol, TypeVar
 import msgspec
 
 from minervas_core.encoding import Record, decode, encode
-from minervas_core.errors import LocalFault, MinervasError
+from minervas_core.errors import MinervasError
 from minervas_core.keys import SigningKey
 from minervas_core.rekeying import (
     MAX_ROTATION_BYTES,
@@ -30,7 +29,6 @@ from minervas_core.rekeying import (
     KeyWish,
     NewKey,
     NewKeyClaim,
-    SignedRotation,
     check_key_claim,
     claim_key,
 )
@@ -40,7 +38,6 @@ log = logging.getLogger(__name__)
 
 PREFIX = "rotation-"
 WISH = "wish"
-SIGNED = "signed"
 LOOK_S = 1.0
 """How often services look for a wish."""
 
@@ -107,7 +104,7 @@ class Rotatable:
     """A key of a service that can be replaced."""
 
     name: KeyName
-    registered: Callable[[], str]
+    registered: Callable[[], Awaitable[str]]
     """The public key that is registered now; empty while that is not known."""
     make: Callable[[str], PublicHalf]
     """The new key of a wish."""
@@ -134,11 +131,6 @@ class RotationFiles:
             log.warning("new_key_refused", extra={"fields": {"key": key, "reason": str(error)}})
             return None
         return found
-
-    def signed(self, wish: str) -> SignedRotation | None:
-        """The request that the peer signed for a wish."""
-        found = self._read(SIGNED, SignedRotation)
-        return found if found is not None and found.request.salt == wish else None
 
     def write(self, name: str, record: Record) -> None:
         """Write one of the files.
@@ -183,26 +175,29 @@ class WishWatch:
         """Look for wishes until cancelled."""
         while True:
             try:
-                self.look()
-            except LocalFault as error:
-                log.error("new_key_not_made", extra={"fields": {"reason": str(error)}})  # noqa: TRY400 - says it all
+                await self.look()
+            except MinervasError as error:
+                log.warning("new_key_not_made", extra={"fields": {"code": error.code, "reason": str(error)}})
             await asyncio.sleep(LOOK_S)
 
-    def look(self) -> None:
+    async def look(self) -> None:
         """Make and hand in what is wished for and was not handed in yet.
 
         Raises:
             LocalFault: ``bad_key_file``.
+            TransientFault: if it cannot be told now which key is registered.
         """
         wish = self.files.wish()
         if wish is None:
             return
         for name, rotatable in self._keys.items():
             key = f"{self._service}.{name}"
-            if key in wish.keys and self.files.claim(key, wish.wish) is None and rotatable.registered():
-                self._hand_in(key, rotatable, wish.wish)
+            if key in wish.keys and self.files.claim(key, wish.wish) is None:
+                replaces = await rotatable.registered()
+                if replaces:
+                    self._hand_in(key, rotatable, wish.wish, replaces)
 
-    def _hand_in(self, key: str, rotatable: Rotatable, wish: str) -> None:
+    def _hand_in(self, key: str, rotatable: Rotatable, wish: str, replaces: str) -> None:
         made = rotatable.make(wish)
         new = NewKey(
             wish=wish,
@@ -210,7 +205,7 @@ class WishWatch:
             service=self._service,
             name=rotatable.name,
             key=made.public,
-            replaces=rotatable.registered(),
+            replaces=replaces,
         )
         self.files.write(key, claim_key(new, made if isinstance(made, SigningKey) else None))
         log.info("new_key_handed_in", extra={"fields": {"key": key, "public": made.public[:16]}})

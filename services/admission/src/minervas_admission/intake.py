@@ -88,7 +88,8 @@ class Intake:
             await check_replacement(connection, application)
             await insert_application(connection, row, judged.claims)
             await audit_log.append(
-                connection, time_ms=row.received_ms, who=audit_log.APPLICANT, action="apply" if row.kind == JOIN else f"apply {row.kind}", subject=row.member,
+                connection, time_ms=row.received_ms, who=audit_log.APPLICANT, subject=row.member,
+                action="apply" if row.kind == JOIN else f"apply {row.kind}",
                 application=row.id, fingerprint=row.fingerprint,
             )  # fmt: skip
         APPLICATIONS.labels("new").inc()

@@ -22,6 +22,7 @@ from minervas_peer.commands.status import show_status
 from minervas_peer.commands.transaction import show_transaction
 from minervas_peer.join.flow import JoinOptions
 from minervas_peer.join.node_directory import NodeDirectory
+from minervas_peer.keys_cli import add_keys_command, run_keys
 from minervas_peer.market_cli import add_market_commands, market_actions
 from minervas_peer.settings import ApiSettings
 from minervas_runtime.service import EXIT_FAILED, EXIT_OK, report_errors
@@ -86,6 +87,7 @@ def _show(given: argparse.Namespace, client: ApiClient, output: Output) -> None:
         "branches": lambda: show_branches(client, output, limit=given.limit),
     }
     actions.update(market_actions(given, client, output))
+    actions["keys"] = lambda: run_keys(given, client, output)
     actions[given.command]()
 
 
@@ -118,6 +120,7 @@ def _parser() -> argparse.ArgumentParser:
         return command
 
     add_market_commands(add)
+    add_keys_command(add)
     _add_check_proof(add("check-proof", "check a proof that a transaction is final; needs no node"))
     commands.add_parser("version", help="show the version")
     return parser

@@ -114,6 +114,11 @@ class MemberDirectory:
             code = Code.MEMBER_REVOKED if standing is Standing.REVOKED else Code.MEMBER_LEFT
             raise PeerFault(code, "Former members are not listened to", member=member)
 
+    def registered(self, member: str) -> ServiceKeys | None:
+        """The keys of an active member on our own tip."""
+        entry = self._roster.get(member)
+        return entry.keys if entry is not None and entry.status == "active" else None
+
     def wallet_on_tip(self, member: str) -> str:
         """The wallet of an active member on our own tip; empty if it is none."""
         entry = self._roster.get(member)
@@ -132,9 +137,10 @@ class MemberDirectory:
         for it, as it does for every member. It signs no transaction before the recovery takes effect.
         """
         registered, recovery = self._roster[member].keys, self.waiting(member)
-        if recovery is None:
-            return [self.keys(member)]
-        return [self.keys(member), registered, msgspec.structs.replace(registered, wallet=recovery.wallet)]
+        found = [self.keys(member), registered]
+        if recovery is not None:
+            found.append(msgspec.structs.replace(registered, wallet=recovery.wallet))
+        return found
 
     def advance(self, member: str, keys: ServiceKeys) -> None:
         """Take over keys of an active member under which it introduced itself, and which our tip allows.

@@ -27,6 +27,7 @@ from minervas_peer.member_directory import MemberDirectory
 from minervas_peer.membership_feed import MembershipFeed
 from minervas_peer.presence_watch import PresenceWatch
 from minervas_peer.refusals import Refusals
+from minervas_peer.rekey.own_keys import OwnKeys
 from minervas_peer.remote_sync import RemoteSync
 from minervas_peer.sealed_channel import SealedChannel
 from minervas_peer.settings import GossipSettings
@@ -53,6 +54,8 @@ class NodeConfig:
     node_key: bytes
     certificate_expires_ms: int = 0
     gossip: GossipSettings = field(default_factory=GossipSettings)
+    own_keys: OwnKeys | None = None
+    """All keys of this peer; None if it has only those of its identity."""
 
 
 class PeerNode:
@@ -77,6 +80,7 @@ class PeerNode:
             clock=clock,
             limits=KeyRequestLimits(ask_again_ms=config.gossip.ask_key_again_ms),
             grace_ms=config.gossip.ask_key_again_ms // 2,
+            follow_keys=config.own_keys.follow if config.own_keys else lambda _keys: False,
         )
         self._config = config
         self._clock = clock
@@ -147,7 +151,7 @@ class PeerNode:
         self.trader = Trader(
             genesis=self._config.genesis,
             directory=self.directory,
-            wallet=self._config.identity.wallet,
+            identity=self._config.identity,
             ledger=self.ledger,
             gossip=self.gossip,
             clock=self._clock,
@@ -160,7 +164,7 @@ class PeerNode:
             presence=self.presence,
             gossip=self.gossip,
             refusals=self.refusals,
-            wallet=self._config.identity.wallet.public,
+            identity=self._config.identity,
         )
 
     def _connect(self) -> None:

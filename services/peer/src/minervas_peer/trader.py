@@ -17,6 +17,7 @@ from minervas_core.node_market_messages import GetLots, Lots
 from minervas_core.node_messages import GetStatus, LedgerStatus, Submit, SubmitResults
 from minervas_core.transactions import Transaction, TransactionBody, Veto, sign_transaction
 from minervas_peer.gossip import Gossip
+from minervas_peer.key_exchange import Identity
 from minervas_peer.ledger_link import LedgerLink
 from minervas_peer.member_directory import MemberDirectory
 from minervas_runtime.clock import Clock
@@ -46,7 +47,7 @@ class Trader:
         *,
         genesis: Genesis,
         directory: MemberDirectory,
-        wallet: SigningKey,
+        identity: Identity,
         ledger: LedgerLink,
         gossip: Gossip,
         clock: Clock,
@@ -54,7 +55,7 @@ class Trader:
         self._directory = directory
         self._genesis = genesis
         self._member = directory.me
-        self._wallet = wallet
+        self._identity = identity
         self._ledger = ledger
         self._gossip = gossip
         self._clock = clock
@@ -194,9 +195,12 @@ class Trader:
         status = await self._ledger.ask("status", GetStatus(), LedgerStatus)
         return status.tip.height + min(EXPIRY_BLOCKS, self._genesis.parameters.max_expiry_blocks)
 
+    @property
+    def _wallet(self) -> SigningKey:
+        return self._identity.wallet
+
     def _check_wallet(self) -> None:
-        """Check that our wallet may sign for the member by our own tip: after a recovery it may only when that took
-        effect.
+        """Check that our wallet may sign for the member by our own tip; that of a recovery has to wait.
 
         Raises:
             TransientFault: ``wallet_waits`` with the time when it does.

@@ -74,8 +74,8 @@ class Decisions:
             confirmed: whether the operator need not be asked.
 
         Raises:
-            LocalFault: ``not_found`` if there is no such pending application, or the member whose node is to be replaced
-                is none any more; `Unconfirmed`.
+            LocalFault: ``not_found`` if there is no such pending application, or it is for new keys of who is no member
+                any more; `Unconfirmed`.
             TransientFault: see `Follower.follow`.
         """
         row = await self._pending(wanted)

@@ -1,9 +1,9 @@
 """New keys for a member: rotations, which it asks for with the keys that it has, and a replacement of a lost node.
 
-In a replacement, at first, in one database transaction, the old certificates end and the new keys are signed for the chain: whoever has
-the lost node can neither renew its certificates nor be given rights again. Then its sessions end (milliseconds), then
-the revocation list keeps its certificates out. Only when the sessions have ended the new node gets certificates and
-rights, because they are for the same names.
+In a replacement, at first, in one database transaction, the old certificates end and the new keys are signed for the
+chain: whoever has the lost node can neither renew its certificates nor be given rights again. Then its sessions end
+(milliseconds), then the revocation list keeps its certificates out. Only when the sessions have ended the new node gets
+certificates and rights, because they are for the same names.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from minervas_admission.certificate_request import request_public_key
 from minervas_admission.key_identity import tls_key_id
 from minervas_admission.membership_feed import MembershipFeed
 from minervas_admission.membership_signing import sign_change
+from minervas_admission.rotations import checked_rotation, decode_rotation
 from minervas_admission.sagas.approval import Approval, locked_application
 from minervas_admission.sagas.revocation import Revocation
-from minervas_admission.rotations import checked_rotation, decode_rotation
 from minervas_admission.sagas.steps import Refused, Saga, Step
 from minervas_admission.store.applications import set_application_state
 from minervas_admission.store.certificates import revoke_certificates

@@ -10,7 +10,6 @@ from psycopg.rows import class_row
 from minervas_admission.store.database import Connection
 from minervas_core.errors import Code, InvalidEnrolment
 
-
 JOIN = "join"
 """Kind of an application for a new membership."""
 REPLACE = "replace"
