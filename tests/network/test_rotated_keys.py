@@ -1,6 +1,8 @@
-"""A running node replaces all its keys: each service goes over to its new one when the chain has it, and all goes on."""
+"""A running node replaces all its keys: each service takes its new one when the chain has it, and all goes on."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 from minervas_devnet.node import Node
 from minervas_devnet.processes import ManagedProcess, console_script
@@ -26,10 +28,9 @@ def chain_keys(observer: Node, member: str) -> dict[str, str]:
 
 def rotate(network: Network, node: Node, *names: str) -> None:
     """Let a node's operator ask for new keys, and the consortium's operator approve."""
-    command = [
-        *(console_script("minervas"), "--api", node.api.url, "--token-file", node.market.token_file),
-        *("keys", "rotate", "--node", node.directory, *(f"--{name}" for name in names)),
-    ]
+    names_given = [f"--{name}" for name in names]
+    command: list[str | Path] = [console_script("minervas"), "--api", node.api.url]
+    command += ["--token-file", node.market.token_file, "keys", "rotate", "--node", node.directory, *names_given]
     log_file = network.consortium.directory / "logs" / f"{node.name}.rotate.log"
     asking = ManagedProcess(f"{node.name}.rotate", command, log_file)
     asking.start()
@@ -76,7 +77,7 @@ def _assert_all_services_work(network: Network, node: Node, observer: Node) -> N
 
 
 def _mined_above(observer: Node, member: str, height: int) -> bool:
-    return any(each.header.miner == member and each.header.height > height for each in observer.api.blocks().blocks)
+    return any(each.header.miner == member and each.header.height > height for each in observer.api.blocks())
 
 
 def _voted(observer: Node, member: str) -> int:

@@ -87,6 +87,8 @@ class Member(msgspec.Struct, frozen=True):
     admitted_height: int
     ended_height: int
     recovery: Recovery | None = None
+    keys: dict[str, str] = {}
+    """Public keys: wallet, box, block, vote."""
 
 
 class Members(msgspec.Struct, frozen=True):
