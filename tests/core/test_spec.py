@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 import minervas_core
-from minervas_core import blocks, enrolment, frames, genesis, messages, metering, transactions
+from minervas_core import blocks, enrolment, frames, genesis, messages, metering, rekeying, transactions
 from minervas_core.difficulty import next_difficulty
 from minervas_core.encoding import encode, encode_untyped, sha256_hex
 from minervas_core.errors import Code
@@ -204,6 +204,8 @@ def test_every_purpose_of_a_signature_is_listed() -> None:
         messages.KEY_REQUEST_PURPOSE,
         metering.BATCH_PURPOSE,
         authority.PURPOSE,
+        rekeying.KEY_PURPOSE,
+        rekeying.REQUEST_PURPOSE,
     }
 
 

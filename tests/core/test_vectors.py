@@ -16,6 +16,7 @@ from minervas_core import (
     node_market_messages,
     node_messages,
     node_vote_messages,
+    rekeying,
 )
 from minervas_core.blocks import (
     block_signature_is_valid,
@@ -209,7 +210,8 @@ def refused_block(case: Case) -> None:
 
 
 def sample(case: Case) -> None:
-    modules = (enrolment, messages, node_messages, node_market_messages, metering, node_vote_messages, votes)
+    others = (node_messages, node_market_messages, node_vote_messages)
+    modules = (enrolment, rekeying, messages, *others, metering, votes)
     kinds = {name: kind for module in modules for name, kind in vars(module).items()}
     data = bytes.fromhex(case["canonical_hex"])
     value: Record = decode(data, kinds[case["type"]], max_bytes=LARGE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from minervas_core.keys import node_id
 from minervas_devnet.node import Node
 from minervas_devnet.processes import ManagedProcess, console_script
 from tests.support.metering import (
@@ -48,11 +49,12 @@ def test_a_node_goes_over_to_new_keys_when_the_chain_has_them_and_keeps_them(net
     before = chain_keys(observer, node.member)
     rotate(network, node, *NAMES, "gateway")
 
-    def is_rotated() -> bool:
-        now = chain_keys(observer, node.member)
+    def is_rotated(on: Node) -> bool:
+        now = chain_keys(on, node.member)
         return all(now[name] != key for name, key in before.items())
 
-    wait_until(is_rotated, SYNC_TIMEOUT_S)
+    wait_until(lambda: all(is_rotated(each) for each in network.nodes), SYNC_TIMEOUT_S)
+    wait_until(lambda: node.api.status().node_id == node_id(chain_keys(observer, node.member)["wallet"]))
     after = chain_keys(observer, node.member)
     _assert_all_services_work(network, node, observer)
 

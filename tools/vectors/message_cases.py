@@ -38,8 +38,9 @@ from minervas_core.messages import (
 from tools.vectors.document_cases import changed, drop, put
 from tools.vectors.fixtures import HAENAM, KIM, MOKPO, NETWORK, OTHER_NETWORK, hello, seed, sender_key
 from tools.vectors.format import Case, refused
+from tools.vectors.key_samples import key_request, sender_key_message
 from tools.vectors.market_fixtures import PANELS, gateway_key
-from tools.vectors.samples import ALL_SERVICES, application, key_request, sender_key_message, service_enrolment
+from tools.vectors.samples import ALL_SERVICES, application, service_enrolment
 
 MAX_BYTES = 65_536
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Literal
 
-from msgspec import UNSET, Raw
+from msgspec import UNSET, Raw, structs
 
 from minervas_core import enrolment, frames, genesis, messages, node_messages
 from minervas_core.blocks import BlockForm
@@ -27,63 +25,26 @@ from tools.vectors.fixtures import (
     NETWORK,
     PARAMETERS,
     REVOCATION,
-    START_MS,
     MemberKeys,
     hello,
     seed,
     sender_key,
 )
 from tools.vectors.governance_samples import NEW_AUTHORITY, governance_samples
+from tools.vectors.key_samples import NOW_MS, key_request, sender_key_message
 from tools.vectors.market_fixtures import PANELS, gateway_key
 from tools.vectors.market_samples import metering_samples, node_market_samples
 from tools.vectors.membership_samples import membership_samples, roster_entries
 from tools.vectors.proof_cases import proof_samples
+from tools.vectors.rekeying_samples import key_wish, signed_rotation
 from tools.vectors.vote_samples import FIRST, GENESIS_CHECKPOINT, node_vote_samples, vote_samples
 
-SEALED_FILE = Path(__file__).with_name("sealed_samples.json")
-"""Sealed sender keys: made once, for HPKE draws randomness inside the library (see `tools.vectors.reseal`)."""
-
-NOW_MS = START_MS + 10_000
 ROSTER_HASH = sha256_hex(b"a roster")
 Service = Literal["ledger", "miner", "peer", "meter-gateway"]
 SERVICES: tuple[Service, ...] = ("ledger", "miner", "peer")
 ALL_SERVICES: tuple[Service, ...] = (*SERVICES, "meter-gateway")
 CSR = "-----BEGIN CERTIFICATE REQUEST-----\nMIIBsamplesample\n-----END CERTIFICATE REQUEST-----\n"
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIBsamplesample\n-----END CERTIFICATE-----\n"
-
-
-def sender_key_body(sender: MemberKeys, recipient: MemberKeys, sealed: str) -> messages.SenderKeyBody:
-    """A sender key on its way to one recipient."""
-    key = sender_key(sender)
-    return messages.SenderKeyBody(
-        network=NETWORK,
-        sender=sender.member,
-        recipient=recipient.member,
-        epoch=key.epoch,
-        key_id=key.key_id,
-        sealed=sealed,
-    )
-
-
-def sender_key_message() -> messages.SenderKeyMessage:
-    """Mokpo hands its sender key to Haenam."""
-    sealed: str = json.loads(SEALED_FILE.read_text("ascii"))["mokpo-univ to haenam-farm"]
-    body = sender_key_body(MOKPO, HAENAM, sealed)
-    signature = MOKPO.wallet.sign(messages.SENDER_KEY_PURPOSE, NETWORK, encode(body))
-    return messages.SenderKeyMessage(body=body, signature=signature, hello=hello(MOKPO))
-
-
-def key_request() -> messages.KeyRequest:
-    """Haenam asks Mokpo for its sender key."""
-    body = messages.KeyRequestBody(
-        network=NETWORK,
-        sender=HAENAM.member,
-        recipient=MOKPO.member,
-        key_id=sender_key(MOKPO).key_id,
-        sent_at_ms=NOW_MS,
-    )
-    signature = HAENAM.wallet.sign(messages.KEY_REQUEST_PURPOSE, NETWORK, encode(body))
-    return messages.KeyRequest(body=body, signature=signature, hello=hello(HAENAM))
 
 
 def service_enrolment(who: MemberKeys, service: Service) -> enrolment.ServiceEnrolment:
@@ -302,6 +263,9 @@ def enrolment_samples() -> dict[str, Record]:
         "ServiceEnrolment, meter-gateway": service_enrolment(HAENAM, "meter-gateway"),
         "Application": handed_in,
         "Application with a meter-gateway": application(HAENAM, ALL_SERVICES),
+        "Application, replacement": structs.replace(handed_in, kind="replace"),
+        "KeyWish": key_wish(),
+        "SignedRotation": signed_rotation(HAENAM, NOW_MS),
         "ApplicationReceipt": enrolment.ApplicationReceipt(
             application_id=application_id, token=seed("token").hex(), fingerprint=fingerprint
         ),

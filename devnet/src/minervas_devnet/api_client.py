@@ -60,15 +60,23 @@ class PeerView(msgspec.Struct, frozen=True):
     our_key_given: bool
 
 
+class SenderKey(msgspec.Struct, frozen=True):
+    """Under which the node's frames are sealed."""
+
+    epoch: int
+
+
 class Status(msgspec.Struct, frozen=True):
     """A node at a glance."""
 
     member: str
+    node_id: str
     standing: str
     connected: bool
     bus_refusal: str
     refusals: dict[str, int]
     peers: list[PeerView]
+    sender_key: SenderKey
     ledger: LedgerState | None = None
     """None while the ledger does not answer."""
 

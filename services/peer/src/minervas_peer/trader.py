@@ -199,7 +199,7 @@ class Trader:
     def _wallet(self) -> SigningKey:
         return self._identity.wallet
 
-    def _check_wallet(self) -> None:
+    def check_wallet(self) -> None:
         """Check that our wallet may sign for the member by our own tip; that of a recovery has to wait.
 
         Raises:
@@ -221,7 +221,7 @@ class Trader:
         )
 
     async def _place(self, body: TransactionBody) -> Transaction:
-        self._check_wallet()
+        self.check_wallet()
         transaction = sign_transaction(body, self._wallet)
         submit = Submit(transactions=[msgspec.Raw(transaction.raw)], origin="local")
         result = (await self._ledger.ask("submit", submit, SubmitResults)).results[0]
