@@ -6,7 +6,7 @@ VENV_PYTHON := .venv/bin/python
 PYTEST := $(VENV_PYTHON) -m pytest
 ARGS ?=
 MINUTES ?= 30
-WORKERS ?= 2
+WORKERS ?= 3
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,7 +20,7 @@ demo: setup  ## Three members meter, mine and trade on this machine; ONCE=1 ends
 browser: setup  ## Install Chromium and a Korean font, which only the browser tests need
 	@sh tools/browser.sh
 
-test: browser  ## Run all tests but those of soak, in WORKERS=2 processes (ARGS="-k word" for some of them)
+test: browser  ## Run all tests but those of soak, in WORKERS=3 processes (ARGS="-k word" for some of them)
 	@$(PYTEST) --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 test-core: setup  ## Only the protocol rules: no process, no socket, no file

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import codec, connecting, memory, mining, sync, validation
+from benchmarks import admission, codec, connecting, memory, metering, mining, readings, sync, validation
 from benchmarks.results import Result, as_json, as_table
 
 AREAS: dict[str, Callable[[], list[Result]]] = {
@@ -16,7 +16,10 @@ AREAS: dict[str, Callable[[], list[Result]]] = {
     "validation": validation.measure,
     "connecting": connecting.measure,
     "sync": sync.measure,
+    "readings": readings.measure,
     "memory": memory.measure,
+    "metering": metering.measure,
+    "admission": admission.measure,
 }
 
 

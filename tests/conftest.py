@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]  # it has no types
 
 from tests.support.examples import SOAK, examples
 from tests.support.seed import SEED, seeded_random
@@ -30,6 +31,17 @@ settings.load_profile("soak" if SOAK else "ci" if os.environ.get("MINERVAS_CI") 
 
 STOP_SERVERS_S = 120
 
+NETWORK_TESTS = "tests/network/"
+LONGEST_FIRST = (
+    NETWORK_TESTS,
+    "tests/browser/",
+    "tests/adapters/test_admission",
+    "tests/adapters/",
+    "tests/tools/",
+    "",
+)
+"""How the names of tests begin, those first that take longest."""
+
 _skipped: list[str] = []
 
 
@@ -44,8 +56,35 @@ def pytest_xdist_setupnodes(config: pytest.Config) -> None:
     config.pluginmanager.getplugin("dsession").nodemanager.EXIT_TIMEOUT = STOP_SERVERS_S
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """In a soak, which may be over before the last file, put the files in an order that depends on the seed."""
+class NetworkTogether(LoadFileScheduling):  # type: ignore[misc]  # it has no types
+    """File by file, but all network tests in one process, because they share one network and mostly wait for it."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return NETWORK_TESTS if nodeid.startswith(NETWORK_TESTS) else str(super()._split_scope(nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> NetworkTogether | None:
+    """Share the files among the processes of `make test`."""
+    return NetworkTogether(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let the processes of `make test` take files in the order in which they were collected."""
+    if config.getoption("dist", "no") == "loadfile":
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put tests in another order.
+
+    What takes long comes first when processes share the tests, so that they end at the same time. A soak may be over
+    before the last file: there the order of the files depends on the seed.
+    """
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(
+            key=lambda item: next(place for place, start in enumerate(LONGEST_FIRST) if item.nodeid.startswith(start))
+        )
     if SOAK:
         files = sorted({item.path for item in items})
         seeded_random("order of files").shuffle(files)

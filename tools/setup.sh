@@ -17,7 +17,7 @@ VENV=.venv
 STAMP=$VENV/minervas-setup.stamp
 LOG=$VENV/minervas-setup.log
 POSTGRES_CHOICE=${MINERVAS_POSTGRES:-auto}
-OWN="libs/core libs/runtime services/peer services/ledger services/miner services/meter-gateway services/admission devnet"
+OWN="libs/core libs/runtime services/peer services/ledger services/miner services/meter-gateway services/admission services/expected-output devnet"
 
 say() { printf '%s\n' "$*"; }
 fail() {

@@ -1,17 +1,18 @@
 #!/bin/sh
-# Runs Mosquitto with a revocation list that follows the one admission publishes.
+# Runs Mosquitto with revocation lists, CA certificates and a server certificate that follow those admission publishes.
 #
-# Mosquitto reads its CRL only at start and on SIGHUP, and takes a broken one badly: 2.0 then accepts revoked
-# certificates, 2.1 exits. So this script waits for a first valid list, starts Mosquitto as its child, looks five
-# times a second for a new list, checks it, puts a private copy in place atomically, and only then sends the HUP.
-# The digest file is written after the list, so it tells that the list is complete. POSIX sh, also for busybox.
+# Mosquitto reads them only at start and on SIGHUP, and takes a broken list badly: 2.0 then accepts revoked
+# certificates, 2.1 exits. A CA without a list in the file has all its clients refused. So this script waits for a first
+# valid list, starts Mosquitto as its child, looks five times a second for something new, checks it, puts a private
+# copy in place atomically, and only then sends the HUP, which leaves all connections alone.
+# Each digest file is written after its file, so it tells that the file is complete. POSIX sh, also for busybox.
 #
 # Never run as root: Mosquitto would drop to another user, who has to read the key again at every HUP.
 set -eu
 
-live=${MINERVAS_BROKER_LIVE:-/mosquitto/live}   # own directory: rendered configuration, private copy of the CRL
-pki=${MINERVAS_BROKER_PKI:-/mosquitto/pki}      # ca.crt server.crt server.key
-crl=${MINERVAS_BROKER_CRL:-/mosquitto/crl}      # ca.crl ca.crl.sha256, written by admission
+live=${MINERVAS_BROKER_LIVE:-/mosquitto/live}   # own directory: rendered configuration, private copies of what is in use
+pki=${MINERVAS_BROKER_PKI:-/mosquitto/pki}      # ca.crt server.crt server.key, to begin with
+crl=${MINERVAS_BROKER_CRL:-/mosquitto/crl}      # ca.crl ca.crt server.crt, each with .sha256, written by admission
 data=${MINERVAS_BROKER_DATA:-/mosquitto/data}   # dynsec.json, persistence
 port=${MINERVAS_BROKER_PORT:-8883}
 bind=${MINERVAS_BROKER_BIND:-}                  # empty = all addresses
@@ -62,44 +63,136 @@ bootstrap_rights() {
     say "wrote $data/dynsec.json: only consortium.admission is let in"
 }
 
-# Sets $published to the digest admission last announced; fails while there is none.
+# Sets $published to the digest that admission last announced of $1; fails while there is none.
 read_published_digest() {
     published=
-    read -r published _ 2>/dev/null <"$crl/ca.crl.sha256" || [ -n "$published" ]
+    read -r published _ 2>/dev/null <"$crl/$1.sha256" || [ -n "$published" ]
 }
 
-# Copies the announced list and checks the copy; on failure $problem says why.
-fetch_crl() {
-    new=$live/ca.crl.new
-    if ! cp "$crl/ca.crl" "$new" 2>/dev/null; then problem="cannot read $crl/ca.crl"; return 1; fi
+# Copies the announced $1 to $new; on failure $problem says why.
+copy_published() {
+    new=$live/$1.new
+    if ! cp "$crl/$1" "$new" 2>/dev/null; then problem="cannot read $crl/$1"; return 1; fi
     digest=$(sha256sum "$new")
-    if [ "${digest%% *}" != "$published" ]; then problem="digest differs from ca.crl.sha256"; return 1; fi
-    if [ "$(head -n 1 "$new")" != '-----BEGIN X509 CRL-----' ] || [ "$(tail -n 1 "$new")" != '-----END X509 CRL-----' ] ||
-        [ "$(grep -c -- '-----' "$new")" != 2 ]; then
-        problem="not one PEM revocation list"; return 1
-    fi
-    if ! sed -e '/^-----/d' "$new" | base64 -d >"$live/ca.crl.der" 2>/dev/null; then problem="not base64"; return 1; fi
-    problem=$(od -An -v -tx1 -N 4096 "$live/ca.crl.der" | LC_ALL=C awk -v now="$(date -u +%Y%m%d%H%M%S)" \
-        -v total="$(wc -c <"$live/ca.crl.der")" -f "$here/crl_check.awk") || return 1
+    if [ "${digest%% *}" != "$published" ]; then problem="digest differs from $1.sha256"; return 1; fi
 }
 
-# Installs a newly announced list; success means that $live/ca.crl changed. Says each problem once.
-install_new_crl() {
-    read_published_digest || return 1
-    [ "$published" != "$applied" ] || return 1
-    if ! fetch_crl; then
-        [ "$published $problem" = "$complained" ] || say "revocation list ignored: $problem"
-        complained="$published $problem"
+# Judges every PEM block of file $1, which must be of kind $2, with program $3 (and what it should be, $4): $facts gets
+# what the program says of each, separated by spaces; on failure $problem says why.
+judge_blocks() {
+    facts=
+    rm -f "$live"/block.*
+    if ! problem=$(awk -v kind="$2" -v out="$live/block" -f "$here/pem_blocks.awk" "$1"); then return 1; fi
+    for block in "$live"/block.*; do
+        if ! base64 -d <"$block" >"$live/block.der" 2>/dev/null; then problem="not base64"; return 1; fi
+        if ! fact=$(od -An -v -tx1 -N 8192 "$live/block.der" | LC_ALL=C awk -v now="$(date -u +%Y%m%d%H%M%S)" -v want="${4:-}" \
+            -v total="$(wc -c <"$live/block.der")" -f "$here/der.awk" -f "$here/$3"); then
+            problem=$fact
+            return 1
+        fi
+        facts="$facts${facts:+ }$fact"
+    done
+}
+
+# Whether every word of $1 is a word of $2.
+covers() {
+    for word in $1; do
+        case " $2 " in *" $word "*) ;; *) return 1 ;; esac
+    done
+}
+
+# Whether the file $1 has CA certificates that can be used; $facts gets their subjects.
+judge_authorities() {
+    judge_blocks "$1" CERTIFICATE certificate_check.awk authority || return 1
+    if [ -n "$listed" ] && ! covers "$facts" "$listed"; then
+        problem="no revocation list of one of them yet"
         return 1
     fi
-    mv "$new" "$live/ca.crl"
-    applied=$published
+}
+
+judge_crl() {
+    judge_blocks "$1" 'X509 CRL' crl_check.awk || return 1
+    # shellcheck disable=SC2086 # words
+    if [ -n "$(printf '%s\n' $facts | sort | uniq -d)" ]; then problem="two lists of one CA"; return 1; fi
+    if ! covers "$authorities" "$facts"; then problem="no list of a CA in ca.crt"; return 1; fi
+}
+
+# Whether the file $1 has a server certificate for our key by one of our CAs.
+judge_server() {
+    judge_blocks "$1" CERTIFICATE certificate_check.awk server || return 1
+    case $facts in *' '*' '*) problem="more than one certificate"; return 1 ;; esac
+    if [ "${facts#* }" != "$own_key" ]; then problem="for another key than that of $pki/server.crt"; return 1; fi
+    if ! covers "${facts% *}" "$authorities"; then problem="not by a CA in ca.crt"; return 1; fi
+}
+
+# Installs a newly announced $1, called $2 for people, if $3 (a function) finds it good. $applied_digest is that of the one in use.
+# Success means that $live/$1 changed, and $facts is what was found in it. Says each problem once.
+install_new() {
+    read_published_digest "$1" || return 1
+    [ "$published" != "$applied_digest" ] || return 1
+    if copy_published "$1" && "$3" "$new"; then
+        mv "$new" "$live/$1"
+        return 0
+    fi
+    case $complained in
+        *"<$1 $published $problem>"*) ;;
+        *) say "$2 ignored: $problem" ;;
+    esac
+    complained="${complained%%"<$1 "*}<$1 $published $problem>"
+    return 1
+}
+
+install_new_authorities() {
+    applied_digest=$applied_ca
+    install_new ca.crt "CA certificates" judge_authorities || return 1
+    applied_ca=$published authorities=$facts
+}
+
+install_new_crl() {
+    applied_digest=$applied_crl
+    install_new ca.crl "revocation list" judge_crl || return 1
+    applied_crl=$published listed=$facts
+}
+
+install_new_server() {
+    applied_digest=$applied_server
+    install_new server.crt "server certificate" judge_server || return 1
+    applied_server=$published
+}
+
+# Installs whatever is new; success means that something changed, and $changed names it.
+install_changes() {
+    changed=
+    if install_new_authorities; then changed="CA certificates"; fi
+    if install_new_crl; then changed="$changed${changed:+, }revocation list"; fi
+    if install_new_server; then changed="$changed${changed:+, }server certificate"; fi
+    [ -n "$changed" ]
 }
 
 pki_ready() {
     for file in "$pki/ca.crt" "$pki/server.crt" "$pki/server.key"; do
         [ -r "$file" ] || { missing=$file; return 1; }
     done
+}
+
+# Begins with the certificates in $pki; newer ones that admission published since then replace them at once.
+install_first() {
+    judge_blocks "$pki/server.crt" CERTIFICATE certificate_check.awk server_of_any_time || die "$pki/server.crt: $problem"
+    own_key=${facts#* }
+    cp "$pki/server.crt" "$live/server.crt"
+    if ! install_new_authorities; then
+        judge_authorities "$pki/ca.crt" || die "$pki/ca.crt: $problem"
+        cp "$pki/ca.crt" "$live/ca.crt"
+        authorities=$facts
+    fi
+    install_new_server || :
+}
+
+# A change of CAs may be under way: then lists and certificates fit together again a moment later.
+install_first_crl() {
+    if install_new_crl; then return 0; fi
+    if install_new_authorities; then install_new_server || :; fi
+    return 1
 }
 
 # Waits for $1 (a function) and every 30 s says what it waits for.
@@ -121,7 +214,9 @@ stop() {
 [ "$(id -u)" -ne 0 ] || die "do not run as root; run as the user who owns $data and $live"
 umask 027
 export TZ=UTC0
-stopping='' applied='' complained='' missing=''
+stopping='' complained='' missing=''
+applied_ca='' applied_crl='' applied_server='' # digests of what is in use of what admission published
+authorities='' listed='' own_key=''            # subjects of the CAs, issuers of the lists, our public key, in hex
 trap stop TERM INT
 trap : HUP # a HUP for this script is not a reason to reload, nor to leave the child alone
 find_mosquitto
@@ -131,14 +226,15 @@ render_config
 bootstrap_rights
 wait_for pki_ready
 missing=
-wait_for install_new_crl
+install_first
+wait_for install_first_crl
 
 export OPENSSL_CONF="$here/openssl.cnf"
 "$mosquitto" -c "$live/mosquitto.conf" &
 child=$!
 while kill -0 "$child" 2>/dev/null; do
-    if install_new_crl; then
-        kill -HUP "$child" && say "revocation list reloaded"
+    if install_changes; then
+        kill -HUP "$child" && say "$changed reloaded"
     fi
     sleep 0.2
 done

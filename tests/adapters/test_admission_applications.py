@@ -269,8 +269,10 @@ async def test_no_more_is_read_than_an_application_may_be_long(home: AdmissionHo
     assert await refusal(home, b"x" * (MAX_APPLICATION_BYTES + 1)) == (413, Code.TOO_LARGE)
 
 
-async def test_too_many_applications_of_one_address_are_refused(work_dir: Any, node_database: NodeDatabase) -> None:
-    home = AdmissionHome(work_dir, node_database, http={"applications_per_minute": 2})
+async def test_too_many_applications_of_one_address_are_refused(
+    work_dir: Any, admission_database: NodeDatabase
+) -> None:
+    home = AdmissionHome(work_dir, admission_database, migrate=False, http={"applications_per_minute": 2})
     async with home.running():
         for name in ("alpha", "beta"):
             await home.apply(Applicant(name).application())

@@ -155,9 +155,9 @@ async def test_what_is_granted_fits_together(admission_and_broker: AdmissionWith
     assert (grant.broker.host, grant.broker.port) == ("127.0.0.1", admission_and_broker.broker.port)
 
 
-async def test_members_are_told_the_brokers_public_address(work_dir: Path, node_database: NodeDatabase) -> None:
+async def test_members_are_told_the_brokers_public_address(work_dir: Path, admission_database: NodeDatabase) -> None:
     public = {"public_host": "broker.example.org", "public_port": 443}
-    home = AdmissionHome(work_dir, node_database, broker=public)
+    home = AdmissionHome(work_dir, admission_database, migrate=False, broker=public)
     async with home.running():
         receipt = await home.apply(Applicant("alpha").application())
         home.as_owner("INSERT INTO members VALUES ('alpha', %s, 'active', 1)", receipt.application_id)

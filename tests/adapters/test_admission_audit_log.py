@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import pwd
 
@@ -78,6 +79,30 @@ async def test_every_change_shows(logged: AdmissionHome, statement: str) -> None
     assert refusal.value.code == Code.AUDIT_MISMATCH
 
 
+async def test_a_log_whose_end_was_cut_off_with_its_head_shows_by_a_head_kept_elsewhere(
+    logged: AdmissionHome, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await show_audit(logged.settings, as_json=True)
+    shown = json.loads(capsys.readouterr().out)
+    head = shown["head"]
+    assert head == f"{ENTRIES}:{shown['entries'][-1]['hash']}"
+    earlier = f"3:{shown['entries'][2]['hash']}"
+    for kept in (head, earlier, "0:" + "0" * 64):
+        await show_audit(logged.settings, as_json=False, head=kept)
+    tamper(
+        logged,
+        "DELETE FROM audit_log WHERE number > 3",
+        "UPDATE audit_head SET number = 3, hash = (SELECT hash FROM audit_log WHERE number = 3)",
+    )
+    await show_audit(logged.settings, as_json=False, head=earlier)
+    for kept, words in ((head, "has lost entries"), ("2:" + "a" * 64, "has another entry")):
+        with pytest.raises(LocalFault, match=words) as refusal:
+            await show_audit(logged.settings, as_json=False, head=kept)
+        assert refusal.value.code == Code.AUDIT_MISMATCH
+    with pytest.raises(LocalFault, match="NUMBER:HASH"):
+        await show_audit(logged.settings, as_json=False, head="5")
+
+
 async def test_swapped_entries_show(logged: AdmissionHome) -> None:
     tamper(
         logged,
@@ -110,14 +135,14 @@ async def test_everything_that_is_decided_and_done_is_in_it_without_personal_dat
     home = admission_home
     async with home.running():
         await home.apply(Applicant("alpha").application(name="Kim Minsu", contact="010-1234-5678"))
-    await home.decisions().reject("alpha", "not complete")
+    await home.decisions().reject("alpha", "Kim's roof leaks")
     entries = home.as_owner("SELECT who, action, subject, details FROM audit_log ORDER BY number")
     assert [row[:3] for row in entries] == [
         ("applicant", "apply", "alpha"),
         (pwd.getpwuid(os.getuid()).pw_name, "reject", "alpha"),
     ]
-    assert '"reason":"not complete"' in entries[1][3]
-    for personal in ("Kim", "010-1234", "127.0.0.1"):
+    assert home.as_owner("SELECT reason FROM decisions") == [("Kim's roof leaks",)]
+    for personal in ("Kim", "010-1234", "127.0.0.1", "roof"):
         assert personal not in str(entries)
 
 

@@ -255,13 +255,14 @@ def test_list_numbers_rise_even_when_the_clock_goes_back() -> None:
 
 def test_the_exported_digest_is_of_the_exported_list(tmp_path: Path) -> None:
     export = tmp_path / "export"
-    export_ca(export, CA)
+    export_ca(export, CA.pem.encode())
     for number in (1, 2):
         export_list(export, build_list(CA, [], number, NOW_MS))
         digest = (export / "ca.crl.sha256").read_text().split()
         assert digest == [hashlib.sha256((export / "ca.crl").read_bytes()).hexdigest(), "ca.crl"]
     assert {file.name: file.stat().st_mode & 0o777 for file in export.iterdir()} == {
         "ca.crt": 0o644,
+        "ca.crt.sha256": 0o644,
         "ca.crl": 0o644,
         "ca.crl.sha256": 0o644,
     }

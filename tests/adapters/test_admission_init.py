@@ -15,7 +15,7 @@ from minervas_admission.ca import CertificateAuthority
 from minervas_admission.crl import RevokedCertificate
 from minervas_admission.data_directory import DataDirectory
 from minervas_admission.own_certificates import ensure_own_certificates
-from minervas_admission.revocation_list import issue_list
+from minervas_admission.revocation_list import issue_lists
 from minervas_admission.settings import AdmissionSettings, load_admission_settings
 from minervas_core.errors import Code, LocalFault
 from minervas_runtime.clock import ManualClock
@@ -139,9 +139,9 @@ def test_an_interrupted_init_is_continued(
 def test_a_list_with_revocations_is_never_replaced_by_an_empty_one(settings: AdmissionSettings) -> None:
     initialise(settings, ManualClock(NOW_MS))
     data = DataDirectory(settings.paths.data)
-    authority = load_consortium(settings).authority
-    revoked = [RevokedCertificate("abc", NOW_MS)]
-    issue_list(authority, data.revocation_list, settings.paths.broker_export, revoked, NOW_MS)
+    cas = load_consortium(settings).cas
+    revoked = {cas.signing.id: [RevokedCertificate("abc", NOW_MS)]}
+    issue_lists(cas, data, settings.paths.broker_export, revoked, NOW_MS)
     for file in settings.paths.broker_export.iterdir():
         file.unlink()
     initialise(settings, ManualClock(NOW_MS + 1))

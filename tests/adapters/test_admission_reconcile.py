@@ -15,7 +15,7 @@ from minervas_admission.dynsec_roles import acl_objects, acls_of
 from minervas_core.errors import Code, TransientFault
 from minervas_core.rights import ADMISSION, rights_for
 from minervas_devnet.broker import BrokerServer
-from minervas_runtime.bus import Message
+from minervas_runtime.bus import BusRefused, Message
 from tests.support.admission import SERVICES, AdmissionHome, Applicant, SagaBench
 from tests.support.fix_admission import AdmissionWithBroker
 from tests.support.wait import wait_until_async
@@ -231,6 +231,21 @@ async def test_certificates_that_have_expired_are_swept_from_the_broker(bench: S
         "delete client alpha.miner",
         "delete role p-alpha.miner",
     }
+
+
+async def test_a_live_session_whose_certificate_has_expired_is_ended(admission_and_broker: AdmissionWithBroker) -> None:
+    home = admission_and_broker.home
+    async with home.running():
+        alpha = Applicant("alpha")
+        home.install(alpha, await home.admit(alpha))
+        bus = home.bus(admission_and_broker.broker, "alpha", "peer")
+        await bus.start()
+        home.as_owner("UPDATE certificates SET not_after_ms = 1000 WHERE principal = 'alpha.peer'")
+        await home.decisions().reconcile()
+        await wait_until_async(lambda: bus.refusal is not None, describe="the end of the session")
+        with pytest.raises(BusRefused):
+            await bus.publish("mesh/v1/alpha/peer/hello", b"{}")
+        await bus.stop()
 
 
 def test_disable_client_is_used_nowhere() -> None:

@@ -21,8 +21,9 @@ from minervas_core.identifiers import Principal
 from minervas_runtime.bus import BusDenied, BusRefused
 from minervas_runtime.mqtt_bus import MqttBus
 from minervas_runtime.tls_diagnosis import Diagnosis, diagnose
-from tests.support.fix_broker import Broker
-from tests.support.pki import CODE_SIGNING, DAY, HOUR, SERVER_AUTH, Authority, CertFiles
+from tests.support.fix_broker import QUIET_S, Broker
+from tests.support.pki import CODE_SIGNING, DAY, HOUR, SERVER_AUTH, Authority, CertFiles, write_key
+from tests.support.wait import HANG_S
 
 Make = Callable[[Broker, Path], CertFiles]
 
@@ -32,7 +33,16 @@ def stranger(broker: Broker, directory: Path) -> CertFiles:
     return Authority(directory / "other-ca").issue("acme.peer", trusting=broker.authority.ca_file)
 
 
+def self_signed(broker: Broker, directory: Path) -> CertFiles:
+    """A CA's own certificate with its key, shown as a client's."""
+    other = Authority(directory / "self", name="acme.peer")
+    key_file = directory / "self.key"
+    write_key(key_file, other._key)
+    return CertFiles(broker.authority.ca_file, other.ca_file, key_file, other.certificate)
+
+
 REFUSED = [
+    pytest.param(self_signed, "UNKNOWN_CA", "not issued by", id="self-signed"),
     pytest.param(stranger, "UNKNOWN_CA", "not issued by", id="other CA with the same name"),
     pytest.param(
         lambda broker, _: broker.authority.issue("acme.peer", valid_from=-2 * DAY, valid_to=-HOUR),
@@ -79,7 +89,7 @@ async def test_a_wrong_certificate_is_refused_with_the_exact_alert_and_a_plain_c
 
 async def test_a_revoked_certificate_is_refused_as_revoked(own_broker: Broker) -> None:
     files = own_broker.issue("acme.peer")
-    assert own_broker.probe(files).verdict == "accepted"
+    assert own_broker.accepts(files)
     own_broker.revoke(files)
     own_broker.server.wait_for_log("Reloading config")
     diagnosis = own_broker.probe(files)
@@ -95,11 +105,13 @@ def test_no_certificate_is_refused(broker: Broker) -> None:
 
 
 def test_a_good_certificate_is_accepted(broker: Broker) -> None:
-    assert broker.probe(broker.issue("acme.peer")) == Diagnosis("accepted", "", "the broker accepts our certificate")
+    assert broker.probe(broker.issue("acme.peer"), quiet_s=QUIET_S) == Diagnosis(
+        "accepted", "", "the broker accepts our certificate"
+    )
 
 
 def test_a_certificate_without_usage_passes_which_is_why_admission_always_sets_one(broker: Broker) -> None:
-    assert broker.probe(broker.authority.issue("acme.peer", usages=None)).verdict == "accepted"
+    assert broker.accepts(broker.authority.issue("acme.peer", usages=None))
 
 
 async def test_a_certificate_without_a_name_is_refused_at_connect(broker: Broker) -> None:
@@ -141,7 +153,7 @@ def test_tls_1_2_is_refused(broker: Broker) -> None:
     context.load_verify_locations(files.ca_file)
     context.load_cert_chain(files.cert_file, files.key_file)
     with (
-        socket.create_connection((broker.server.host, broker.server.port), timeout=5) as plain,
+        socket.create_connection((broker.server.host, broker.server.port), timeout=HANG_S) as plain,
         pytest.raises(ssl.SSLError, match="PROTOCOL_VERSION"),
     ):
         context.wrap_socket(plain, server_hostname="localhost")
@@ -149,7 +161,7 @@ def test_tls_1_2_is_refused(broker: Broker) -> None:
 
 def test_plain_tcp_is_refused(broker: Broker) -> None:
     connect_v5 = bytes.fromhex("101100044d5154540502001e00000461636d65")
-    with socket.create_connection((broker.server.host, broker.server.port), timeout=5) as plain:
+    with socket.create_connection((broker.server.host, broker.server.port), timeout=HANG_S) as plain:
         plain.sendall(connect_v5)
         try:
             answer = plain.recv(100)
@@ -167,7 +179,7 @@ def test_no_tls_session_can_be_resumed(broker: Broker) -> None:
     session = None
     for _ in range(2):
         with (
-            socket.create_connection((broker.server.host, broker.server.port), timeout=5) as plain,
+            socket.create_connection((broker.server.host, broker.server.port), timeout=HANG_S) as plain,
             context.wrap_socket(plain, server_hostname="localhost", session=session) as secured,
         ):
             secured.sendall(connect_v5)
@@ -241,7 +253,7 @@ def test_a_broker_with_another_clock_is_suspected_when_our_certificate_is_valid(
 
 async def refusal(bus: MqttBus) -> BusRefused:
     """The refusal with which a bus fails to start."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANG_S):
         with pytest.raises(BusRefused) as refused:
             await bus.start()
     return refused.value

@@ -9,14 +9,19 @@ import time
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from minervas_core.rights import Rights
 from minervas_devnet.broker import INFRASTRUCTURE
 from minervas_devnet.server_account import server_account
 from tests.support.fix_broker import Broker
 from tests.support.pki import Authority, publish_crl
-from tests.support.wait import wait_until
+from tests.support.promises import kept_within
+from tests.support.wait import HANG_S, wait_until
 
+KEY = ec.generate_private_key(ec.SECP256R1())
 SCRIPT = INFRASTRUCTURE / "entrypoint.sh"
 
 
@@ -33,14 +38,19 @@ def is_gone(pid: int) -> bool:
     return not Path(f"/proc/{pid}").exists()
 
 
-def test_sigterm_ends_mosquitto_and_then_the_script_with_status_0(own_broker: Broker) -> None:
-    child = mosquitto_pid(own_broker)
-    start = time.monotonic()
-    own_broker.server.stop()
-    assert time.monotonic() - start < 2.0
-    assert own_broker.server.exit_status == 0
-    assert is_gone(child)
-    assert "mosquitto version" in own_broker.server.output()
+async def test_sigterm_ends_mosquitto_and_then_the_script_with_status_0_within_two_seconds(own_broker: Broker) -> None:
+    async def stop(_: int) -> float:
+        own_broker.server.start()
+        child = mosquitto_pid(own_broker)
+        start = time.monotonic()
+        own_broker.server.stop()
+        took_s = time.monotonic() - start
+        assert own_broker.server.exit_status == 0
+        assert is_gone(child)
+        assert "mosquitto version" in own_broker.server.output()
+        return took_s
+
+    await kept_within(2.0, stop)
 
 
 def test_a_mosquitto_that_dies_takes_the_script_with_it_and_its_status(own_broker: Broker) -> None:
@@ -93,7 +103,7 @@ def run_script(work_dir: Path, **environment: str) -> subprocess.CompletedProces
         },
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=HANG_S,
         check=False,
         **account.run_as(),
     )
@@ -184,6 +194,8 @@ def run_ready(work_dir: Path) -> None:
     authority = Authority(work_dir / "ca")
     for name in ("pki", "crl"):
         account.make_dir(work_dir / name)
-    for name in ("ca.crt", "server.crt", "server.key"):
-        account.write_file(work_dir / "pki" / name, "x")
+    request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(KEY, hashes.SHA256())
+    server = authority.sign_server(request.public_bytes(serialization.Encoding.PEM))
+    for name, content in (("ca.crt", authority.ca_pem.decode()), ("server.crt", server.decode()), ("server.key", "x")):
+        account.write_file(work_dir / "pki" / name, content)
     publish_crl(work_dir / "crl", authority.crl_pem())

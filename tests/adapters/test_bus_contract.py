@@ -11,7 +11,7 @@ from minervas_core.identifiers import Principal
 from minervas_core.topics import inbox, inbox_filter, mesh
 from minervas_runtime.bus import BusDenied, BusOffline, BusRevoked, Message, PayloadTooLarge, Will
 from tests.support.fix_bus import BusWorld
-from tests.support.wait import wait_until_async
+from tests.support.wait import HANG_S, wait_until_async
 
 TX = "mesh/v1/+/+/tx"
 
@@ -37,7 +37,7 @@ class Inbox:
     def payloads(self) -> list[bytes]:
         return [message.payload for message in self.messages]
 
-    async def wait(self, count: int = 1, timeout_s: float = 10.0) -> list[Message]:
+    async def wait(self, count: int = 1, timeout_s: float = HANG_S) -> list[Message]:
         async with asyncio.timeout(timeout_s):
             while len(self.messages) < count:
                 self._arrived.clear()
@@ -298,7 +298,7 @@ async def test_subscriptions_are_in_place_again_when_the_reconnect_is_announced(
     await wait_until_async(lambda: changes == [False], describe="the loss of the connection")
     assert not bus.connected
     bus_world.restore()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANG_S):
         await back.wait()
     await bus.publish(mesh(alice, "tx"), b"after")
     await got.wait()
@@ -345,6 +345,6 @@ async def test_start_waits_for_a_broker_that_is_away(bus_world: BusWorld) -> Non
     done, _ = await asyncio.wait({starting}, timeout=0.3)
     assert not done
     bus_world.restore()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANG_S):
         await starting
     assert bus.connected

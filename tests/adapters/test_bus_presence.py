@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
 from minervas_core.encoding import decode
 from minervas_core.identifiers import Principal
 from minervas_core.messages import MAX_PRESENCE_BYTES, Presence
 from minervas_runtime.bus import Message
+from minervas_runtime.host_state import disk_use_per_mille
+from minervas_runtime.kernel_clock import kernel_clock
 from minervas_runtime.presence import PresencePublisher, offline_will
 from tests.support.fix_bus import BusWorld
 from tests.support.wait import wait_until_async
@@ -106,3 +111,31 @@ async def test_presence_goes_on_after_a_publication_that_failed(
     await watcher_bus.subscribe("mesh/v1/+/+/presence", watcher)
     await wait_until_async(lambda: watcher.states, describe="the next publication")
     await publisher.stop()
+
+
+async def test_presence_tells_of_the_disk_and_the_clock_of_the_host(bus_world: BusWorld, tmp_path: Path) -> None:
+    alice = Principal(bus_world.member(), "peer")
+    heard: list[Presence] = []
+    watcher = await bus_world.connect(Principal(bus_world.member(), "peer"))
+    await watcher.subscribe(
+        "mesh/v1/+/+/presence",
+        lambda message: heard.append(decode(message.payload, Presence, max_bytes=MAX_PRESENCE_BYTES)),
+    )
+    bus = await bus_world.connect(alice)
+    publisher = PresencePublisher(
+        bus, alice.member, "peer", lambda: Presence(state="online", version="1", sent_at_ms=3), data=tmp_path
+    )
+    publisher.start()
+    await wait_until_async(lambda: [each for each in heard if each.sent_at_ms == 3], describe="the presence")
+    [told, *_] = [each for each in heard if each.sent_at_ms == 3]
+    block = os.statvfs(tmp_path)
+    taken = block.f_blocks - block.f_bfree
+    assert isinstance(told.disk_use_per_mille, int)
+    assert abs(told.disk_use_per_mille - 1000 * taken // (taken + block.f_bavail)) <= 20  # others use the disk, too
+    assert told.clock_synchronised == kernel_clock().synchronised
+    assert isinstance(told.clock_offset_ms, int) == told.clock_synchronised
+    await publisher.stop()
+
+
+def test_a_disk_that_cannot_be_asked_is_left_out(tmp_path: Path) -> None:
+    assert disk_use_per_mille(tmp_path / "gone") is None

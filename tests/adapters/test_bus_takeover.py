@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 
 import pytest
 
@@ -13,6 +12,7 @@ from minervas_core.rights import rights_for
 from minervas_core.topics import mesh
 from minervas_runtime.bus import BusRefused, BusRevoked
 from minervas_runtime.memory_bus import MemoryBroker
+from minervas_runtime.mqtt_bus import UNSTABLE_AFTER
 from minervas_runtime.mqtt_connection import Closed
 from minervas_runtime.mqtt_refusals import judge_loss
 from tests.support.fix_broker import OPERATOR_MEMBER, Broker
@@ -47,16 +47,25 @@ async def test_a_broker_that_names_the_takeover_makes_us_step_back(broker: Broke
 async def test_a_broker_that_does_not_name_it_sees_ever_longer_pauses(
     broker: Broker, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("DEBUG", "minervas_runtime.mqtt_bus")
     alice = Principal("takeover-untold", "peer")
     files = broker.admit(alice)
-    buses = [broker.bus(alice, files, retry_min_s=0.02, retry_max_s=60.0) for _ in range(2)]
-    connects: list[float] = []
-    loop = asyncio.get_running_loop()
+    shortest_s = 0.02
+    buses = [broker.bus(alice, files, retry_min_s=shortest_s, retry_max_s=60.0) for _ in range(2)]
+    begin = asyncio.get_running_loop().time()
     for bus in buses:
-        bus.on_connection_change(lambda connected: connects.append(loop.time()) if connected else None)
         await bus.start()
     await wait_until_async(lambda: "bus_unstable" in caplog.messages, describe="the explanation in the log")
-    pauses = [later - earlier for earlier, later in itertools.pairwise(connects)]
-    assert max(pauses[-3:]) > 5 * max(pauses[:2])
+    took_s = asyncio.get_running_loop().time() - begin
     for bus in buses:
         await bus.stop()
+    retries = [record.fields for record in caplog.records if record.getMessage() == "bus_retry"]  # type: ignore[attr-defined]  # ours
+    assert {retry["failures"] for retry in retries} >= set(range(1, UNSTABLE_AFTER + 1))
+    for retry in retries:
+        longest_s = shortest_s * 2 ** (retry["failures"] - 1)
+        assert longest_s / 2 <= retry["pause_s"] <= longest_s
+    slept_s = [
+        min(retry["pause_s"] for retry in retries if retry["failures"] == number)
+        for number in range(1, UNSTABLE_AFTER + 1)
+    ]
+    assert took_s >= sum(slept_s)

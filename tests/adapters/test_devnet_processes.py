@@ -12,7 +12,7 @@ import pytest
 
 from minervas_devnet.processes import ManagedProcess, ProcessFailed, Supervisor, console_script
 from minervas_devnet.waiting import WaitTimeout
-from tests.support.wait import wait_until
+from tests.support.wait import HANG_S, wait_until
 
 POLITE = """
 import json, signal, sys, threading
@@ -38,7 +38,7 @@ def python(work_dir: Path, program: str, name: str = "child") -> ManagedProcess:
 def test_event_is_awaited_and_stop_lets_the_program_finish(tmp_path: Path) -> None:
     child = python(tmp_path, POLITE)
     child.start()
-    assert child.wait_for_event("ready", timeout_s=10, port=5) == {"event": "ready", "port": 5}
+    assert child.wait_for_event("ready", timeout_s=HANG_S, port=5) == {"event": "ready", "port": 5}
     child.stop()
     assert child.exit_status == 0
     assert [record["event"] for record in child.log_records()] == ["ready", "stopped"]
@@ -48,7 +48,7 @@ def test_events_of_an_earlier_run_do_not_count(tmp_path: Path) -> None:
     child = python(tmp_path, POLITE)
     for starts in (1, 2):
         child.start()
-        child.wait_for_event("ready", timeout_s=10)
+        child.wait_for_event("ready", timeout_s=HANG_S)
         assert child.starts == starts
         assert len(list(child.log_records("ready"))) == 1
         child.kill()
@@ -68,7 +68,7 @@ def test_restart_gives_a_new_process(tmp_path: Path) -> None:
 def test_program_that_ignores_the_request_to_stop_is_killed(tmp_path: Path) -> None:
     child = python(tmp_path, STUBBORN)
     child.start()
-    child.wait_for_event("ready", timeout_s=10)
+    child.wait_for_event("ready", timeout_s=HANG_S)
     child.stop(timeout_s=0.1)
     assert child.exit_status == -signal.SIGKILL
 
@@ -76,7 +76,7 @@ def test_program_that_ignores_the_request_to_stop_is_killed(tmp_path: Path) -> N
 def test_paused_program_hangs_and_can_still_be_stopped(tmp_path: Path) -> None:
     child = python(tmp_path, POLITE)
     child.start()
-    child.wait_for_event("ready", timeout_s=10)
+    child.wait_for_event("ready", timeout_s=HANG_S)
     child.pause()
     wait_until(lambda: "T (stopped)" in Path(f"/proc/{child.pid}/status").read_text(encoding="ascii"))
     child.stop()
@@ -87,14 +87,14 @@ def test_program_that_ends_while_awaited_is_an_error_with_its_last_words(tmp_pat
     child = python(tmp_path, "import sys; print('the disk is full'); sys.exit(3)")
     child.start()
     with pytest.raises(ProcessFailed, match=r"exit status 3.*\n.*the disk is full") as caught:
-        child.wait_for_event("ready", timeout_s=10)
+        child.wait_for_event("ready", timeout_s=HANG_S)
     assert caught.value.exit_status == 3
 
 
 def test_missing_event_is_an_error_with_the_last_words(tmp_path: Path) -> None:
     child = python(tmp_path, POLITE)
     child.start()
-    child.wait_for_event("ready", timeout_s=10)
+    child.wait_for_event("ready", timeout_s=HANG_S)
     with pytest.raises(WaitTimeout, match=r"child: the log event ready.*port.*6"):
         child.wait_for_event("ready", timeout_s=0.1, port=6)
     child.kill()
@@ -108,7 +108,7 @@ def test_missing_program_is_an_error(tmp_path: Path) -> None:
 def test_exit_of_a_program_is_awaited(tmp_path: Path) -> None:
     child = python(tmp_path, "raise SystemExit(2)")
     child.start()
-    assert child.wait_for_exit(timeout_s=10) == 2
+    assert child.wait_for_exit(timeout_s=HANG_S) == 2
     stubborn = python(tmp_path, STUBBORN, "stubborn")
     stubborn.start()
     with pytest.raises(WaitTimeout, match="stubborn: its end"):
@@ -120,7 +120,7 @@ def test_memory_of_a_running_program_is_told(tmp_path: Path) -> None:
     child = python(tmp_path, POLITE)
     assert child.memory_kib() == 0
     child.start()
-    child.wait_for_event("ready", timeout_s=10)
+    child.wait_for_event("ready", timeout_s=HANG_S)
     assert child.memory_kib() > 500
     child.kill()
 
@@ -130,7 +130,7 @@ def test_environment_is_added_to_ours(tmp_path: Path) -> None:
     command = [sys.executable, "-c", program]
     child = ManagedProcess("child", command, tmp_path / "log", environment={"MINERVAS_LOG__LEVEL": "debug"})
     child.start()
-    child.wait_for_exit(timeout_s=10)
+    child.wait_for_exit(timeout_s=HANG_S)
     assert child.output().split() == ["debug", os.environ["PATH"]]
 
 
@@ -172,7 +172,7 @@ child = ManagedProcess("child", [sys.executable, "-c", sys.argv[1]], Path(sys.ar
 try:
     with Supervisor() as supervisor:
         supervisor.add(child).start()
-        child.wait_for_event("ready", timeout_s=10)
+        child.wait_for_event("ready", timeout_s=60)
         supervisor.add(Interrupting())
         print(child.pid, flush=True)
         signal.pause()
@@ -188,7 +188,7 @@ def test_everything_is_stopped_after_ctrl_c_even_when_it_is_pressed_again(tmp_pa
         assert devnet.stdout is not None
         child_pid = int(devnet.stdout.readline())
         devnet.send_signal(signal.SIGINT)
-        out, err = devnet.communicate(timeout=30)
+        out, err = devnet.communicate(timeout=HANG_S)
     assert out == b"interrupted 0\n"
     assert err == b"already stopping everything, one moment\n"
     assert not Path(f"/proc/{child_pid}").exists()

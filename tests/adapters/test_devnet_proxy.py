@@ -13,7 +13,7 @@ import pytest
 
 from minervas_devnet.ports import free_port
 from minervas_devnet.proxy import TcpProxy
-from tests.support.wait import wait_until
+from tests.support.wait import HANG_S, wait_until
 
 
 class Echo(socketserver.BaseRequestHandler):
@@ -43,7 +43,7 @@ def proxy(echo_port: int) -> Iterator[TcpProxy]:
 
 
 def connect(proxy: TcpProxy) -> socket.socket:
-    return socket.create_connection((proxy.host, proxy.port), timeout=10)
+    return socket.create_connection((proxy.host, proxy.port), timeout=HANG_S)
 
 
 def exchange(connection: socket.socket, data: bytes) -> bytes:

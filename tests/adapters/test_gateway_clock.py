@@ -5,8 +5,9 @@ from __future__ import annotations
 import ctypes
 import struct
 
-from minervas_meter_gateway.clock_check import SETTLE_MS, STEP_MS, ClockCheck, kernel_is_synchronised
+from minervas_meter_gateway.clock_check import SETTLE_MS, STEP_MS, ClockCheck
 from minervas_runtime.clock import ManualClock
+from minervas_runtime.kernel_clock import kernel_clock
 from tests.support.gateway import NOW_MS
 
 STA_UNSYNC = 0x40
@@ -77,4 +78,4 @@ def test_the_kernel_is_asked_and_its_flag_decides() -> None:
     state: int = ctypes.CDLL(None).adjtimex(buffer)
     assert state >= 0
     status = struct.unpack_from("@Iqqqqi", buffer.raw)[5]
-    assert kernel_is_synchronised() == (not status & STA_UNSYNC)
+    assert kernel_clock().synchronised == (not status & STA_UNSYNC)

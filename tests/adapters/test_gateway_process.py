@@ -29,7 +29,7 @@ from tests.support.gateway import (
     write_settings,
 )
 from tests.support.seed import seeded_random
-from tests.support.wait import wait_until_async
+from tests.support.wait import HANG_S, wait_until_async
 
 KILLS = 2
 
@@ -78,7 +78,7 @@ async def node(tmp_path: Path, own_broker: Broker, bus_rack: BusRack) -> AsyncIt
 async def wait_for_more(ledger: FakeLedger, count: int) -> None:
     """Wait until the ledger has so many more readings."""
     wanted = len(ledger.stored) + count
-    await wait_until_async(lambda: len(ledger.stored) >= wanted, timeout=30.0)
+    await wait_until_async(lambda: len(ledger.stored) >= wanted)
 
 
 def is_complete(numbers: list[int]) -> bool:
@@ -91,7 +91,7 @@ async def test_killed_again_and_again_no_reading_is_lost_or_doubled(node: Node, 
     ledger = FakeLedger(own_broker.bus(LEDGER, files), FakeChain())
     await ledger.start()
     await asyncio.to_thread(node.process.start)
-    await asyncio.to_thread(node.process.wait_for_event, "waiting for approval", timeout_s=30.0)
+    await asyncio.to_thread(node.process.wait_for_event, "waiting for approval", timeout_s=HANG_S)
     handed_in = (node.directory / "enrol" / "meter-gateway.json").read_bytes()
     enrolment = decode(handed_in, ServiceEnrolment, max_bytes=10_000)
     ledger.chain.gateway = enrolment.claim.signing_key

@@ -46,7 +46,9 @@ class Outlet:
     def __init__(self, directory: Path) -> None:
         self.broker = MemoryBroker()
         file = directory / "spool.db"
-        self.spool = SpoolThread(lambda: Spool(file, network=NETWORK, member=MEMBER, max_bytes=10**8))
+        self.spool = SpoolThread(
+            lambda: Spool(file, network=NETWORK, member=MEMBER, max_bytes=10**8, max_age_ms=10**12)
+        )
         self.bus = self.broker.connect(GATEWAY, rights_for(GATEWAY, operator_member="other"))
         self.ledger = self._new_ledger()
         self._link = NodeLink(self.bus, NODE_KEY, MEMBER, GATEWAY.service, NETWORK)

@@ -29,7 +29,9 @@ class Desk:
         file = directory / "spool.db"
         self.recorded: list[Reading] = []
         self.ports = load(write_settings(directory, {"roof": "/dev/none"}, [PV1]))[1]
-        self.spool = SpoolThread(lambda: Spool(file, network=NETWORK, member=MEMBER, max_bytes=MAX_BYTES))
+        self.spool = SpoolThread(
+            lambda: Spool(file, network=NETWORK, member=MEMBER, max_bytes=MAX_BYTES, max_age_ms=10**12)
+        )
         self.recorder: Recorder
         self._running: asyncio.Task[None]
         self._second = 0

@@ -34,8 +34,8 @@ class SpoolDir:
         self.file = directory / "spool.db"
         self._open: list[Spool] = []
 
-    def open(self, *, network: str = NETWORK, max_bytes: int = 10**8) -> Spool:
-        spool = Spool(self.file, network=network, member=MEMBER, max_bytes=max_bytes)
+    def open(self, *, network: str = NETWORK, max_bytes: int = 10**8, max_age_ms: int = 10**12) -> Spool:
+        spool = Spool(self.file, network=network, member=MEMBER, max_bytes=max_bytes, max_age_ms=max_age_ms)
         self._open.append(spool)
         return spool
 
@@ -122,6 +122,26 @@ def test_a_full_spool_refuses_and_takes_again_after_acknowledgements(spools: Spo
     assert spool.fill_per_cent() < 90
     spool.append(bodies(full_at, 1), {}, [])
     assert spool.next_sequence == full_at + 1
+
+
+def test_a_spool_whose_oldest_reading_waits_too_long_refuses_until_it_is_acknowledged(spools: SpoolDir) -> None:
+    spool = spools.open(max_age_ms=100)
+    spool.append(bodies(1_000, 1), {}, [])  # its time is its number
+    spool.append(bodies(1_090, 1), {}, [])
+    assert spool.fill_per_cent() == 90
+    with pytest.raises(SpoolFull, match="waits for too long"):
+        spool.append(bodies(1_100, 1), {}, [])
+    assert spool.next_sequence == 2
+    spool.acknowledge([(0, 0)])
+    spool.append(bodies(1_100, 1), {}, [])
+    assert spool.fill_per_cent() == 10
+
+
+def test_a_clock_that_was_set_back_does_not_fill_the_spool(spools: SpoolDir) -> None:
+    spool = spools.open(max_age_ms=100)
+    spool.append(bodies(1_000, 1), {}, [])
+    spool.append(bodies(10, 1), {}, [])
+    assert spool.fill_per_cent() == 0
 
 
 def test_a_failing_disk_changes_nothing(spools: SpoolDir) -> None:

@@ -48,7 +48,9 @@ class StatementBench:
     async def start(self) -> None:
         """Start the gateway's side, on whatever its spool knows."""
         file = self._directory / "spool.db"
-        self.spool = SpoolThread(lambda: Spool(file, network=NETWORK, member=MEMBER, max_bytes=10**8))
+        self.spool = SpoolThread(
+            lambda: Spool(file, network=NETWORK, member=MEMBER, max_bytes=10**8, max_age_ms=10**12)
+        )
         self.book = await StatementBook.open(self.spool, [KEY])
         self.sender = StatementSender(
             book=self.book,

@@ -16,6 +16,7 @@ from minervas_ledger import __version__
 from tests.support.builders import LocalChain
 from tests.support.fix_ledger import TRUNCATE_ALL
 from tests.support.ledger import StoredChain, database_settings
+from tests.support.wait import HANG_S
 
 LONG_AGO_MS = 1_700_000_000_000
 """A genesis of 2023: commands know the time of day, and take no block from the future."""
@@ -65,7 +66,7 @@ class Command:
         command = [sys.executable, "-m", "minervas_ledger", verb, *more]
         arguments = [] if verb == "version" else ["--config", str(self.config)]
         return subprocess.run(
-            [*command, *arguments], capture_output=True, text=True, check=False, timeout=60, cwd=self.directory
+            [*command, *arguments], capture_output=True, text=True, check=False, timeout=HANG_S, cwd=self.directory
         )
 
 

@@ -16,8 +16,9 @@ from minervas_core.transactions import Admit, Transaction
 from minervas_core.tree import HeaderNode
 from minervas_ledger import templates
 from minervas_ledger.chain_view import ChainView, too_old
+from minervas_ledger.disk import DiskWatch
 from minervas_ledger.node_status import NodeStatus
-from minervas_ledger.settings import DatabaseSettings
+from minervas_ledger.settings import DatabaseSettings, DiskSettings
 from minervas_ledger.store.connection import connect
 from minervas_runtime.clock import SystemClock
 from tests.support.builders import (
@@ -131,7 +132,14 @@ def test_the_audit_finds_what_somebody_changed(governed: Governed, table: str) -
 def health(view: ChainView) -> dict[str, object]:
     """What /healthz says of a connected node whose chain looks like this."""
     worker = SimpleNamespace(trouble="", last_view=view)
-    status = NodeStatus(member=MEMBER, worker=worker, clock=SystemClock(), certificate_expires_ms=0)  # type: ignore[arg-type]  # only these two are asked
+    disk = DiskWatch(DiskSettings(), lambda: None)
+    status = NodeStatus(
+        member=MEMBER,
+        worker=worker,  # type: ignore[arg-type]  # only these two are asked
+        clock=SystemClock(),
+        disk=disk,
+        certificate_expires_ms=lambda: 0,
+    )
     return status.health(SimpleNamespace(connected=True))
 
 

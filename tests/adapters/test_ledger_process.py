@@ -103,7 +103,7 @@ class Node:
 async def node(tmp_path: Path, own_broker: Broker, node_database: NodeDatabase) -> AsyncIterator[Node]:
     made = await asyncio.to_thread(Node, tmp_path, own_broker, node_database)
     await asyncio.to_thread(made.process.start)
-    await wait_until_async(lambda: asyncio.to_thread(is_status, made.health_port, "ok"), timeout=30.0)
+    await wait_until_async(lambda: asyncio.to_thread(is_status, made.health_port, "ok"))
     yield made
     await asyncio.to_thread(made.process.stop)
 

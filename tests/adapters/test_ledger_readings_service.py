@@ -20,10 +20,11 @@ from minervas_core.node_market_messages import GetReadings, Readings
 from minervas_core.rights import Rights
 from minervas_core.topics import mesh
 from minervas_devnet.postgres import PostgresServer
-from minervas_ledger import readings_intake
-from minervas_ledger.readings_flush import ranges_of
+from minervas_ledger import readings_flush, readings_intake
 from minervas_ledger.settings import DatabaseSettings
+from minervas_ledger.store import readings_aside
 from minervas_ledger.store.connection import Connection, connect
+from minervas_ledger.store.reading_runs import ranges_of
 from tests.support.builders import MARKET, gateway_key, make_genesis, revoke, signing_key
 from tests.support.ledger import MEMBER, LedgerNode, migrated
 from tests.support.ledger_market import SPOOL, FakeGateway, TradingChain, batch, missing, reading
@@ -62,9 +63,7 @@ def now_ms(node: LedgerNode) -> int:
 
 async def until_stored(gateway: FakeGateway, numbers: set[int], spool: str = SPOOL) -> None:
     """Wait until just these readings are acknowledged."""
-    await wait_until_async(
-        lambda: gateway.stored.get(spool) == numbers, timeout=20, describe=lambda: f"told: {gateway.stored}"
-    )
+    await wait_until_async(lambda: gateway.stored.get(spool) == numbers, describe=lambda: f"told: {gateway.stored}")
 
 
 async def ask(node: LedgerNode) -> Readings:
@@ -125,7 +124,6 @@ async def refused(node: LedgerNode, gateway: FakeGateway, sent: ReadingBatch | b
     assert (await ask(node)).stored == 1
 
 
-GENESIS_MS = make_genesis(MARKET).body.created_ms
 change = msgspec.structs.replace
 
 
@@ -145,16 +143,8 @@ BAD: dict[str, tuple[Code, Callable[[Reading], ReadingBatch | bytes]]] = {
     ),
     "another network": (Code.WRONG_NETWORK, lambda good: batch(good, network="ff" * 16)),
     "wrong signature": (Code.BAD_SIGNATURE, lambda good: change(batch(good), signature="00" * 64)),
-    "no such meter": (Code.METER_UNKNOWN, lambda good: batch(good, change(good, sequence=1, meter="shed"))),
-    "no such channel": (Code.CHANNEL_UNKNOWN, lambda good: batch(good, change(good, sequence=1, channel="ac"))),
-    "from the future": (
-        Code.CLOCK_OFFSET,
-        lambda good: batch(good, reading(1, good.time_ms + readings_intake.MAX_OFF_MS + 1)),
-    ),
-    "before genesis": (
-        Code.CLOCK_OFFSET,
-        lambda good: batch(good, reading(1, GENESIS_MS - readings_intake.MAX_OFF_MS - 1)),
-    ),
+    "no such meter": (Code.METER_UNKNOWN, lambda good: batch(change(good, meter="shed"))),
+    "no such channel": (Code.CHANNEL_UNKNOWN, lambda good: batch(change(good, channel="ac"))),
     "measured with a fault": (Code.WRONG_SHAPE, lambda good: batch(good, change(good, sequence=1, fault="crc"))),
     "missing with values": (Code.WRONG_SHAPE, lambda good: batch(change(good, quality="missing", fault="crc"))),
     "missing without a fault": (
@@ -195,6 +185,16 @@ async def test_readings_of_a_meter_that_is_registered_later_are_welcome_then(
     await until_stored(gateway, {0})
     await gateway.stop()
     await node.stop()
+
+
+async def test_readings_of_a_meter_that_is_not_registered_yet_do_not_hold_up_the_others(
+    node: LedgerNode, gateway: FakeGateway
+) -> None:
+    before = refusals(Code.METER_UNKNOWN)
+    good = reading(0, now_ms(node))
+    await gateway.publish(batch(good, change(good, sequence=1, meter="shed"), change(good, sequence=2)))
+    await until_stored(gateway, {0, 2})
+    assert refusals(Code.METER_UNKNOWN) == before + 1
 
 
 async def test_gateway_of_a_revoked_member_is_refused(node: LedgerNode, gateway: FakeGateway) -> None:
@@ -352,10 +352,80 @@ async def test_batch_that_the_database_refuses_does_not_hold_up_the_others(
 @pytest.mark.parametrize(
     ("numbers", "ranges"),
     [
-        ({3}, [[3, 3]]),
-        ({3, 4, 5}, [[3, 5]]),
-        ({9, 3, 5, 4, 11, 10}, [[3, 5], [9, 11]]),
+        ({3}, [(3, 3)]),
+        ({3, 4, 5}, [(3, 5)]),
+        ({9, 3, 5, 4, 11, 10}, [(3, 5), (9, 11)]),
     ],
 )
-def test_acknowledged_numbers_are_told_as_ranges(numbers: set[int], ranges: list[list[int]]) -> None:
+def test_acknowledged_numbers_are_told_as_ranges(numbers: set[int], ranges: list[tuple[int, int]]) -> None:
     assert ranges_of(numbers) == ranges
+
+
+# impossible times
+
+
+GENESIS_MS = make_genesis(MARKET).body.created_ms
+
+
+async def test_reading_with_an_impossible_time_is_put_aside_and_holds_up_nothing(
+    node: LedgerNode, gateway: FakeGateway
+) -> None:
+    """Its gateway may forget it; the good ones of the same batch are stored."""
+    good = now_ms(node)
+    far = reading(1, good + readings_intake.MAX_OFF_MS + 1)
+    early = reading(2, GENESIS_MS - readings_intake.MAX_OFF_MS - 1)
+    before = refusals(Code.CLOCK_OFFSET)
+    await gateway.publish(batch(reading(0, good), far, early, reading(3, good + 3)))
+    await until_stored(gateway, {0, 3})
+    await wait_until_async(lambda: gateway.refused == {SPOOL: {1, 2}}, describe=lambda: f"refused: {gateway.refused}")
+    assert refusals(Code.CLOCK_OFFSET) == before + 1
+    assert (await ask(node)).stored == 2
+    assert aside(node) == [encode(far), encode(early)]
+
+
+async def test_batch_of_nothing_but_impossible_times_is_acknowledged(node: LedgerNode, gateway: FakeGateway) -> None:
+    await gateway.publish(batch(*(reading(number, number) for number in range(200))))
+    await wait_until_async(lambda: gateway.refused == {SPOOL: set(range(200))}, timeout=20)
+    assert len(aside(node)) == 200
+
+
+async def test_readings_put_aside_are_stored_when_their_time_has_come(
+    node: LedgerNode, gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have been the ledger's clock that was wrong: nothing is lost."""
+    monkeypatch.setattr(readings_flush, "ASIDE_EVERY_MS", 50)
+    later = [reading(number, now_ms(node) + 5 * readings_intake.MAX_OFF_MS + number) for number in range(3)]
+    await gateway.publish(batch(*later))
+    await wait_until_async(lambda: gateway.refused == {SPOOL: {0, 1, 2}}, timeout=20)
+    node.clock.advance(5 * readings_intake.MAX_OFF_MS)
+    await wait_until_async(lambda: aside(node) == [], timeout=20)
+    found = await ask(node)
+    assert [each.reading for each in reversed(found.readings)] == later
+
+
+async def test_too_many_readings_with_impossible_times_stay_in_the_spool(
+    node: LedgerNode, gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readings_aside, "MAX_ASIDE", 2)
+    before = refusals(Code.RATE_LIMITED)
+    await gateway.publish(batch(*(reading(number, number) for number in range(3)), reading(3, now_ms(node))))
+    await wait_until_async(lambda: refusals(Code.RATE_LIMITED) == before + 1, timeout=20)
+    await gateway.publish(batch(reading(9, now_ms(node))))
+    await until_stored(gateway, {9})
+    assert (gateway.refused, aside(node)) == ({}, [])
+
+
+def aside(node: LedgerNode) -> list[object]:
+    with contextlib.closing(connect(node.database, application="test")) as connection:
+        rows = connection.execute("SELECT reading FROM readings_aside ORDER BY sequence").fetchall()
+    return [raw for (raw,) in rows]
+
+
+async def test_substituted_reading_has_values_and_a_reason(node: LedgerNode, gateway: FakeGateway) -> None:
+    good = change(reading(0, now_ms(node)), quality="substituted", fault="crc")
+    await gateway.publish(batch(good))
+    await until_stored(gateway, {0})
+    assert [each.reading for each in (await ask(node)).readings] == [good]
+    before = refusals(Code.WRONG_SHAPE)
+    await gateway.publish(batch(change(good, sequence=1, fault=msgspec.UNSET)))
+    await wait_until_async(lambda: refusals(Code.WRONG_SHAPE) == before + 1)

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from random import Random
+from typing import Any
 
+import msgspec
 import psycopg
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from minervas_core.encoding import encode
 from minervas_core.metering import Reading
@@ -13,16 +18,17 @@ from minervas_core.node_market_messages import GetReadings
 from minervas_devnet.postgres import PostgresServer
 from minervas_devnet.postgres_roles import NodeDatabase
 from minervas_ledger.settings import DatabaseSettings
+from minervas_ledger.store.archive_rows import DAY_MS
 from minervas_ledger.store.connection import Connection, connect
+from minervas_ledger.store.readings_aside import ReceivedReading
 from minervas_ledger.store.readings_reads import newest_readings
+from minervas_ledger.store.readings_rollup import HOUR_MS, MINUTE_MS
 from minervas_ledger.store.readings_writes import (
-    DAY_MS,
-    MINUTE_MS,
     ReadingsStore,
-    ReceivedReading,
     StoredReadings,
 )
 from tests.support.builders import gateway_key
+from tests.support.examples import examples
 from tests.support.ledger import MEMBER, migrated
 from tests.support.ledger_market import SPOOL, missing, reading
 from tests.support.seed import seeded_random
@@ -60,25 +66,45 @@ def minutes(reader: Connection) -> list[tuple[object, ...]]:
     return reader.execute("SELECT * FROM readings_minute ORDER BY member, meter, channel, minute_ms").fetchall()
 
 
-def recomputed_minutes(reader: Connection) -> list[tuple[object, ...]]:
-    """The roll-up, made anew in another way."""
+def rolled_up(reader: Connection, table: str, start: str) -> list[tuple[object, ...]]:
+    """A roll-up as it was kept at write."""
+    columns = "measured, substituted, missing, power_min_mw, power_max_mw, power_avg_mw, powers, power_sum_mw"
+    return reader.execute(
+        f"""
+        SELECT member, meter, channel, {start}, {columns}, first_ms, first_mwh, last_ms, last_mwh FROM {table}
+        ORDER BY member, meter, channel, {start}
+        """.encode()  # noqa: S608 - names are constants of this test
+    ).fetchall()
+
+
+def recomputed(reader: Connection, width_ms: int) -> list[tuple[object, ...]]:
+    """The roll-up, made anew from the raw readings, in another way."""
     return reader.execute(
         """
-        SELECT DISTINCT member, meter, channel, time_ms / 60000 * 60000 AS minute_ms,
+        SELECT DISTINCT member, meter, channel, time_ms / %(width)s * %(width)s AS start_ms,
             (count(*) FILTER (WHERE fault IS NULL) OVER w)::integer,
-            (count(*) FILTER (WHERE fault IS NOT NULL) OVER w)::integer,
+            (count(*) FILTER (WHERE fault IS NOT NULL AND power_mw IS NOT NULL) OVER w)::integer,
+            (count(*) FILTER (WHERE fault IS NOT NULL AND power_mw IS NULL) OVER w)::integer,
             min(power_mw) OVER w, max(power_mw) OVER w, round(avg(power_mw) OVER w)::bigint,
+            (count(power_mw) OVER w)::integer, coalesce(sum(power_mw) OVER w, 0),
             first_value(CASE WHEN energy_mwh IS NOT NULL THEN time_ms END) OVER up,
             first_value(energy_mwh) OVER up,
             first_value(CASE WHEN energy_mwh IS NOT NULL THEN time_ms END) OVER down,
             first_value(energy_mwh) OVER down
         FROM readings
-        WINDOW w AS (PARTITION BY member, meter, channel, time_ms / 60000),
+        WINDOW w AS (PARTITION BY member, meter, channel, time_ms / %(width)s),
             up AS (w ORDER BY energy_mwh IS NULL, time_ms, energy_mwh),
             down AS (w ORDER BY energy_mwh IS NULL, time_ms DESC, energy_mwh DESC)
-        ORDER BY member, meter, channel, minute_ms
-        """
+        ORDER BY member, meter, channel, start_ms
+        """,
+        {"width": width_ms},
     ).fetchall()
+
+
+def assert_roll_ups_follow(reader: Connection) -> None:
+    """Minutes and hours are what follows from the raw readings."""
+    assert rolled_up(reader, "readings_minute", "minute_ms") == recomputed(reader, MINUTE_MS)
+    assert rolled_up(reader, "readings_hour", "hour_ms") == recomputed(reader, HOUR_MS)
 
 
 def test_reading_comes_back_as_it_was(store: ReadingsStore, reader: Connection) -> None:
@@ -106,7 +132,7 @@ def test_doubled_and_reordered_readings_are_stored_once(store: ReadingsStore, re
     assert total == 150
     assert stored_readings(reader) == given
     assert newest_readings(reader, MEMBER, GetReadings()).stored == 150
-    assert minutes(reader) == recomputed_minutes(reader)
+    assert_roll_ups_follow(reader)
     assert sum(int(str(row[4])) for row in minutes(reader)) == 150
 
 
@@ -121,7 +147,7 @@ def test_reading_of_one_key_with_other_content_is_counted_and_kept(store: Readin
     assert kept == sorted((encode(each), bytes.fromhex(gateway_key(MEMBER).public)) for each in (second, third))
     found = newest_readings(reader, MEMBER, GetReadings())
     assert (found.stored, found.conflicts) == (1, 2)
-    assert minutes(reader) == recomputed_minutes(reader)
+    assert_roll_ups_follow(reader)
 
 
 def test_conflict_within_one_batch_leaves_the_first(store: ReadingsStore, reader: Connection) -> None:
@@ -143,7 +169,7 @@ def test_days_are_made_as_they_are_needed_and_ahead(store: ReadingsStore, reader
     far = reading(6, NOON_MS - 40 * DAY_MS)
     assert store.store(received(far, *days), NOW_MS) == StoredReadings(7, 0)
     assert stored_readings(reader) == [far, *days]
-    assert minutes(reader) == recomputed_minutes(reader)
+    assert_roll_ups_follow(reader)
     for time_ms in (far.time_ms, NOON_MS, midnight_ms, NOW_MS + DAY_MS):
         bounds = f"FROM ('{time_ms // DAY_MS * DAY_MS}') TO ('{(time_ms // DAY_MS + 1) * DAY_MS}')"
         count = reader.execute(
@@ -165,23 +191,60 @@ def test_another_connection_finds_the_days_that_are_there(
     other.close()
 
 
-def test_roll_up_equals_recomputation_whatever_comes_when(store: ReadingsStore, reader: Connection) -> None:
-    choose = seeded_random("roll-up")
-    given: list[ReceivedReading] = []
-    for number in range(400):
-        time_ms = NOON_MS + choose.randrange(0, 5 * MINUTE_MS, 250)
-        spool, member = choose.choice([SPOOL, OTHER_SPOOL]), choose.choice([MEMBER, "m1"])
-        if choose.random() < 0.2:
-            given += received(missing(number, time_ms), spool=spool, member=member)
-        else:
-            power_mw = choose.randrange(-1_000, 100_000)
-            given += received(reading(number, time_ms, power_mw=power_mw), spool=spool, member=member)
-    given += choose.sample(given, 100)
-    choose.shuffle(given)
-    for first in range(0, len(given), 37):
-        store.store(given[first : first + 37], NOW_MS)
-    assert minutes(reader) == recomputed_minutes(reader)
-    assert len(minutes(reader)) == 10
+SAMPLES = st.tuples(
+    st.sampled_from([MEMBER, "m1"]),
+    st.sampled_from([SPOOL, OTHER_SPOOL]),
+    st.sampled_from(["measured", "substituted", "missing"]),
+    st.integers(0, 6 * 15).map(lambda step: NOON_MS + step * 40_000),  # an hour, some at the very end of one
+    st.integers(-1_000, 100_000),
+    st.integers(0, 40),
+)
+"""Few numbers, so that times, numbers and contents meet."""
+
+
+@settings(
+    max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], database=None
+)
+@given(given=st.lists(st.lists(SAMPLES, min_size=1, max_size=25), min_size=1, max_size=8), again=st.randoms())
+def test_roll_ups_equal_a_recomputation_whatever_comes_when(
+    store: ReadingsStore, reader: Connection, given: list[list[tuple[str, str, str, int, int, int]]], again: Random
+) -> None:
+    """Late, repeated and conflicting readings of several members and spools, in any order and batching.
+
+    Each example adds to what the ones before left behind.
+    """
+    for samples in given:
+        store.store([one for sample in samples for one in sampled(*sample)], NOW_MS)
+    every = [one for samples in given for sample in samples for one in sampled(*sample)]
+    again.shuffle(every)
+    assert store.store(every, NOW_MS).stored == 0
+    assert_roll_ups_follow(reader)
+    stored = reader.execute("SELECT coalesce(sum(measured + substituted + missing), 0) FROM readings_hour")
+    assert stored.fetchone() == reader.execute("SELECT count(*) FROM readings").fetchone()
+
+
+def sampled(*sample: Any) -> list[ReceivedReading]:
+    """A reading as `SAMPLES` describes it."""
+    member, spool, quality, time_ms, power_mw, number = sample
+    if quality == "missing":
+        return received(missing(number, time_ms), member=member, spool=spool)
+    made = reading(number, time_ms, power_mw=power_mw)
+    if quality == "substituted":
+        made = msgspec.structs.replace(made, quality="substituted", fault="crc", energy_mwh=msgspec.UNSET)
+    return received(made, member=member, spool=spool)
+
+
+def test_substituted_readings_are_counted_by_themselves(store: ReadingsStore, reader: Connection) -> None:
+    given = [
+        *sampled(MEMBER, SPOOL, "measured", NOON_MS, 10, 0),
+        *sampled(MEMBER, SPOOL, "substituted", NOON_MS + 1, 20, 1),
+        *sampled(MEMBER, SPOOL, "substituted", NOON_MS + 2, 30, 2),
+        *sampled(MEMBER, SPOOL, "missing", NOON_MS + 3, 0, 3),
+    ]
+    store.store(given, NOW_MS)
+    for table, start in (("readings_minute", "minute_ms"), ("readings_hour", "hour_ms")):
+        assert [row[4:10] for row in rolled_up(reader, table, start)] == [(1, 2, 1, 10, 30, 20)]
+    assert stored_readings(reader) == [each.reading for each in given]
 
 
 def test_extreme_values_do_not_stop_the_others(store: ReadingsStore, reader: Connection) -> None:
@@ -191,7 +254,7 @@ def test_extreme_values_do_not_stop_the_others(store: ReadingsStore, reader: Con
         for number in range(1_200)
     ]
     assert store.store(received(*extreme), NOW_MS).stored == 1_200
-    assert minutes(reader)[0][6:9] == (most, most, most)
+    assert minutes(reader)[0][7:10] == (most, most, most)
 
 
 def test_newest_readings_of_a_channel(store: ReadingsStore, reader: Connection) -> None:

@@ -27,7 +27,7 @@ from minervas_ledger.settings import DatabaseSettings
 from minervas_runtime.service import ServiceContext
 from tests.support.ledger import MEMBER, LedgerNode, RemoteMember
 from tests.support.voting import INTERVAL, VOTING, VotingChain, make_vote
-from tests.support.wait import wait_until_async
+from tests.support.wait import HANG_S, wait_until_async
 
 FOUR = ("m0", "m1", "m2", "m3")
 OTHERS = FOUR[1:]
@@ -126,7 +126,7 @@ async def test_nothing_is_voted_until_two_thirds_of_the_others_told_our_own_vote
 
     counted: list[str] = []
     node.peer.link.on("fetch_votes", FetchVotes, refuse)
-    await asyncio.wait_for(failed.wait(), 15)  # three more rounds without an answer
+    await asyncio.wait_for(failed.wait(), HANG_S)  # three more rounds without an answer
     assert (await node.report()).voting == voting.ASKING
     assert node.peer.votes == []
     node.others_answer()

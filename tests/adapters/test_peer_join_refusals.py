@@ -18,7 +18,7 @@ from tests.support.pki import Authority
 def test_a_wrong_ca_fingerprint_is_refused_before_anything_is_sent(applicant: Applicant, served: FakeAdmission) -> None:
     wrong = "sha256:" + "ab" * 32
     refusal = applicant.refusal(ca_fingerprint=wrong)
-    assert refusal.code is Code.BAD_ENROLMENT
+    assert refusal.code is Code.CA_MISMATCH
     assert refusal.values == {"expected": wrong, "found": served.fingerprint}
     assert served.requests == ["GET /ca.crt"]
     assert applicant.installed() == []
@@ -29,6 +29,7 @@ def test_a_server_whose_certificate_is_not_by_the_announced_ca_is_refused(
 ) -> None:
     with admission.serve(authority=Authority(tmp_path / "other")):
         refusal = applicant.refusal()
+    assert refusal.code is Code.TLS_INTERCEPTED
     assert "in between" in refusal.message
     assert admission.requests == ["GET /ca.crt"]
 
@@ -99,7 +100,8 @@ def test_a_name_that_is_taken_is_said_and_another_can_be_tried_at_once(
 ) -> None:
     served.refusal = (409, "member_exists", "This member id is taken, or was used before")
     refusal = applicant.refusal()
-    assert (refusal.code, refusal.message) == (Code.MEMBER_EXISTS, "This member id is taken, or was used before")
+    assert refusal.code is Code.MEMBER_EXISTS
+    assert refusal.message.startswith("This member id is taken, or was used before. What to do: choose another id")
     served.refusal = None
     served.state = "approved"
     for service in SERVICES:

@@ -143,7 +143,7 @@ async def test_a_frame_under_an_unknown_key_waits_and_is_opened_when_the_key_com
     await wait_until_async(lambda: len(bert.peer.gossip.pending) == 1)
     assert bert.ledger.blocks == []
     network.broker.loses = lambda _message: False
-    await wait_until_async(lambda: bert.ledger.blocks == [("anna", BLOCK)], timeout=20)
+    await wait_until_async(lambda: bert.ledger.blocks == [("anna", BLOCK)])
     assert len(bert.peer.gossip.pending) == 0
 
 

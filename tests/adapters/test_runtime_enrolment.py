@@ -21,7 +21,7 @@ from minervas_runtime.enrolment import load_issued, wait_for_issue, write_enrolm
 from minervas_runtime.key_files import load_or_create_tls_key, write_atomic
 from minervas_runtime.settings import BrokerSettings, NodePaths
 from tests.support.pki import Authority
-from tests.support.wait import wait_until_async
+from tests.support.wait import HANG_S, wait_until_async
 
 MEMBER = "mokpo-univ"
 NODE_KEY = bytes(range(32))
@@ -103,14 +103,14 @@ async def test_the_service_waits_for_the_ready_mark_and_says_so(
     waiting = asyncio.create_task(wait_for_issue(node, "miner", MEMBER))
     await wait_until_async(lambda: "waiting for approval" in caplog.messages, describe="the log line")
     issue(node)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANG_S):
         issued = await waiting
     assert issued.genesis_hash == GENESIS.hash
     assert issued.network == "ab" * 16
     assert issued.membership == [b'{"body":1}', b'{"body":2}']
     assert (issued.broker.host, issued.broker.port) == ("broker.example", 8883)
     assert issued.node_key == NODE_KEY
-    assert (issued.ca_file, issued.key_file) == (node.issued / "ca.crt", node.data / "tls.key")
+    assert (issued.ca_file, issued.cert_file) == (node.issued / "ca.crt", node.data / "tls.pem")
     assert NODE_KEY.hex() not in repr(issued)
 
 

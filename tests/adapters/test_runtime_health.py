@@ -15,6 +15,7 @@ from minervas_core.errors import LocalFault
 from minervas_runtime import health as health_module
 from minervas_runtime.health import HealthServer
 from minervas_runtime.metrics import REFUSALS
+from tests.support.wait import HANG_S
 
 Served = tuple[HealthServer, dict[str, Any]]
 
@@ -58,7 +59,7 @@ async def test_garbage_disturbs_nobody(served: Served, sent: bytes) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", served[0].port)
     writer.write(sent)
     writer.write_eof()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANG_S):
         await reader.read()
     writer.close()
     assert (await get(served[0], "/healthz")).status_code == 200
@@ -67,7 +68,7 @@ async def test_garbage_disturbs_nobody(served: Served, sent: bytes) -> None:
 async def test_a_client_that_says_nothing_is_let_go(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health_module, "REQUEST_TIMEOUT_S", 0.05)
     reader, writer = await asyncio.open_connection("127.0.0.1", served[0].port)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANG_S):
         assert await reader.read() == b""
     writer.close()
 

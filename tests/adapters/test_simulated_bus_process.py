@@ -22,6 +22,7 @@ from minervas_devnet.simulated_bus.control import (
 )
 from minervas_meter_gateway.__main__ import PROGRAM, main
 from tests.support.gateway import ARRAY, PV1, write_settings
+from tests.support.wait import HANG_S
 
 SETTINGS = """
 start_time = "11:30"
@@ -57,7 +58,7 @@ class Simulation:
             directory / "simulation.log",
         )
         self.process.start()
-        self.process.wait_for_event("buses_ready", timeout_s=20.0)
+        self.process.wait_for_event("buses_ready", timeout_s=HANG_S)
 
 
 @dataclass(frozen=True)
@@ -186,6 +187,6 @@ def test_unusable_settings_end_with_status_two_and_one_line(tmp_path: Path, gate
 
 def test_maps_lists_the_shipped_models() -> None:
     command = [console_script(PROGRAM), "maps"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANG_S, check=True)
     assert "Eastron SDM630" in done.stdout
     assert "Peacefair PZEM-003" in done.stdout

@@ -15,7 +15,7 @@ from minervas_core.errors import Code, InvalidFrame, PeerFault
 from minervas_core.messages import SEALED_KEY_BYTES, sender_key_info
 from tests.support.examples import examples
 from tools.vectors.fixtures import HAENAM, KIM, MOKPO, sender_key
-from tools.vectors.key_samples import sender_key_message
+from tools.vectors.samples import sender_key_message
 
 DRAFT_SEED = bytes.fromhex("7f9c2ba4e88f827d616045507605853ed73b8093f6efbc88eb1a6eacfa66ef26")
 """First test vector of draft-connolly-cfrg-xwing-kem; X-Wing expands it with SHAKE-256 into our 96 bytes."""

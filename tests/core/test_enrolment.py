@@ -23,9 +23,9 @@ from minervas_core.enrolment import (
 from minervas_core.errors import Code, InvalidEnrolment, PeerFault
 from minervas_core.market.records import Channel, MeterDeclaration
 from tools.vectors.document_cases import changed, put
+from tools.vectors.enrolment_samples import SERVICES, application, service_enrolment
 from tools.vectors.fixtures import HAENAM, KIM, MOKPO, NETWORK
 from tools.vectors.market_fixtures import PANELS, gateway_key
-from tools.vectors.samples import SERVICES, application, service_enrolment
 
 GOOD = application(HAENAM)
 

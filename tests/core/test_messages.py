@@ -24,7 +24,7 @@ from minervas_core.messages import (
     sender_key_info,
 )
 from tools.vectors.fixtures import ADMISSIONS, BLOCK_1, HAENAM, KIM, MOKPO, NETWORK, OTHER_NETWORK, MemberKeys, hello
-from tools.vectors.key_samples import key_request, sender_key_message
+from tools.vectors.samples import key_request, sender_key_message
 
 SIGNED: dict[str, tuple[messages.Hello | messages.SenderKeyMessage | messages.KeyRequest, MemberKeys]] = {
     "hello": (hello(MOKPO), MOKPO),

@@ -8,6 +8,7 @@ import pytest
 
 from minervas_core.errors import Code, LocalFault
 from minervas_core.identifiers import Principal
+from minervas_core.ledger_messages import LEDGER_REQUEST_TYPES
 from minervas_core.messages import ADMISSION_REQUEST_TYPES, GOSSIP_TYPES, PEER_REQUEST_TYPES
 from minervas_core.rights import ADMISSION, PEER_GOSSIP, Rights, rights_for
 from minervas_core.topics import inbox, inbox_filter, matches, mesh
@@ -112,7 +113,7 @@ def test_requests_and_answers_between_peers_and_admission_are_allowed() -> None:
 def test_services_of_a_node_reach_only_their_neighbours_in_it(service: str) -> None:
     neighbours = {
         "peer": {"peer", "ledger"},
-        "ledger": {"peer", "miner", "meter-gateway", "ledger"},
+        "ledger": {"peer", "miner", "meter-gateway"},
         "miner": {"ledger"},
         "meter-gateway": {"ledger"},
     }
@@ -122,10 +123,20 @@ def test_services_of_a_node_reach_only_their_neighbours_in_it(service: str) -> N
 
 
 @pytest.mark.parametrize("service", ["miner", "ledger", "meter-gateway"])
-def test_only_peers_and_ledgers_reach_other_members(service: str) -> None:
+def test_only_peers_reach_all_other_members_and_ledgers_the_operators(service: str) -> None:
     me = Principal("kim", service)
     reached = {str(to) for to in PRINCIPALS if to.member != "kim" and inbox(to, me, "other") in writes(me)}
-    assert reached == ({"mokpo.ledger", "haenam.ledger"} if service == "ledger" else set())
+    assert reached == ({"mokpo.ledger"} if service == "ledger" else set())
+
+
+def test_only_the_operators_ledger_reaches_all_ledgers() -> None:
+    """So nobody else can ask for a member's readings; whom it asks can answer."""
+    asker, asked = Principal("mokpo", "ledger"), Principal("kim", "ledger")
+    for kind in LEDGER_REQUEST_TYPES:
+        assert any(matches(allowed, inbox(asked, asker, kind)) for allowed in rights(asker).publish)
+        askers = [one for one in PRINCIPALS if any(matches(f, inbox(asked, one, kind)) for f in rights(one).publish)]
+        assert {str(one) for one in askers if one.member != "kim"} == {"mokpo.ledger"}
+    assert any(matches(allowed, inbox(asker, asked, "reply")) for allowed in rights(asked).publish)
 
 
 def test_readings_are_read_by_the_own_ledger_and_the_operators() -> None:

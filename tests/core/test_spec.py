@@ -13,7 +13,20 @@ import msgspec
 import pytest
 
 import minervas_core
-from minervas_core import blocks, enrolment, frames, genesis, messages, metering, rekeying, transactions
+from minervas_core import (
+    addition,
+    applicant,
+    blocks,
+    ca_bundle,
+    enrolment,
+    frames,
+    genesis,
+    messages,
+    metering,
+    rekeying,
+    renewal,
+    transactions,
+)
 from minervas_core.difficulty import next_difficulty
 from minervas_core.encoding import encode, encode_untyped, sha256_hex
 from minervas_core.errors import Code
@@ -199,6 +212,9 @@ def test_every_purpose_of_a_signature_is_listed() -> None:
         blocks.PURPOSE,
         frames.PURPOSE,
         enrolment.PURPOSE,
+        addition.PURPOSE,
+        renewal.PURPOSE,
+        ca_bundle.PURPOSE,
         messages.HELLO_PURPOSE,
         messages.SENDER_KEY_PURPOSE,
         messages.KEY_REQUEST_PURPOSE,
@@ -218,6 +234,13 @@ def test_every_purpose_of_a_signature_is_listed() -> None:
         ("governance.md", "field of a change", governance_records.ChangeParameters),
         ("governance.md", "field of a replacement", governance_records.ChangeAuthority),
         ("membership.md", "field of a claim", enrolment.ServiceClaim),
+        ("membership.md", "field of an application", enrolment.Application),
+        ("membership.md", "field of the details", applicant.About),
+        ("membership.md", "field of a site", applicant.Site),
+        ("membership.md", "field of a panel", applicant.Panel),
+        ("membership.md", "field of an addition", addition.AdditionBody),
+        ("membership.md", "field of a renewal", renewal.RenewalBody),
+        ("membership.md", "field of a CA bundle", ca_bundle.CaBundle),
         ("transactions.md", "field", transactions.Membership),
         ("transactions.md", "field of a statement", metering.Generation),
         ("transactions.md", "field of an offer", records.Offer),

@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 
 from minervas_core import (
+    addition,
+    applicant,
+    ca_bundle,
     enrolment,
     genesis,
     messages,
@@ -17,6 +20,7 @@ from minervas_core import (
     node_messages,
     node_vote_messages,
     rekeying,
+    renewal,
 )
 from minervas_core.blocks import (
     block_signature_is_valid,
@@ -46,12 +50,15 @@ from tests.support.governance_vectors import governance_history
 from tests.support.market_vectors import METERING_CHECKS, derived_lot, market_history
 from tests.support.membership_vectors import consent, membership_history
 from tests.support.vector_files import FILES, SPEC, Case, bytes_of, code_of
+from tools.vectors.addition_cases import judge_addition
 from tools.vectors.bus_cases import may
+from tools.vectors.ca_bundle_cases import judge_ca_bundle
 from tools.vectors.files import vector_files
 from tools.vectors.fixtures import MEMBERS, MOKPO, NETWORK
 from tools.vectors.frame_cases import judge
 from tools.vectors.message_cases import judge_application, judge_hello
 from tools.vectors.proof_cases import judge_proof
+from tools.vectors.renewal_cases import judge_renewal
 
 LARGE = 2_000_000
 GENERATED = vector_files()
@@ -210,8 +217,20 @@ def refused_block(case: Case) -> None:
 
 
 def sample(case: Case) -> None:
-    others = (node_messages, node_market_messages, node_vote_messages)
-    modules = (enrolment, rekeying, messages, *others, metering, votes)
+    modules = (
+        addition,
+        applicant,
+        enrolment,
+        ca_bundle,
+        renewal,
+        rekeying,
+        messages,
+        node_messages,
+        node_market_messages,
+        metering,
+        node_vote_messages,
+        votes,
+    )
     kinds = {name: kind for module in modules for name, kind in vars(module).items()}
     data = bytes.fromhex(case["canonical_hex"])
     value: Record = decode(data, kinds[case["type"]], max_bytes=LARGE)
@@ -239,6 +258,18 @@ def refused_hello(case: Case) -> None:
     assert code_of(lambda: judge_hello(bytes_of(case))) == case["code"]
 
 
+def signed_ca_bundle(case: Case) -> None:
+    signed = decode(bytes.fromhex(case["canonical_hex"]), ca_bundle.SignedCaBundle, max_bytes=LARGE)
+    bundle = ca_bundle.check_ca_bundle(
+        signed, network=NETWORK, trusted=frozenset([case["authority"]]), installed=case["installed"]
+    )
+    assert signing_bytes("ca_bundle", NETWORK, encode(bundle)).hex() == case["signed_bytes_hex"]
+
+
+def refused_ca_bundle(case: Case) -> None:
+    assert code_of(lambda: judge_ca_bundle(bytes_of(case))) == case["code"]
+
+
 def claim(case: Case) -> None:
     enrolled = decode(bytes.fromhex(case["canonical_hex"]), enrolment.ServiceEnrolment, max_bytes=LARGE)
     enrolment.check_enrolment(enrolled)
@@ -261,6 +292,28 @@ def application(case: Case) -> None:
 
 def refused_application(case: Case) -> None:
     assert code_of(lambda: judge_application(bytes_of(case))) == case["code"]
+
+
+def added(case: Case) -> None:
+    document = decode(bytes.fromhex(case["canonical_hex"]), addition.Addition, max_bytes=LARGE)
+    addition.check_addition(document, case["wallet"], NETWORK)
+    assert addition.addition_fingerprint(document) == case["fingerprint"]
+    assert signing_bytes("addition", NETWORK, encode(document.body)).hex() == case["signed_bytes_hex"]
+
+
+def refused_addition(case: Case) -> None:
+    assert code_of(lambda: judge_addition(bytes_of(case))) == case["code"]
+
+
+def renewed(case: Case) -> None:
+    asked = decode(bytes.fromhex(case["canonical_hex"]), renewal.Renewal, max_bytes=LARGE)
+    renewal.check_renewal(asked, NETWORK, frozenset({case["wallet"]}))
+    assert asked.signature == case["signature"]
+    assert signing_bytes("renewal", NETWORK, encode(asked.body)).hex() == case["signed_bytes_hex"]
+
+
+def refused_renewal(case: Case) -> None:
+    assert code_of(lambda: judge_renewal(bytes_of(case))) == case["code"]
 
 
 def frame(case: Case) -> None:
@@ -376,9 +429,14 @@ CHECKS: dict[str, dict[str, Callable[[Case], None]]] = {
     "enrolment": {
         "documents": sample,
         "claims": claim,
+        "ca_bundles": signed_ca_bundle,
+        "refused_ca_bundles": refused_ca_bundle,
         "applications": application,
         "refused_applications": refused_application,
+        "additions": added,
+        "refused_additions": refused_addition,
     },
+    "renewal": {"documents": sample, "accepted": renewed, "refused": refused_renewal},
     "frames": {"accepted": frame, "refused": refused_frame},
     "sender_keys": {"accepted": sealed_key, "refused": refused_sealed_key},
     "messages": {

@@ -11,7 +11,7 @@ from minervas_devnet.node import PROGRAMS
 from minervas_devnet.processes import ManagedProcess, console_script
 from minervas_devnet.programs import try_program
 from tests.support.network import Network
-from tests.support.wait import wait_until
+from tests.support.wait import HANG_S, wait_until
 
 
 @pytest.mark.parametrize("verb", ["run", "check-config"])
@@ -37,7 +37,7 @@ def test_service_says_that_the_broker_is_away_and_connects_when_it_is_back(netwo
     process.stop()
     node.cut(service)
     process.start()
-    record = process.wait_for_event("broker_away", timeout_s=20)
+    record = process.wait_for_event("broker_away", timeout_s=HANG_S)
     assert (record["host"], record["port"]) == ("127.0.0.1", node.proxies[service].port)
     assert not is_status(node.health_ports[service], "ok")
     node.restore(service)
@@ -50,7 +50,7 @@ def test_ledger_says_that_its_database_is_away_and_works_when_it_is_back(network
     process.stop()
     node.cut("database")
     process.start()
-    record = process.wait_for_event("database_away", timeout_s=20)
+    record = process.wait_for_event("database_away", timeout_s=HANG_S)
     assert str(node.proxies["database"].port) in str(record)
     assert process.pid is not None
     assert not is_status(node.health_ports["ledger"], "ok")
@@ -61,7 +61,7 @@ def test_ledger_says_that_its_database_is_away_and_works_when_it_is_back(network
 
 def test_ledger_that_loses_its_database_goes_on_when_it_is_back(network: Network) -> None:
     network.beta.cut("database")
-    wait_until(lambda: not is_status(network.beta.health_ports["ledger"], "ok"), 20)
+    wait_until(lambda: not is_status(network.beta.health_ports["ledger"], "ok"), HANG_S)
     network.wait_blocks(2, network.alpha, network.gamma)
     network.beta.restore("database")
     network.beta.wait_ready()
@@ -78,7 +78,7 @@ def test_admission_says_that_its_database_is_away(shared_network: Network, tmp_p
     )
     process.start()
     try:
-        wait_until(lambda: "database_away" in process.output(), 20, process.output)
+        wait_until(lambda: "database_away" in process.output(), HANG_S, process.output)
     finally:
         process.stop()
     done = try_program("minervas-admission", "pending", "--config", tmp_path / "nowhere.toml")
@@ -99,7 +99,9 @@ def test_two_processes_with_one_certificate_are_told_so(network: Network, tmp_pa
     second.start()
     try:
         told = {"bus_unstable", "bus_refused"}
-        wait_until(lambda: told & {record["event"] for each in (first, second) for record in each.log_records()}, 30)
+        wait_until(
+            lambda: told & {record["event"] for each in (first, second) for record in each.log_records()}, HANG_S
+        )
     finally:
         second.stop()
     first.restart()

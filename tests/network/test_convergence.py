@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from minervas_devnet.node import Node
 from tests.support.network import Network
+from tests.support.wait import wait_until
+
+
+def holds_all_keys(network: Network, node: Node) -> bool:
+    """Whether a node can open what the others send."""
+    keys = {peer.member: peer.their_key for peer in node.api.status().peers}
+    return all(keys[other.member] == "held" for other in network.nodes if other is not node)
 
 
 def test_three_members_mine_one_chain_that_follows_from_genesis(network: Network) -> None:
@@ -11,10 +19,8 @@ def test_three_members_mine_one_chain_that_follows_from_genesis(network: Network
     assert len({roster.roster_hash for roster in rosters}) == 1
     assert all(entry.admitted_height > 0 for entry in rosters[0].members)
     for node in network.nodes:
-        status = node.api.status()
-        assert status.standing == "active"
-        others = {peer.member: peer.their_key for peer in status.peers}
-        assert all(others[other.member] == "held" for other in network.nodes if other is not node)
+        assert node.api.status().standing == "active"
+    wait_until(lambda: all(holds_all_keys(network, node) for node in network.nodes))
     network.audit_all()
 
 

@@ -12,9 +12,11 @@ from minervas_devnet.simulated_bus.control import Silence, Vanish
 from minervas_devnet.simulated_meters import BUS
 from minervas_devnet.stored_metering import StoredMetering
 from tests.support.metering import (
+    STORED_TIMEOUT_S,
     assert_nothing_lost_or_doubled,
     assert_one_market,
     gateway_status,
+    given,
     meters_of,
     minted_wh,
     unstored,
@@ -22,12 +24,14 @@ from tests.support.metering import (
     wait_samples,
 )
 from tests.support.network import SITES, Network
-from tests.support.wait import wait_until
+from tests.support.wait import HANG_S, wait_until
 
 WHILE = 12
 """Samples that wait in the spool before what is away comes back: longer than a slot."""
 A_MINUTE = 130
 """As many as two meters give in a bit more than a minute."""
+TEN_MINUTES = 600
+"""As many as one meter gives in ten minutes."""
 
 Break = Callable[[Network, Node], None]
 
@@ -84,12 +88,39 @@ def outage(network: Network, breaks: Break, samples: int) -> None:
     """Break something until that many of alpha's samples wait; then every sample arrives, once, and is minted."""
     node = network.alpha
     breaks(network, node)
-    wait_until(lambda: unstored(node) >= samples, 60 + samples, lambda: str(gateway_status(node)))
+    wait_until(lambda: unstored(node) >= samples, HANG_S + samples, lambda: str(gateway_status(node)))
     network.heal()
     assert_nothing_lost_or_doubled(network.alpha, network.beta)
     wait_minted(node, by=network.gamma)
     assert_nothing_lost_or_doubled(node)
     assert_one_market(network)
+
+
+def test_what_the_operators_ledger_missed_it_fetches_from_the_members(network: Network) -> None:
+    operator_misses(network, WHILE)
+
+
+@pytest.mark.soak
+def test_ten_minutes_without_the_operators_ledger_leave_no_gap_in_it(network: Network) -> None:
+    operator_misses(network, TEN_MINUTES)
+
+
+def operator_misses(network: Network, samples: int) -> None:
+    """While the operator's ledger (alpha's) is away, beta's has its samples and its gateway forgets them."""
+    operator, member = network.alpha, network.beta
+    operator.services["ledger"].stop()
+    wait_samples(member, samples, timeout_s=STORED_TIMEOUT_S + 2 * samples)
+    wait_until(lambda: unstored(member) <= 3, 60, lambda: str(gateway_status(member)))
+    number, spool = given(member), gateway_status(member)["spool"]["id"]
+    network.heal()
+    stored = StoredMetering(member.member, operator.database)
+    wait_until(
+        lambda: stored.spool(spool, number).sequences == number,
+        120,
+        lambda: f"the operator has {stored.spool(spool, number)} of {number}",
+    )
+    assert stored.spool(spool, number).rows == number
+    assert_nothing_lost_or_doubled(member)
 
 
 def test_killed_gateway_goes_on_where_it_was(network: Network) -> None:
@@ -109,18 +140,18 @@ def test_vanished_adapter_is_marked_and_found_again(network: Network) -> None:
     stored = StoredMetering(node.member, node.database)
     before = stored.channels()["roof", "array"]
     meters.give(Vanish(bus=BUS))
-    wait_until(lambda: gateway_status(node)["ports"][BUS]["lost"], 20)
+    wait_until(lambda: gateway_status(node)["ports"][BUS]["lost"], HANG_S)
 
     def marked() -> int:
         return stored.channels()["roof", "array"].missing.get("port", 0) - before.missing.get("port", 0)
 
-    wait_until(lambda: marked() >= 3, 30)
+    wait_until(lambda: marked() >= 3, HANG_S)
     metered_wh = minted_wh(network.gamma, node.member)
     meters.repair()
-    wait_until(lambda: not gateway_status(node)["ports"][BUS]["lost"], 30)
+    wait_until(lambda: not gateway_status(node)["ports"][BUS]["lost"], HANG_S)
     measured = stored.channels()["roof", "array"].measured
-    wait_until(lambda: stored.channels()["roof", "array"].measured > measured, 30)
-    wait_until(lambda: minted_wh(network.gamma, node.member) > metered_wh, 60)  # registers went on meanwhile
+    wait_until(lambda: stored.channels()["roof", "array"].measured > measured, HANG_S)
+    wait_until(lambda: minted_wh(network.gamma, node.member) > metered_wh, HANG_S)  # registers went on meanwhile
     assert_nothing_lost_or_doubled(node)
 
 
@@ -129,7 +160,7 @@ def test_dead_meter_is_marked_and_the_other_channel_goes_on(network: Network) ->
     stored = StoredMetering(node.member, node.database)
     timeouts = stored.channels()["east", "array"].missing.get("timeout", 0)
     meters.give(Silence(bus=BUS, address=1))
-    wait_until(lambda: stored.channels()["east", "array"].missing.get("timeout", 0) >= timeouts + 3, 30)
+    wait_until(lambda: stored.channels()["east", "array"].missing.get("timeout", 0) >= timeouts + 3, HANG_S)
     wait_minted(node, "west", by=network.gamma)
     meters.repair()
     wait_minted(node, "east", by=network.gamma)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from minervas_devnet.node import Node
 from tests.support.network import SYNC_TIMEOUT_S, Network
-from tests.support.wait import wait_until
+from tests.support.wait import HANG_S, wait_until
 
 
 def work(node: Node) -> int:
@@ -39,7 +39,7 @@ def test_node_that_was_cut_off_reorganises_and_its_transactions_return(network: 
 
     network.split(beta, gamma)
     network.consortium.admission.command("approve", "--yes", "delta")
-    assert join.wait_for_exit(timeout_s=20) == 0
+    assert join.wait_for_exit(timeout_s=HANG_S) == 0
     wait_until(lambda: admitted_height(alpha, "delta"), SYNC_TIMEOUT_S, network.consortium.describe_tips)
     alpha.services["miner"].stop()
     before = len(reorganisations(alpha))

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx
+import msgspec
 import psycopg
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -33,10 +34,12 @@ from minervas_admission.data_directory import DataDirectory
 from minervas_admission.dynsec import DynsecClient
 from minervas_admission.membership_feed import MembershipFeed
 from minervas_admission.revocation_list import RevocationListKeeper
+from minervas_admission.sagas.addition import AdditionSaga
 from minervas_admission.sagas.approval import Approval
 from minervas_admission.sagas.parameters import ParameterChange
 from minervas_admission.sagas.rekeying import Replacement, Rotation
 from minervas_admission.sagas.revocation import Revocation
+from minervas_admission.sagas.rollover import Rollover
 from minervas_admission.sagas.runner import SagaRunner
 from minervas_admission.sagas.steps import Saga
 from minervas_admission.sagas.voting import Voting
@@ -44,6 +47,8 @@ from minervas_admission.service import run_admission
 from minervas_admission.settings import AdmissionSettings, load_admission_settings
 from minervas_admission.store.database import Database
 from minervas_admission.store.decisions import Decision, queued_decisions
+from minervas_core.addition import Addition, AdditionBody, sign_addition
+from minervas_core.applicant import About
 from minervas_core.box import SEED_BYTES as BOX_SEED_BYTES
 from minervas_core.box import BoxKey
 from minervas_core.encoding import decode, encode
@@ -58,6 +63,7 @@ from minervas_core.enrolment import (
 )
 from minervas_core.identifiers import Principal
 from minervas_core.keys import SigningKey
+from minervas_core.market.records import Channel, MeterDeclaration
 from minervas_core.rights import ADMISSION
 from minervas_devnet.broker import BrokerServer
 from minervas_devnet.ports import LOOPBACK, free_port
@@ -66,7 +72,7 @@ from minervas_runtime.clock import Clock, SystemClock
 from minervas_runtime.mqtt_bus import BusSettings, MqttBus
 from minervas_runtime.service import ServiceContext
 from tests.support.pki import write_key
-from tests.support.wait import wait_until_async
+from tests.support.wait import HANG_S, wait_until_async
 
 OPERATOR_MEMBER = "operator-coop"
 SERVICES = ("peer", "miner", "ledger")
@@ -113,26 +119,68 @@ class Applicant:
             "salt": secrets.token_hex(16),
             "sent_at_ms": SystemClock().now_ms() if now_ms is None else now_ms,
             "services": [self.enrolment(service) for service in SERVICES],
+            "accepts_visibility": True,
             **changes,
         }
         return Application(**values)
+
+    def gateway(self, service: str, *meters: str, **changes: Any) -> ServiceEnrolment:
+        """The claim of a gateway with these meters; its keys are made when it is named first."""
+        self.signing.setdefault(service, SigningKey(os.urandom(32)))
+        self.tls.setdefault(service, ec.generate_private_key(ec.SECP256R1()))
+        return self.enrolment(service, **{"meters": [declared_meter(meter) for meter in meters], **changes})
+
+    def addition(
+        self,
+        home: AdmissionHome,
+        *gateways: ServiceEnrolment,
+        now_ms: int | None = None,
+        about: About | msgspec.UnsetType = msgspec.UNSET,
+    ) -> Addition:
+        """An addition of these gateways, signed by the wallet."""
+        body = AdditionBody(
+            member=self.member,
+            salt=secrets.token_hex(16),
+            sent_at_ms=SystemClock().now_ms() if now_ms is None else now_ms,
+            services=list(gateways),
+            about=about,
+        )
+        return sign_addition(body, self.signing["peer"], load_consortium(home.settings).network)
+
+
+def declared_meter(name: str, *, rated_w: int = 120) -> MeterDeclaration:
+    """What a gateway says of a meter with one channel."""
+    return MeterDeclaration(
+        meter=name, model="pzem-003", channels=[Channel(name="ch1", rated_w=rated_w)], register_step_wh=1
+    )
 
 
 class AdmissionHome:
     """Settings, directories and database of one admission; `init` and `migrate` are done."""
 
-    def __init__(self, root: Path, database: NodeDatabase, *, broker_port: int = 1, **changes: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        root: Path,
+        database: NodeDatabase,
+        *,
+        broker_port: int = 1,
+        migrate: bool = True,
+        **changes: dict[str, Any],
+    ) -> None:
         """Make everything that the service needs.
 
         Args:
             root: an empty directory that the broker's system user can pass through.
-            database: an empty one.
+            database: an empty one, or one with the tables.
             broker_port: where the broker is or will be; nobody listens on port 1.
+            migrate: whether to make the tables.
             changes: sections of the settings, merged into ours.
         """
         self.root = root
         self.export_dir = root / "export"
         self.http_port = free_port()
+        self.https_ca: Path | None = None
+        """Who signed the certificate that the operator brings, if it does."""
         self.database = database
         passphrase = root / "ca.passphrase"
         passphrase.touch(mode=0o600)
@@ -164,7 +212,8 @@ class AdmissionHome:
         self.settings: AdmissionSettings = load_admission_settings(self.config)
         self.data = DataDirectory(self.settings.paths.data)
         run_init(self.settings)
-        run_migrate(self.settings)
+        if migrate:
+            run_migrate(self.settings)
 
     def sign_broker(self, broker: BrokerServer) -> None:
         """Sign a broker's request and install the certificate."""
@@ -204,7 +253,7 @@ class AdmissionHome:
                 *(sys.executable, "-m", "minervas_admission", "run", "--config", str(self.config)), stderr=log
             )
         try:
-            await wait_until_async(self._answers, timeout=20, describe="the HTTPS API to answer")
+            await wait_until_async(self._answers, describe="the HTTPS API to answer")
             yield process
         finally:
             if process.returncode is None:
@@ -212,8 +261,8 @@ class AdmissionHome:
             await process.wait()
 
     def http(self, **changes: Any) -> httpx.AsyncClient:
-        """A client of the HTTPS API that trusts the consortium's CA."""
-        context = ssl.create_default_context(cafile=str(self.data.ca_certificate))
+        """A client of the HTTPS API that trusts the consortium's CAs, or whoever else signed for the server."""
+        context = ssl.create_default_context(cafile=str(self.https_ca or self.data.trusted_cas))
         return httpx.AsyncClient(base_url=f"https://localhost:{self.http_port}", verify=context, **changes)
 
     async def _answers(self) -> bool:
@@ -231,6 +280,13 @@ class AdmissionHome:
         assert answer.status_code in (200, 201), answer.text
         return decode(answer.content, ApplicationReceipt, max_bytes=4_096)
 
+    async def add(self, addition: Addition) -> ApplicationReceipt:
+        """Hand an addition in; it has to be accepted."""
+        async with self.http() as client:
+            answer = await client.post("/v1/additions", content=encode(addition))
+        assert answer.status_code in (200, 201), answer.text
+        return decode(answer.content, ApplicationReceipt, max_bytes=4_096)
+
     async def state(self, receipt: ApplicationReceipt) -> ApplicationState:
         """Where an application stands."""
         async with self.http() as client:
@@ -240,7 +296,7 @@ class AdmissionHome:
         assert answer.status_code == 200, answer.text
         return decode(answer.content, ApplicationState, max_bytes=100_000)
 
-    def decisions(self, *, timeout_s: float = 20.0, on_chain: bool = False) -> Decisions:
+    def decisions(self, *, timeout_s: float = HANG_S, on_chain: bool = False) -> Decisions:
         """The operator's commands."""
         return Decisions(self.settings, timeout_s=timeout_s, on_chain=on_chain, as_json=True)
 
@@ -299,6 +355,11 @@ def _toml(sections: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+async def _renew_nothing() -> str:
+    """Certificates of servers are renewed by the service, not by the bench."""
+    return ""
+
+
 class SagaBench:
     """The sagas without the service around them, so that they can be interrupted at any point."""
 
@@ -313,16 +374,14 @@ class SagaBench:
             BusSettings(
                 host=settings.broker.host,
                 port=settings.broker.port,
-                ca_file=home.data.ca_certificate,
+                ca_file=home.data.trusted_cas,
                 cert_file=home.data.bus_certificate,
                 key_file=home.data.bus_key,
                 principal=str(ADMISSION),
             )
         )
         self.rights = BrokerRights(self.database, clock, operator_member=OPERATOR_MEMBER, dynsec=lambda: self._dynsec)
-        keeper = RevocationListKeeper(
-            self.database, consortium.authority, clock, stored=home.data.revocation_list, export=home.export_dir
-        )
+        keeper = RevocationListKeeper(self.database, consortium.cas, clock, data=home.data, export=home.export_dir)
         self.follower = ChainFollower(
             database=self.database,
             consortium=consortium,
@@ -340,7 +399,9 @@ class SagaBench:
             Replacement(self.database, consortium, approval, revocation, self.feed, clock).saga(),
             Rotation(self.database, consortium, self.feed, clock).saga(),
             *Voting(self.database, consortium, self.feed, clock).sagas(),
+            AdditionSaga(self.database, consortium, self.rights, self.feed, clock).saga(),
             ParameterChange(self.database, consortium, self.feed, clock).saga(),
+            *Rollover(self.database, consortium, home.data, keeper, clock, _renew_nothing).sagas(),
         ]
         self._clock = clock
 

@@ -23,8 +23,8 @@ from tests.support.peer import NOW_MS, seed
 
 MEMBER = "mokpo-univ"
 SERVICES = ("ledger", "miner", "peer")
-ISSUED = ["broker.json", "ca.crt", "certs/ledger.crt", "certs/miner.crt", "certs/peer.crt", "genesis.json",
-          "membership.json", "ready"]  # fmt: skip
+ISSUED = ["admission.json", "broker.json", "ca.crt", "certs/ledger.crt", "certs/miner.crt", "certs/peer.crt",
+          "genesis.json", "membership.json", "ready"]  # fmt: skip
 
 
 def paths(node: Path, service: str) -> NodePaths:
@@ -36,7 +36,7 @@ def enrol(node: Path, *services: str, member: str = MEMBER, generation: str = ""
     for service in services or SERVICES:
         key = SigningKey(seed(f"{service}{generation}"))
         public = BoxKey(seed(f"box{generation}", box.SEED_BYTES)).public if service == "peer" else None
-        write_enrolment(paths(node, service), member, service, key, box_public=public)  # type: ignore[arg-type]  # str
+        write_enrolment(paths(node, service), member, service, key, box_public=public)
 
 
 class Applicant:
@@ -57,6 +57,7 @@ class Applicant:
             "member": MEMBER,
             "name": "Mokpo National University",
             "contact": "061-000-0000",
+            "accepts_visibility": True,
             **changes,
         }
         options = msgspec.convert(fields, JoinOptions)

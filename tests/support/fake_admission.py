@@ -45,6 +45,7 @@ class FakeAdmission:
         self.directory = directory
         self.consortium = Consortium()
         self.served_ca = self.authority.ca_pem
+        self.ca_bundle = b""
         self.time_ms = NOW_MS
         self.state = "pending"
         self.reason = ""
@@ -95,6 +96,8 @@ class FakeAdmission:
         """Answer one request."""
         if path == "/ca.crt":
             return 200, self.served_ca
+        if path == "/v1/ca-bundle":
+            return 200, self.ca_bundle
         if path == "/v1/consortium":
             genesis = self.consortium.genesis
             return 200, encode(

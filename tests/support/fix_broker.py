@@ -22,9 +22,14 @@ from minervas_runtime.bus import Message, Will
 from minervas_runtime.mqtt_bus import BusSettings, MqttBus
 from minervas_runtime.tls_diagnosis import Diagnosis, diagnose
 from tests.support.pki import Authority, CertFiles, publish_crl
+from tests.support.wait import HANG_S, wait_until
 
 CONTROL_TOPIC = "$CONTROL/dynamic-security/v1"
 OPERATOR_MEMBER = "operator-coop"
+LATE_REFUSAL_S = 10.0
+"""A busy broker refuses within this time, and waiting for a refusal ends with it."""
+QUIET_S = 0.3
+"""To see that there is none: every such look takes as long."""
 
 
 def dynsec_acls(rights: Rights) -> list[dict[str, Any]]:
@@ -76,10 +81,34 @@ class Broker:
         self.authority.revoke(files.certificate)
         publish_crl(self.export_dir, self.authority.crl_pem())
 
-    def probe(self, files: CertFiles) -> Diagnosis:
-        """What this broker thinks of a certificate."""
+    def probe(self, files: CertFiles, *, quiet_s: float = LATE_REFUSAL_S) -> Diagnosis:
+        """What this broker thinks of a certificate; it is said to accept it if it says nothing for `quiet_s`."""
         server = self.server
-        return diagnose(server.host, server.port, files.ca_file, files.cert_file, files.key_file, quiet_s=0.3)
+        return diagnose(
+            server.host,
+            server.port,
+            files.ca_file,
+            files.cert_file,
+            files.key_file,
+            timeout_s=HANG_S,
+            quiet_s=quiet_s,
+        )
+
+    def accepts(self, files: CertFiles) -> bool:
+        """Whether a handshake with a certificate that ought to be good is not refused."""
+        return self.probe(files, quiet_s=QUIET_S).verdict == "accepted"
+
+    def wait_until_refused(self, files: CertFiles) -> None:
+        """Wait until the handshake with a certificate is refused."""
+        wait_until(lambda: self.probe(files).verdict == "refused", describe="the refusal of a certificate")
+
+    def wait_until_accepted(self, files: CertFiles) -> None:
+        """Wait until the handshake with a certificate is accepted."""
+        wait_until(lambda: self.probe(files).verdict == "accepted", describe="the acceptance of a certificate")
+
+    def wait_for_count(self, text: str, count: int) -> None:
+        """Wait until the broker has logged something so many times since its start."""
+        wait_until(lambda: self.server.output().count(text) >= count, describe=f"{count} times {text!r} in the log")
 
     def settings(self, principal: Principal | str, files: CertFiles, **changes: Any) -> BusSettings:
         """Bus settings with short pauses."""
@@ -125,7 +154,7 @@ class Broker:
         answer: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
         await bus.subscribe("$CONTROL/dynamic-security/#", answer.set_result)
         await bus.publish(CONTROL_TOPIC, json.dumps({"commands": commands}).encode())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(HANG_S):
             message = await answer
         await bus.stop()
         responses: list[dict[str, Any]] = json.loads(message.payload)["responses"]

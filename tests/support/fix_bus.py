@@ -23,7 +23,7 @@ from tests.support.pki import CertFiles
 
 _numbers = itertools.count(1)
 
-CLIENT_TIMEOUT_S = 1.0
+CLIENT_TIMEOUT_S = 3.0
 """How long the clients of a world wait for a connection; short, because some tests wait it out."""
 
 

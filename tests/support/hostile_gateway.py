@@ -23,12 +23,13 @@ from minervas_devnet.options import GATEWAY
 from minervas_devnet.ports import LOOPBACK
 from minervas_meter_gateway.gateway_keys import GATEWAY_KEY
 from minervas_runtime.bus import BusDenied
-from minervas_runtime.enrolment import NODE_KEY_FILE, TLS_KEY_FILE
+from minervas_runtime.enrolment import NODE_KEY_FILE
 from minervas_runtime.key_files import read_seed
 from minervas_runtime.mqtt_bus import BusSettings, MqttBus
 from minervas_runtime.node_link import NodeLink
+from minervas_runtime.tls_identity import TLS_KEY_FILE
 
-REQUEST_TIMEOUT_S = 20.0
+REQUEST_TIMEOUT_S = 60.0
 EXPIRY_BLOCKS = 50
 
 T = TypeVar("T")

@@ -334,10 +334,12 @@ class LedgerNode:
         operator: str = "other",
         readings: Literal["own", "all"] = "own",
         readings_flush_ms: int = 1_000,
+        readings_pull_s: int = 300,
     ) -> None:
         self._operator = operator
         self._readings = readings
         self._readings_flush_ms = readings_flush_ms
+        self._readings_pull_s = readings_pull_s
         self.clock = ManualClock(FAR_FUTURE_MS)
         self.broker = MemoryBroker()
         self.genesis = genesis
@@ -358,6 +360,7 @@ class LedgerNode:
             database=database,
             readings=self._readings,
             readings_flush_ms=self._readings_flush_ms,
+            readings_pull_s=self._readings_pull_s,
         )
 
     async def start(self) -> None:

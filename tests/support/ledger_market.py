@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 
+import msgspec
+
 from minervas_core.blocks import Block
 from minervas_core.encoding import Record, encode
 from minervas_core.identifiers import Principal
@@ -161,6 +163,8 @@ class FakeGateway:
         self.link = NodeLink(self.bus, NODE_KEY, member, self.me.service, NETWORK)
         self.stored: dict[str, set[int]] = {}
         """Acknowledged sequence numbers by spool."""
+        self.refused: dict[str, set[int]] = {}
+        """Likewise, of readings that were put aside."""
         self.told = 0
         """How many acknowledgements came."""
         self.link.on("readings_stored", ReadingsStored, self._on_stored)
@@ -189,3 +193,6 @@ class FakeGateway:
         known = self.stored.setdefault(body.spool, set())
         for first, last in body.ranges:
             known.update(range(first, last + 1))
+        if not isinstance(body.refused, msgspec.UnsetType):
+            for first, last in body.refused:
+                self.refused.setdefault(body.spool, set()).update(range(first, last + 1))

@@ -8,17 +8,17 @@ from typing import Any
 from minervas_devnet.api_client import ApiAway
 from minervas_devnet.health import health
 from minervas_devnet.market_api import Answer, Trade
-from minervas_devnet.market_checks import at_one_tip
 from minervas_devnet.node import Node
+from minervas_devnet.one_tip import at_one_tip
 from minervas_devnet.options import GATEWAY
 from minervas_devnet.simulated_meters import SimulatedMeters
 from minervas_devnet.stored_metering import StoredMetering
 from tests.support.network import SYNC_TIMEOUT_S, Network
 from tests.support.wait import WaitTimeout, wait_until
 
-STORED_TIMEOUT_S = 60.0
-LOTS_TIMEOUT_S = 60.0
-BLOCK_TIMEOUT_S = 60.0
+STORED_TIMEOUT_S = 120.0
+LOTS_TIMEOUT_S = 120.0
+BLOCK_TIMEOUT_S = 120.0
 PAUSED_S = 10.0
 """Longest time for the last blocks to arrive and for all nodes to answer while no miner works."""
 
@@ -44,10 +44,10 @@ def unstored(node: Node) -> int:
     return int(gateway_status(node).get("spool", {}).get("unacknowledged", -1))
 
 
-def wait_samples(node: Node, count: int) -> None:
+def wait_samples(node: Node, count: int, *, timeout_s: float = STORED_TIMEOUT_S) -> None:
     """Wait until a gateway has so many samples more than now."""
     wanted = max(0, given(node)) + count
-    wait_until(lambda: given(node) >= wanted, STORED_TIMEOUT_S, lambda: str(gateway_status(node)))
+    wait_until(lambda: given(node) >= wanted, timeout_s, lambda: str(gateway_status(node)))
 
 
 def assert_nothing_lost_or_doubled(*nodes: Node) -> None:

@@ -98,14 +98,22 @@ class Authority:
         write_key(files.key_file, key)
         return files
 
-    def sign_server(self, csr_pem: bytes, *, host: str = "localhost", address: str = "127.0.0.1") -> bytes:
-        """Sign a server's request: serverAuth only, with the names that clients check."""
+    def sign_server(
+        self,
+        csr_pem: bytes,
+        *,
+        host: str = "localhost",
+        address: str = "127.0.0.1",
+        valid_from: dt.timedelta = -HOUR,
+        valid_to: dt.timedelta = DAY,
+    ) -> bytes:
+        """Sign a server's request: serverAuth only, with the names that clients check; times are relative to now."""
         request = x509.load_pem_x509_csr(csr_pem)
         names = [x509.DNSName(host), x509.IPAddress(ipaddress.ip_address(address))]
         public_key = request.public_key()
         assert isinstance(public_key, ec.EllipticCurvePublicKey)
         certificate = (
-            self._builder(request.subject, public_key, -HOUR, DAY)
+            self._builder(request.subject, public_key, valid_from, valid_to)
             .add_extension(x509.ExtendedKeyUsage(SERVER_AUTH), critical=False)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .sign(self._key, hashes.SHA256())
@@ -157,17 +165,20 @@ class Authority:
 
 
 def publish_crl(export_dir: Path, pem: bytes, *, digest: str | None = None) -> None:
-    """Write a revocation list as admission does: the list first, then its digest, each by rename."""
+    """Write a revocation list as admission does."""
+    publish(export_dir, "ca.crl", pem, digest=digest)
+
+
+def publish(export_dir: Path, name: str, pem: bytes, *, digest: str | None = None) -> None:
+    """Write a file for the broker as admission does: the file first, then its digest, each by rename."""
     export_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
     export_dir.chmod(0o755)
-    for name, data in (
-        ("ca.crl", pem),
-        ("ca.crl.sha256", f"{digest or hashlib.sha256(pem).hexdigest()}  ca.crl\n".encode()),
-    ):
-        new = export_dir / f".{name}.new"
+    line = f"{digest or hashlib.sha256(pem).hexdigest()}  {name}\n"
+    for file, data in ((name, pem), (f"{name}.sha256", line.encode())):
+        new = export_dir / f".{file}.new"
         new.write_bytes(data)
         new.chmod(0o644)
-        new.replace(export_dir / name)
+        new.replace(export_dir / file)
 
 
 def write_key(path: Path, key: ec.EllipticCurvePrivateKey) -> None:

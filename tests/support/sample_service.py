@@ -27,7 +27,7 @@ async def work(context: ServiceContext[SampleSettings], behaviour: str) -> None:
     if behaviour == "grouped fault":
         async with asyncio.TaskGroup() as group:
             group.create_task(work(context, "fault"))
-            group.create_task(asyncio.sleep(60))
+            group.create_task(asyncio.sleep(600))
     if behaviour == "bug":
         raise ZeroDivisionError
     if behaviour == "fault and bug":
@@ -35,10 +35,10 @@ async def work(context: ServiceContext[SampleSettings], behaviour: str) -> None:
             group.create_task(work(context, "fault"))
             group.create_task(work(context, "bug"))
     try:
-        await asyncio.sleep(60 if behaviour != "ends" else 0)
+        await asyncio.sleep(600 if behaviour != "ends" else 0)
     finally:
         if behaviour == "slow to stop":
-            await asyncio.sleep(60)
+            await asyncio.sleep(600)
         print("cleaned up", flush=True)  # noqa: T201
 
 

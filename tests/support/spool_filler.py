@@ -18,7 +18,7 @@ from tests.support.gateway import MEMBER, NETWORK, reading
 
 def main() -> None:
     """Fill until killed."""
-    spool = Spool(Path(sys.argv[1]), network=NETWORK, member=MEMBER, max_bytes=10**9)
+    spool = Spool(Path(sys.argv[1]), network=NETWORK, member=MEMBER, max_bytes=10**9, max_age_ms=10**12)
     while True:
         first = spool.next_sequence
         bodies = [encode(reading(number, number, number)) for number in range(first, first + 1 + first % 3)]

@@ -7,9 +7,13 @@ from collections.abc import Awaitable, Callable
 from minervas_devnet import waiting
 from minervas_devnet.waiting import WaitTimeout
 
-__all__ = ["WaitTimeout", "wait_until", "wait_until_async"]
+__all__ = ["HANG_S", "WaitTimeout", "wait_until", "wait_until_async"]
 
-DEFAULT_TIMEOUT_S = 10.0
+DEFAULT_TIMEOUT_S = 30.0
+"""Only a failure waits so long; a machine that is busy with other things must not look like one."""
+
+HANG_S = waiting.stretched(60.0)
+"""A program or an answer that takes so long hangs: for whatever else takes a timeout in seconds."""
 
 Description = str | Callable[[], str]
 """What is awaited; or a function that says what things look like now, asked only on timeout."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import codec, connecting, sync, validation
+from benchmarks import admission, codec, connecting, readings, sync, validation
 from benchmarks.databases import Databases
 from benchmarks.naive import plain_json
 from benchmarks.naive.market import Refused
@@ -77,6 +77,7 @@ def test_every_area_measures_both_sides_and_their_ratio(postgres_server: Postgre
     made = Databases(postgres_server)
     results += connecting.measure_in(made, transactions=20, blocks=1)
     results += sync.measure_in(made, full=1, nearly_empty=2, rounds=1)
+    results += readings.measure_in(made, inserts=20, bulk=100, day_s=200, rounds=1)
     goals = {result.name: result.goal for result in results if result.goal is not None}
     assert goals == {
         "codec.transaction.ratio": 5,
@@ -85,10 +86,21 @@ def test_every_area_measures_both_sides_and_their_ratio(postgres_server: Postgre
         "connect.ratio": 15,
         "sync.full.ratio": 10,
         "sync.nearly_empty.ratio": 10,
+        "readings.insert.ratio": 50,
+        "readings.today.ratio": 8,
     }
     assert all(result.value > 0 for result in results)
     assert {row["name"] for row in json.loads(as_json(results))["results"]} == {result.name for result in results}
     assert len(as_table(results).splitlines()) == len(results)
+
+
+def test_admission_is_measured_alone_and_beside_a_crowd() -> None:
+    """The promise itself is not checked here, but by `make bench`, on a machine that does nothing else."""
+    results = admission.measure(members=2, revocations=1)
+    goals = {result.name: result.goal for result in results if result.goal is not None}
+    assert goals == {"revoke.loaded.session.max": 1_000, "revoke.loaded.handshake.max": 1_000}
+    assert all(result.value > 0 for result in results)
+    assert len({result.name for result in results}) == len(results) == 3 + 2 * 6 * 3
 
 
 def test_a_missed_goal_is_seen() -> None:

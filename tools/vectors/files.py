@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tools.vectors import (
+    addition_cases,
     bus_cases,
+    ca_bundle_cases,
     catalogue,
     chain_cases,
     document_cases,
@@ -19,14 +21,16 @@ from tools.vectors import (
     message_cases,
     metering_cases,
     proof_cases,
+    renewal_cases,
     schemas,
     signature_cases,
     work_cases,
 )
+from tools.vectors.enrolment_samples import enrolment_samples, renewal_samples
 from tools.vectors.fixtures import GENESIS, NETWORK
 from tools.vectors.format import Plain, render
 from tools.vectors.market_samples import reading_samples
-from tools.vectors.samples import all_node_samples, enrolment_samples, gossip_samples
+from tools.vectors.samples import all_node_samples, gossip_samples
 
 
 def vector_files() -> dict[str, str]:
@@ -165,8 +169,19 @@ def _documents() -> dict[str, Mapping[str, Plain]]:
             "about": "Applying for membership (spec/membership.md).",
             "documents": message_cases.sample_cases(enrolment_samples()),
             "claims": message_cases.claim_cases(),
+            "ca_bundles": ca_bundle_cases.ca_bundle_cases(),
+            "refused_ca_bundles": ca_bundle_cases.refused_ca_bundle_cases(),
             "applications": message_cases.application_cases(),
             "refused_applications": message_cases.refused_application_cases(),
+            "network": NETWORK,
+            "additions": addition_cases.addition_cases(),
+            "refused_additions": addition_cases.refused_addition_cases(),
+        },
+        "renewal": {
+            "about": "Renewing certificates (spec/membership.md).",
+            "documents": message_cases.sample_cases(renewal_samples()),
+            "accepted": renewal_cases.renewal_cases(),
+            "refused": renewal_cases.refused_renewal_cases(),
         },
     }
 

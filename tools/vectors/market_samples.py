@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from msgspec import Raw
 
+from minervas_core import ledger_messages
 from minervas_core import node_market_messages as said
-from minervas_core.encoding import Record
+from minervas_core.encoding import Record, encode
 from minervas_core.market.matching import derived_lot_id
 from minervas_core.market.records import Lot, Meter, Obligation, Order, Origin, Register, Retirement, Trade
 from minervas_core.node_messages import SubmitResult
@@ -59,6 +60,24 @@ def _form(transaction: Transaction) -> Record:
 def reading_samples() -> dict[str, Record]:
     """What a gateway publishes, by name of the sample."""
     return {"ReadingBatch": BATCH}
+
+
+def ledger_samples() -> dict[str, Record]:
+    """What ledgers of different members say to each other, by name of the sample."""
+    spool = BATCH.body.spool
+    return {
+        "GetReadingRuns": ledger_messages.GetReadingRuns(),
+        "GetReadingRuns, the next page": ledger_messages.GetReadingRuns(after_spool=spool, after_first=7),
+        "ReadingRuns": ledger_messages.ReadingRuns(
+            runs=[
+                ledger_messages.ReadingRun(spool=spool, first=0, last=1),
+                ledger_messages.ReadingRun(spool=spool, first=7, last=9),
+            ],
+            more=False,
+        ),
+        "GetReadingBatches": ledger_messages.GetReadingBatches(spool=spool, first=0, last=1),
+        "ReadingBatches": ledger_messages.ReadingBatches(batches=[Raw(encode(BATCH))], up_to=1),
+    }
 
 
 def metering_samples() -> dict[str, Record]:
@@ -156,6 +175,9 @@ def node_market_samples() -> dict[str, Record]:
             tip_time_ms=START_MS + 8_000,
         ),
         "ReadingsStored": said.ReadingsStored(spool=BATCH.body.spool, ranges=[[0, 1]]),
+        "ReadingsStored, some put aside": said.ReadingsStored(
+            spool=BATCH.body.spool, ranges=[[0, 0]], refused=[[1, 1]]
+        ),
         "Relay": said.Relay(transactions=[Raw(FIRST_STATEMENT.raw)]),
         "GetLots": said.GetLots(owner=HAENAM.member),
         "GetLots, the next page of free ones": said.GetLots(owner=HAENAM.member, free=True, after=CHANGE, limit=1_000),

@@ -36,11 +36,11 @@ from minervas_core.messages import (
     sender_key_info,
 )
 from tools.vectors.document_cases import changed, drop, put
+from tools.vectors.enrolment_samples import ALL_SERVICES, application, detailed_application, service_enrolment
 from tools.vectors.fixtures import HAENAM, KIM, MOKPO, NETWORK, OTHER_NETWORK, hello, seed, sender_key
 from tools.vectors.format import Case, refused
-from tools.vectors.key_samples import key_request, sender_key_message
 from tools.vectors.market_fixtures import PANELS, gateway_key
-from tools.vectors.samples import ALL_SERVICES, application, service_enrolment
+from tools.vectors.samples import key_request, sender_key_message
 
 MAX_BYTES = 65_536
 
@@ -247,6 +247,7 @@ def application_cases() -> list[Case]:
     applications = {
         HAENAM.member: application(HAENAM),
         f"{HAENAM.member} with a meter-gateway": application(HAENAM, ALL_SERVICES),
+        f"{HAENAM.member} with details": detailed_application(HAENAM),
     }
     return [
         {
@@ -296,6 +297,8 @@ def refused_application_cases() -> list[Case]:
         "name with a direction override": changed(raw, put("name", value="a\u202eb")),
         "name of 201 characters": changed(raw, put("name", value="a" * 201)),
         "unknown field": changed(raw, put("extra", value=1)),
+        "visibility not accepted": changed(raw, put("accepts_visibility", value=False)),
+        **_bad_details(encode(detailed_application(HAENAM))),
     }
     services = {
         "two meter-gateways": [ledger, _gateway(PANELS), _gateway(), miner, peer],
@@ -308,6 +311,20 @@ def refused_application_cases() -> list[Case]:
     }
     faults |= {name: changed(raw, put("services", value=value)) for name, value in services.items()}
     return refused(faults, judge_application)
+
+
+def _bad_details(raw: bytes) -> dict[str, bytes]:
+    site, panel = ("about", "sites"), ("about", "panels", 0)
+    one = json.loads(raw)["about"]["sites"][0]
+    return {
+        "two sites of one name": changed(raw, put(*site, value=[one, one])),
+        "latitude beyond the pole": changed(raw, put(*site, 0, "latitude_e6", value=90_000_001)),
+        "longitude as a fraction": changed(raw, put(*site, 0, "longitude_e6", value="126.5")),
+        "a panel at no site": changed(raw, put(*panel, "site", value="elsewhere")),
+        "a panel that hangs over": changed(raw, put(*panel, "tilt_tenths", value=901)),
+        "azimuth of a full turn": changed(raw, put(*panel, "azimuth_tenths", value=3_600)),
+        "17 sites": changed(raw, put(*site, value=[{**one, "name": f"s{number}"} for number in range(17)])),
+    }
 
 
 def _gateway(*meters: MeterDeclaration | None, key: SigningKey | None = None) -> object:

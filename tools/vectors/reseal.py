@@ -10,7 +10,7 @@ import json
 from minervas_core.box import SUITE, load_box_public
 from minervas_core.messages import sender_key_info
 from tools.vectors.fixtures import HAENAM, MOKPO, MemberKeys, sender_key
-from tools.vectors.key_samples import SEALED_FILE, sender_key_body
+from tools.vectors.samples import SEALED_FILE, sender_key_body
 
 
 def sealed(sender: MemberKeys, recipient: MemberKeys) -> str:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import json
+from pathlib import Path
 
-from msgspec import UNSET, Raw, structs
+from msgspec import Raw
 
-from minervas_core import enrolment, frames, genesis, messages, node_messages
+from minervas_core import frames, genesis, messages, node_messages
 from minervas_core.blocks import BlockForm
 from minervas_core.encoding import Record, encode, sha256_hex
-from minervas_core.keys import SigningKey
 from minervas_core.transactions import TransactionForm
+from tools.vectors.enrolment_samples import enrolment_samples, renewal_samples
 from tools.vectors.fixtures import (
     ADMISSIONS,
     AUTHORITY,
     BLOCK_1,
     BLOCK_2,
     BLOCK_3,
-    GENESIS,
     GENESIS_BODY,
     HAENAM,
     KIM,
@@ -25,57 +25,57 @@ from tools.vectors.fixtures import (
     NETWORK,
     PARAMETERS,
     REVOCATION,
+    START_MS,
     MemberKeys,
     hello,
     seed,
     sender_key,
 )
 from tools.vectors.governance_samples import NEW_AUTHORITY, governance_samples
-from tools.vectors.key_samples import NOW_MS, key_request, sender_key_message
-from tools.vectors.market_fixtures import PANELS, gateway_key
-from tools.vectors.market_samples import metering_samples, node_market_samples
+from tools.vectors.market_samples import ledger_samples, metering_samples, node_market_samples
 from tools.vectors.membership_samples import membership_samples, roster_entries
 from tools.vectors.proof_cases import proof_samples
-from tools.vectors.rekeying_samples import key_wish, signed_rotation
 from tools.vectors.vote_samples import FIRST, GENESIS_CHECKPOINT, node_vote_samples, vote_samples
 
+SEALED_FILE = Path(__file__).with_name("sealed_samples.json")
+"""Sealed sender keys: made once, for HPKE draws randomness inside the library (see `tools.vectors.reseal`)."""
+
+NOW_MS = START_MS + 10_000
 ROSTER_HASH = sha256_hex(b"a roster")
-Service = Literal["ledger", "miner", "peer", "meter-gateway"]
-SERVICES: tuple[Service, ...] = ("ledger", "miner", "peer")
-ALL_SERVICES: tuple[Service, ...] = (*SERVICES, "meter-gateway")
-CSR = "-----BEGIN CERTIFICATE REQUEST-----\nMIIBsamplesample\n-----END CERTIFICATE REQUEST-----\n"
-CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIBsamplesample\n-----END CERTIFICATE-----\n"
 
 
-def service_enrolment(who: MemberKeys, service: Service) -> enrolment.ServiceEnrolment:
-    """The claim of one service of a member."""
-    keys: dict[Service, SigningKey] = {
-        "peer": who.wallet,
-        "miner": who.block,
-        "ledger": who.vote,
-        "meter-gateway": gateway_key(who),
-    }
-    claim = enrolment.ServiceClaim(
-        member=who.member,
-        service=service,
-        csr=CSR,
-        signing_key=keys[service].public,
-        box=who.box.public if service == "peer" else UNSET,
-        meters=[PANELS] if service == "meter-gateway" else UNSET,
+def sender_key_body(sender: MemberKeys, recipient: MemberKeys, sealed: str) -> messages.SenderKeyBody:
+    """A sender key on its way to one recipient."""
+    key = sender_key(sender)
+    return messages.SenderKeyBody(
+        network=NETWORK,
+        sender=sender.member,
+        recipient=recipient.member,
+        epoch=key.epoch,
+        key_id=key.key_id,
+        sealed=sealed,
     )
-    return enrolment.sign_claim(claim, keys[service])
 
 
-def application(who: MemberKeys, services: tuple[Service, ...] = SERVICES) -> enrolment.Application:
-    """An application for membership, with a meter-gateway only if it is among the services."""
-    return enrolment.Application(
-        member=who.member,
-        name="Haenam Solar Farm",
-        contact="+82 61 000 0000",
-        salt=seed(f"application {who.member}", 16).hex(),
+def sender_key_message() -> messages.SenderKeyMessage:
+    """Mokpo hands its sender key to Haenam."""
+    sealed: str = json.loads(SEALED_FILE.read_text("ascii"))["mokpo-univ to haenam-farm"]
+    body = sender_key_body(MOKPO, HAENAM, sealed)
+    signature = MOKPO.wallet.sign(messages.SENDER_KEY_PURPOSE, NETWORK, encode(body))
+    return messages.SenderKeyMessage(body=body, signature=signature, hello=hello(MOKPO))
+
+
+def key_request() -> messages.KeyRequest:
+    """Haenam asks Mokpo for its sender key."""
+    body = messages.KeyRequestBody(
+        network=NETWORK,
+        sender=HAENAM.member,
+        recipient=MOKPO.member,
+        key_id=sender_key(MOKPO).key_id,
         sent_at_ms=NOW_MS,
-        services=[service_enrolment(who, service) for service in services],
     )
+    signature = HAENAM.wallet.sign(messages.KEY_REQUEST_PURPOSE, NETWORK, encode(body))
+    return messages.KeyRequest(body=body, signature=signature, hello=hello(HAENAM))
 
 
 def _tip() -> messages.ChainTip:
@@ -132,6 +132,20 @@ def gossip_samples() -> dict[str, Record]:
         ),
         "Presence": messages.Presence(
             state="online", version="0.1.0", sent_at_ms=NOW_MS, certificate_expires_ms=NOW_MS + 86_400_000, tip=_tip()
+        ),
+        "Presence of a gateway": messages.Presence(
+            state="online",
+            version="0.1.0",
+            sent_at_ms=NOW_MS,
+            certificate_expires_ms=NOW_MS + 1,
+            clock_synchronised=True,
+            clock_offset_ms=-3,
+            disk_use_per_mille=420,
+            spool_use_per_mille=15,
+            spool_readings=1_800,
+        ),
+        "Presence of a ledger": messages.Presence(
+            state="online", version="0.1.0", sent_at_ms=NOW_MS, tip=_tip(), low_disk="readings"
         ),
         "Presence, offline": messages.Presence(state="offline", version="0.1.0", sent_at_ms=NOW_MS),
         **vote_samples(),
@@ -246,52 +260,6 @@ def node_samples() -> dict[str, Record]:
     )
 
 
-def enrolment_samples() -> dict[str, Record]:
-    """Documents of the enrolment API, by name of the sample."""
-    handed_in = application(HAENAM)
-    application_id = seed("application id", 16).hex()
-    fingerprint = enrolment.application_fingerprint(handed_in)
-    grant = enrolment.Grant(
-        ca_pem=CERTIFICATE,
-        certificates=dict.fromkeys(enrolment.MEMBER_SERVICES, CERTIFICATE),
-        genesis=Raw(GENESIS.raw),
-        membership=[Raw(ADMISSIONS[1].raw)],
-        broker=enrolment.BrokerAddress(host="broker.example", port=8_883),
-    )
-    return {
-        "ServiceEnrolment": service_enrolment(HAENAM, "peer"),
-        "ServiceEnrolment, meter-gateway": service_enrolment(HAENAM, "meter-gateway"),
-        "Application": handed_in,
-        "Application with a meter-gateway": application(HAENAM, ALL_SERVICES),
-        "Application, replacement": structs.replace(handed_in, kind="replace"),
-        "KeyWish": key_wish(),
-        "SignedRotation": signed_rotation(HAENAM, NOW_MS),
-        "ApplicationReceipt": enrolment.ApplicationReceipt(
-            application_id=application_id, token=seed("token").hex(), fingerprint=fingerprint
-        ),
-        "ApplicationState, pending": enrolment.ApplicationState(
-            application_id=application_id, member=HAENAM.member, state="pending", fingerprint=fingerprint
-        ),
-        "ApplicationState, approved": enrolment.ApplicationState(
-            application_id=application_id, member=HAENAM.member, state="approved", fingerprint=fingerprint, grant=grant
-        ),
-        "ApplicationState, rejected": enrolment.ApplicationState(
-            application_id=application_id,
-            member=HAENAM.member,
-            state="rejected",
-            fingerprint=fingerprint,
-            reason="Not a member",
-        ),
-        "ConsortiumInfo": enrolment.ConsortiumInfo(
-            name=GENESIS_BODY.name,
-            network=NETWORK,
-            genesis_hash=GENESIS.hash,
-            time_ms=NOW_MS,
-            protocol_version=1,
-        ),
-    }
-
-
 def _frame_samples() -> dict[str, Record]:
     signed = frames.FrameHeader(
         version=1,
@@ -365,8 +333,10 @@ def all_samples() -> dict[str, Record]:
         gossip_samples,
         all_node_samples,
         enrolment_samples,
+        renewal_samples,
         document_samples,
         metering_samples,
+        ledger_samples,
         membership_samples,
         governance_samples,
     )

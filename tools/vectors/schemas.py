@@ -28,6 +28,8 @@ EMBEDDED = {
     ("Headers", "headers"): "Header",
     ("Grant", "genesis"): "GenesisFile",
     ("Grant", "membership"): "TransactionForm",
+    ("RenewalAnswer", "membership"): "TransactionForm",
+    ("SignedCaBundle", "changes"): "TransactionForm",
 }
 """What the embedded documents (`msgspec.Raw`) are: they are judged by decoders of their own, so the types say nothing.
 A reply's body is whatever the request's kind implies (spec/asyncapi.yaml)."""

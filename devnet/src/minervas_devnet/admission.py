@@ -17,7 +17,7 @@ from minervas_devnet.toml_text import as_toml
 from minervas_runtime.key_files import write_atomic
 
 PROGRAM = "minervas-admission"
-READY_TIMEOUT_S = 30.0
+READY_TIMEOUT_S = 60.0
 
 
 class Admission:

@@ -10,7 +10,8 @@ import msgspec
 from minervas_core.errors import Code, TransientFault
 from minervas_core.messages import ChainTip
 
-TIMEOUT_S = 5.0
+TIMEOUT_S = 20.0
+"""Of an answer; a machine that runs a whole consortium may take seconds for one."""
 
 T = TypeVar("T", bound=msgspec.Struct)
 

@@ -28,7 +28,7 @@ INFRASTRUCTURE = Path(__file__).parents[3] / "infra" / "mosquitto"
 PASSED_ON = ("MOSQUITTO_BIN", "MINERVAS_DYNSEC_PLUGIN")
 """Environment variables with which a user names another Mosquitto."""
 
-START_TIMEOUT_S = 15.0
+START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 10.0
 
 

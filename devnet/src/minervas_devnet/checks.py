@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,8 +12,11 @@ from pathlib import Path
 from minervas_devnet.api_client import BlockSummary
 from minervas_devnet.consortium import Consortium
 from minervas_devnet.node import PROGRAMS, Node
+from minervas_devnet.one_tip import at_one_tip
 from minervas_devnet.programs import try_program
+from minervas_devnet.waiting import POLL_S, stretched
 
+KEYS_S = 30.0
 PROOF = "an outsider with the genesis file can check that an order is final"
 
 
@@ -27,17 +31,17 @@ class Check:
 
 
 def check_chain(consortium: Consortium, *, min_blocks: int) -> list[Check]:
-    """One chain with everybody on it. Call when all nodes have the same tip."""
+    """One chain with everybody on it."""
     members = list(consortium.nodes)
-    height = consortium.common_height()
-    rosters = {member: node.api.members() for member, node in consortium.nodes.items()}
+    rosters = at_one_tip(consortium, lambda node: node.api.members())
+    height = rosters[members[0]].height
     hashes = {roster.roster_hash for roster in rosters.values()}
     admitted = [
         sorted(entry.member for entry in roster.members if entry.status == "active" and entry.admitted_height > 0)
         for roster in rosters.values()
     ]
     return [
-        Check("all ledgers have the same tip", height > 0, consortium.describe_tips()),
+        Check("all ledgers have the same tip", height > 0, f"height {height}"),
         Check("all ledgers have the same roster", len(hashes) == 1, ", ".join(sorted(each[:16] for each in hashes))),
         Check(
             "every member was admitted by a transaction on the chain",
@@ -49,14 +53,23 @@ def check_chain(consortium: Consortium, *, min_blocks: int) -> list[Check]:
 
 
 def check_keys(nodes: Sequence[Node]) -> Check:
-    """Every peer can open what the others send."""
-    missing = [
+    """Every peer can open what the others send; one that was off may need a moment to get their keys again."""
+    deadline = time.monotonic() + stretched(KEYS_S)
+    while missing := _missing_keys(nodes):
+        if time.monotonic() > deadline:
+            break
+        time.sleep(POLL_S)
+    return Check("every peer holds the others' sender keys", not missing, "; ".join(missing) or "sealed end to end")
+
+
+def _missing_keys(nodes: Sequence[Node]) -> list[str]:
+    members = {node.member for node in nodes}
+    return [
         f"{node.member} lacks {peer.member}'s"
         for node in nodes
         for peer in node.api.status().peers
-        if peer.member in {other.member for other in nodes} and peer.their_key != "held"
+        if peer.member in members and peer.their_key != "held"
     ]
-    return Check("every peer holds the others' sender keys", not missing, "; ".join(missing) or "sealed end to end")
 
 
 def check_audits(nodes: Sequence[Node]) -> list[Check]:

@@ -24,9 +24,9 @@ from minervas_devnet.processes import ManagedProcess, ProcessFailed, Supervisor,
 from minervas_devnet.progress import Progress
 from minervas_devnet.waiting import wait_until
 
-ADMISSION_TIMEOUT_S = 30.0
-APPLY_TIMEOUT_S = 30.0
-JOIN_TIMEOUT_S = 30.0
+ADMISSION_TIMEOUT_S = 60.0
+APPLY_TIMEOUT_S = 60.0
+JOIN_TIMEOUT_S = 60.0
 
 
 class Consortium:

@@ -16,11 +16,13 @@ from types import FrameType
 from minervas_core.errors import MinervasError
 from minervas_core.genesis import Parameters
 from minervas_devnet import checks, market_checks
+from minervas_devnet.api_client import ApiAway
 from minervas_devnet.checks import Check
 from minervas_devnet.consortium import Consortium
 from minervas_devnet.demo_sites import COOPERATIVE, FARM, UNIVERSITY
 from minervas_devnet.finality import FinalityPause, Pause, check_pause
 from minervas_devnet.hash_rate import fitting_difficulty
+from minervas_devnet.node import Node
 from minervas_devnet.options import DevnetOptions
 from minervas_devnet.outsiders import Outsider
 from minervas_devnet.progress import Progress, say_line
@@ -28,6 +30,7 @@ from minervas_devnet.report import print_report
 from minervas_devnet.snapshot import take_snapshot
 from minervas_devnet.trading import Placed, Trading
 from minervas_devnet.view import View, make_view
+from minervas_devnet.waiting import stretched
 from minervas_devnet.workdir import WorkDir
 
 SITES = {"mokpo-univ": UNIVERSITY, "haenam-farm": FARM, "sinan-coop": COOPERATIVE}
@@ -174,17 +177,25 @@ def _refusals(consortium: Consortium) -> list[Check]:
 def _mine(consortium: Consortium, view: View) -> None:
     """Wait for the blocks that the checks ask for, mined while all are active; or until the time is up."""
     nodes = list(consortium.nodes.values())
-    deadline = time.monotonic() + MINING_LIMIT_S
+    deadline = time.monotonic() + stretched(MINING_LIMIT_S)
     together_from: int | None = None
     while time.monotonic() < deadline:
         snapshot = take_snapshot(nodes)
         view.show(snapshot)
         if all(node.status and node.status.standing == "active" for node in snapshot.nodes):
             together_from = snapshot.height if together_from is None else together_from
-            mined = checks.blocks_by_miner(nodes[0].api.all_blocks())
-            if snapshot.height >= together_from + MIN_BLOCKS and all(mined[node.member] for node in nodes):
+            if snapshot.height >= together_from + MIN_BLOCKS and _all_mined(nodes):
                 return
         time.sleep(LOOK_EVERY_S)
+
+
+def _all_mined(nodes: list[Node]) -> bool:
+    """Whether each member has a block on the chain of the first."""
+    try:
+        mined = checks.blocks_by_miner(nodes[0].api.all_blocks())
+    except ApiAway:  # for a moment, on a busy machine
+        return False
+    return all(mined[node.member] for node in nodes)
 
 
 def _final_checks(consortium: Consortium, progress: Progress, order: str) -> list[Check]:

@@ -67,14 +67,14 @@ class FinalityPause:
         paused = seen[-1]
         for service in reversed(OFF):
             off.services[service].start()
-        self._wait(lambda: self._final_everywhere() > paused.tip.height, "finality to go on")
-        return Pause(
-            off.member,
-            paused.final.height,
-            paused.tip.height,
-            tuple(paused.missing_voters),
-            self._final_everywhere(),
-        )
+        resumed: list[int] = []
+
+        def goes_on() -> bool:
+            resumed.append(self._final_everywhere())
+            return resumed[-1] > paused.tip.height
+
+        self._wait(goes_on, "finality to go on")
+        return Pause(off.member, paused.final.height, paused.tip.height, tuple(paused.missing_voters), resumed[-1])
 
     def _final_everywhere(self) -> int:
         """Height of the last block that is final on all nodes."""

@@ -4,56 +4,29 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from hashlib import sha256
-from typing import TypeVar
+from typing import Any
 
 import msgspec
 
-from minervas_devnet.api_client import ApiAway
 from minervas_devnet.checks import Check
 from minervas_devnet.consortium import Consortium
 from minervas_devnet.health import health
 from minervas_devnet.market_api import Lot, Trade
 from minervas_devnet.node import Node
+from minervas_devnet.one_tip import at_one_tip
 from minervas_devnet.options import GATEWAY
 from minervas_devnet.simulated_meters import SimulatedMeters
 from minervas_devnet.stored_metering import StoredMetering
-from minervas_devnet.waiting import POLL_S, WaitTimeout, stretched
+from minervas_devnet.waiting import stretched, wait_until
 
-SAME_TIP_S = 40.0
-STORED_S = 20.0
+STORED_S = 60.0
+STATED_S = 30.0
+"""Until a slot's statement is in a block, after its end."""
 HOUR_MS = 3_600_000
 STEP_WH = {"pzem-003": 1, "sdm630": 10}
 """Resolution of the energy registers."""
-
-T = TypeVar("T")
-
-
-def at_one_tip(consortium: Consortium, read: Callable[[Node], T], *, timeout_s: float = SAME_TIP_S) -> dict[str, T]:
-    """Ask all nodes the same, until no block came in between.
-
-    Raises:
-        WaitTimeout: if blocks come faster than answers.
-    """
-    nodes = consortium.nodes.values()
-    deadline = time.monotonic() + stretched(timeout_s)
-    while time.monotonic() < deadline:
-        try:
-            before = {_committed_tip(node) for node in nodes}
-            answers = {node.member: read(node) for node in nodes}
-            if len(before) == 1 and {_committed_tip(node) for node in nodes} == before:
-                return answers
-        except ApiAway:  # for a moment, on a busy machine
-            pass
-        time.sleep(POLL_S)
-    raise WaitTimeout("all nodes to answer at one tip", stretched(timeout_s), consortium.describe_tips())
-
-
-def _committed_tip(node: Node) -> str:
-    """Hash of the newest block in a node's database, which is where answers about the market come from."""
-    newest = node.api.blocks(limit=1)
-    return newest[0].hash if newest else ""
 
 
 def check_market(consortium: Consortium) -> list[Check]:
@@ -147,10 +120,10 @@ def _owed(trades: Sequence[Trade]) -> dict[tuple[str, str], int]:
 
 
 def _check_readings(node: Node) -> Check:
-    spool = health(node.health_ports[GATEWAY]).get("spool", {})
-    given = int(spool.get("next_sequence", 0))
+    spool = _spool(node)
+    given = int(spool["next_sequence"])
     stored = StoredMetering(node.member, node.database)
-    found = stored.spool(spool.get("id", ""), given)
+    found = stored.spool(spool["id"], given)
     deadline = time.monotonic() + stretched(STORED_S)
     while found.sequences < given and time.monotonic() < deadline:
         time.sleep(0.2)
@@ -163,8 +136,24 @@ def _check_readings(node: Node) -> Check:
     )
 
 
+def _spool(node: Node) -> dict[str, Any]:
+    """What a gateway says of its spool.
+
+    Raises:
+        WaitTimeout: if it does not answer.
+    """
+    told: dict[str, Any] = {}
+
+    def answers() -> bool:
+        told.update(health(node.health_ports[GATEWAY]).get("spool", {}))
+        return "next_sequence" in told
+
+    wait_until(answers, timeout_s=STORED_S, awaited=f"{node.member}'s gateway to tell of its spool")
+    return told
+
+
 def _check_registers(node: Node, meters: SimulatedMeters, slot_ms: int) -> Check:
-    deadline = time.monotonic() + stretched(slot_ms / 1000 + 15)
+    deadline = time.monotonic() + stretched(slot_ms / 1000 + STATED_S)
     while True:
         holds, seen = _compare_registers(node, meters, slot_ms)
         if holds or time.monotonic() > deadline:

@@ -23,8 +23,8 @@ from minervas_devnet.proxy import TcpProxy
 from minervas_devnet.simulated_meters import SimulatedMeters
 from minervas_devnet.toml_text import Value, as_toml
 
-ENROL_TIMEOUT_S = 30.0
-READY_TIMEOUT_S = 40.0
+ENROL_TIMEOUT_S = 60.0
+READY_TIMEOUT_S = 90.0
 
 DATABASE = "database"
 """Name of the proxy between a ledger and PostgreSQL."""
@@ -129,7 +129,7 @@ class Node:
         command: list[str | Path] = [
             *(console_script("minervas"), "join", admission_url, "--ca-fingerprint", fingerprint),
             *("--member", self.member, "--name", self.member, "--contact", f"post@{self.member}.example"),
-            *("--node", self.directory),
+            *("--node", self.directory, "--accept-visibility"),
             *(["--gateway"] if self.meters else []),
             *(["--replace"] if self.replaces else []),
         ]

@@ -22,7 +22,7 @@ from minervas_devnet.node import Node
 from minervas_devnet.ports import LOOPBACK
 from minervas_runtime.key_files import write_atomic
 
-REFUSAL_TIMEOUT_S = 20.0
+REFUSAL_TIMEOUT_S = 60.0
 DAY = dt.timedelta(days=1)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from minervas_devnet.processes import ProcessFailed, console_script
 from minervas_devnet.waiting import stretched
 
-TIMEOUT_S = 60.0
+TIMEOUT_S = 120.0
 
 
 def run_program(name: str, *arguments: str | Path, timeout_s: float = TIMEOUT_S) -> str:

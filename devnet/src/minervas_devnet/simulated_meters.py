@@ -17,7 +17,7 @@ from minervas_devnet.toml_text import Value, as_toml
 BUS = "roof"
 READ_TIMEOUT_MS = 300
 """How long the gateway waits for a reply: longer than on a real bus, because the simulated slave shares our cores."""
-START_TIMEOUT_S = 20.0
+START_TIMEOUT_S = 60.0
 
 INPUTS = {"pzem-003": "dc", "sdm630": "export"}
 """Input of the meter map on which a model counts what panels deliver."""

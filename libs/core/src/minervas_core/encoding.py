@@ -35,6 +35,10 @@ MAX_REASON_LENGTH = 200
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_INTEGER)]
 """A non-negative integer that fits every reader."""
+PerMille = Annotated[int, msgspec.Meta(ge=0, le=1000)]
+"""A share, in thousandths."""
+SignedInteger = Annotated[int, msgspec.Meta(ge=-MAX_INTEGER, le=MAX_INTEGER)]
+"""An integer of either sign."""
 TimeMs = Annotated[int, msgspec.Meta(ge=0, le=MAX_INTEGER)]
 """Milliseconds since 1970-01-01T00:00:00Z."""
 Hash = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]

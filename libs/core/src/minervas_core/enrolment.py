@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol
 
 import msgspec
 
+from minervas_core.applicant import About, Text, check_about, check_visibility
 from minervas_core.box import load_box_public
 from minervas_core.encoding import (
     Count,
@@ -20,7 +21,7 @@ from minervas_core.encoding import (
     sha256_hex,
 )
 from minervas_core.errors import Code, InvalidEnrolment
-from minervas_core.identifiers import PRINTABLE, MemberId, ServiceName, check_member_id
+from minervas_core.identifiers import MemberId, Principal, ServiceName, check_member_id
 from minervas_core.keys import SigningKey, check_public_key, verify
 from minervas_core.market.records import MeterDeclaration
 from minervas_core.transactions import BoxPublic, ServiceKeys
@@ -36,20 +37,24 @@ MEMBER_SERVICES = ("ledger", "miner", "peer")
 """Services that every application must bring, in order."""
 
 GATEWAY = "meter-gateway"
-"""Service that an application may bring besides: a member without one is a consumer."""
+"""Service that an application may bring besides, and further ones as ``meter-gateway-2`` and so on: a member without
+one is a consumer."""
+
+MAX_GATEWAYS = 16
+"""Gateways in an application or an addition; a member may have more, added one after another."""
 
 MAX_METERS = 64
 """Meters of one gateway: more than its buses can read once a second."""
 
 Pem = Annotated[str, msgspec.Meta(min_length=1, max_length=8_192)]
-Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=PRINTABLE)]
 
 
 class ServiceClaim(Record, frozen=True, kw_only=True):
     """What one service says of itself; the private keys never leave it."""
 
     member: MemberId
-    service: Literal["peer", "miner", "ledger", "meter-gateway"]
+    service: ServiceName
+    """One of `MEMBER_SERVICES`, or a meter-gateway."""
     csr: Pem
     """Certificate signing request; only its public key is used."""
     signing_key: PublicKey
@@ -76,7 +81,11 @@ class Application(Record, frozen=True, kw_only=True):
     salt: Salt
     """Makes every application distinct; repeating one with the same salt is the same application."""
     sent_at_ms: TimeMs
-    services: list[ServiceEnrolment]
+    services: Annotated[list[ServiceEnrolment], msgspec.Meta(max_length=len(MEMBER_SERVICES) + MAX_GATEWAYS)]
+    accepts_visibility: bool
+    """Whether the applicant has accepted `applicant.VISIBILITY`; an application without that is refused."""
+    about: About | msgspec.UnsetType = msgspec.UNSET
+    """Details for the operator."""
     kind: Literal["replace"] | msgspec.UnsetType = msgspec.UNSET
     """``replace``: new keys for an active member whose node was lost. Absent: a new membership."""
 
@@ -136,6 +145,11 @@ def sign_claim(claim: ServiceClaim, key: SigningKey) -> ServiceEnrolment:
     return ServiceEnrolment(claim=claim, signature=key.sign(PURPOSE, NO_NETWORK, encode(claim)))
 
 
+def is_gateway(service: str) -> bool:
+    """Whether a service is a meter-gateway: ``meter-gateway``, ``meter-gateway-2``, ..."""
+    return Principal("", service).role == GATEWAY
+
+
 def check_enrolment(enrolment: ServiceEnrolment) -> None:
     """Check one service's claim.
 
@@ -144,6 +158,8 @@ def check_enrolment(enrolment: ServiceEnrolment) -> None:
         PeerFault: ``bad_key`` for a signing or box key that nobody could use.
     """
     claim = enrolment.claim
+    if claim.service not in MEMBER_SERVICES and not is_gateway(claim.service):
+        raise InvalidEnrolment(Code.BAD_ENROLMENT, "There is no such service", service=claim.service)
     check_public_key(claim.signing_key)
     if not verify(claim.signing_key, PURPOSE, NO_NETWORK, encode(claim), enrolment.signature):
         raise InvalidEnrolment(
@@ -151,7 +167,7 @@ def check_enrolment(enrolment: ServiceEnrolment) -> None:
         )
     if (claim.service == "peer") == isinstance(claim.box, msgspec.UnsetType):
         raise InvalidEnrolment(Code.BAD_ENROLMENT, "The peer, and only it, brings a box key", service=claim.service)
-    if (claim.service == GATEWAY) == isinstance(claim.meters, msgspec.UnsetType):
+    if is_gateway(claim.service) == isinstance(claim.meters, msgspec.UnsetType):
         raise InvalidEnrolment(Code.BAD_ENROLMENT, "The gateway, and only it, declares meters", service=claim.service)
     if isinstance(claim.box, str):
         load_box_public(claim.box)
@@ -166,14 +182,18 @@ def check_application(application: Application) -> ServiceKeys:
     Raises:
         InvalidEnrolment: ``bad_enrolment`` if a service is missing, doubled, or of another member, or the meters do
             not fit together; ``key_reused`` if two services share a key.
+            ``consent_missing``.
         PeerFault: ``bad_member_id`` or ``bad_key``.
     """
     check_member_id(application.member)
+    check_visibility(accepted=application.accepts_visibility)
+    check_about(application.about)
     claims: dict[str, ServiceClaim] = {item.claim.service: item.claim for item in application.services}
-    if tuple(sorted(claims.keys() - {GATEWAY})) != MEMBER_SERVICES or len(application.services) != len(claims):
+    brought = tuple(sorted(service for service in claims if not is_gateway(service)))
+    if brought != MEMBER_SERVICES or len(application.services) != len(claims):
         raise InvalidEnrolment(
             Code.BAD_ENROLMENT,
-            "An application brings peer, miner and ledger once each, and at most one gateway",
+            "An application brings peer, miner and ledger once each, and gateways of different names",
             services=",".join(claims),
         )
     for enrolment in application.services:
@@ -197,7 +217,21 @@ def check_application(application: Application) -> ServiceKeys:
     )
 
 
-def declared_meters(application: Application) -> list[tuple[str, MeterDeclaration]]:
+class BringsServices(Protocol):
+    """An application, or an addition."""
+
+    @property
+    def member(self) -> str:
+        """Whose services."""
+        ...
+
+    @property
+    def services(self) -> list[ServiceEnrolment]:
+        """What they handed in."""
+        ...
+
+
+def declared_meters(application: BringsServices) -> list[tuple[str, MeterDeclaration]]:
     """The meters to register, each with its gateway key.
 
     Raises:
@@ -220,5 +254,10 @@ def declared_meters(application: Application) -> list[tuple[str, MeterDeclaratio
 
 def application_fingerprint(application: Application) -> str:
     """Short fingerprint of everything in an application, to compare by phone: six groups of four hex digits."""
-    digits = sha256_hex(encode(application))[:24]
+    return fingerprint_of(application)
+
+
+def fingerprint_of(document: Record) -> str:
+    """The first 24 hex digits of the SHA-256 of a document's canonical bytes, in groups of four."""
+    digits = sha256_hex(encode(document))[:24]
     return " ".join(digits[start : start + 4] for start in range(0, len(digits), 4))

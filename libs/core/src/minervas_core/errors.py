@@ -42,8 +42,15 @@ class Code(StrEnum):
     BAD_MEMBER_ID = "bad_member_id"
     BAD_GENESIS = "bad_genesis"
     BAD_ENROLMENT = "bad_enrolment"
+    CONSENT_MISSING = "consent_missing"
+    TOKEN_UNKNOWN = "token_unknown"  # noqa: S105 - a code
+    TOKEN_EXPIRED = "token_expired"  # noqa: S105 - a code
+    TOKEN_USED = "token_used"  # noqa: S105 - a code
+    CA_MISMATCH = "ca_mismatch"
+    TLS_INTERCEPTED = "tls_intercepted"
     CLOCK_OFFSET = "clock_offset"
     WRONG_NETWORK = "wrong_network"
+    CA_BUNDLE_OLD = "ca_bundle_old"
     # transactions
     TX_DUPLICATE = "tx_duplicate"
     TX_EXPIRED = "tx_expired"
@@ -53,6 +60,8 @@ class Code(StrEnum):
     MEMBER_UNKNOWN = "member_unknown"
     MEMBER_REVOKED = "member_revoked"
     MEMBER_LEFT = "member_left"
+    MEMBER_ACTIVE = "member_active"
+    OPERATOR_MEMBER = "operator_member"
     MEMBER_SUSPENDED = "member_suspended"
     MEMBER_NOT_SUSPENDED = "member_not_suspended"
     BAD_CONSENT = "bad_consent"
@@ -131,6 +140,7 @@ class Code(StrEnum):
     # our own side
     BAD_SETTINGS = "bad_settings"
     BAD_KEY_FILE = "bad_key_file"
+    BAD_ACCOUNT = "bad_account"
     BUS_REFUSED = "bus_refused"
     BUS_DENIED = "bus_denied"
     PAYLOAD_TOO_LARGE = "payload_too_large"
@@ -138,6 +148,7 @@ class Code(StrEnum):
     SOFTWARE_TOO_OLD = "software_too_old"
     AUDIT_MISMATCH = "audit_mismatch"
     BAD_CHAIN_FILE = "bad_chain_file"
+    BAD_ARCHIVE = "bad_archive"
     INTERNAL = "internal"
     # passing trouble
     BUS_OFFLINE = "bus_offline"
@@ -145,6 +156,7 @@ class Code(StrEnum):
     DATABASE_AWAY = "database_away"
     NOT_READY = "not_ready"
     PEER_UNREACHABLE = "peer_unreachable"
+    DISK_LOW = "disk_low"
 
 
 class MinervasError(Exception):

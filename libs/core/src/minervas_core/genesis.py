@@ -9,6 +9,7 @@ import msgspec
 from minervas_core.encoding import (
     Hash,
     NetworkId,
+    PerMille,
     PublicKey,
     Record,
     Signature,
@@ -33,7 +34,6 @@ Positive = Annotated[int, msgspec.Meta(ge=1, le=2**53 - 1)]
 Intervals = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 """Times in T: half a year of 15 s. More would not fit into the miner's messages, and then nobody mines the block that
 takes it back."""
-PerMille = Annotated[int, msgspec.Meta(ge=0, le=1000)]
 
 
 class Parameters(Record, frozen=True, kw_only=True):

@@ -10,7 +10,19 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from minervas_core.encoding import Count, Hash, NetworkId, Record, Salt, Signature, TimeMs, WorkSum, encode
+from minervas_core.encoding import (
+    Count,
+    Hash,
+    NetworkId,
+    PerMille,
+    Record,
+    Salt,
+    Signature,
+    SignedInteger,
+    TimeMs,
+    WorkSum,
+    encode,
+)
 from minervas_core.errors import Code, InvalidFrame
 from minervas_core.identifiers import MemberId
 from minervas_core.keys import SigningKey, verify
@@ -287,10 +299,22 @@ class Presence(Record, frozen=True, kw_only=True):
     """Retained on ``mesh/.../presence``, with a will that says offline; plain and unsigned: a hint, never a proof."""
 
     state: Literal["online", "offline"]
+    low_disk: Literal["readings", "blocks"] | msgspec.UnsetType = msgspec.UNSET
+    """Set while a ledger's disk is so full that it stores no readings, or no blocks either."""
     version: str
     sent_at_ms: TimeMs
     certificate_expires_ms: TimeMs = 0
     tip: ChainTip | msgspec.UnsetType = msgspec.UNSET
+    clock_synchronised: bool | msgspec.UnsetType = msgspec.UNSET
+    """What the kernel says of the service's clock."""
+    clock_offset_ms: SignedInteger | msgspec.UnsetType = msgspec.UNSET
+    """How far the kernel believes a synchronised clock to be off."""
+    disk_use_per_mille: PerMille | msgspec.UnsetType = msgspec.UNSET
+    """Of the file system that holds the service's data."""
+    spool_use_per_mille: PerMille | msgspec.UnsetType = msgspec.UNSET
+    """How full a gateway's spool is."""
+    spool_readings: Count | msgspec.UnsetType = msgspec.UNSET
+    """Readings that wait there for the ledger."""
 
 
 MAX_PRESENCE_BYTES = 4_096

@@ -23,6 +23,7 @@ from minervas_core.encoding import (
     Record,
     Salt,
     Signature,
+    SignedInteger,
     TimeMs,
     encode,
 )
@@ -43,10 +44,13 @@ LeanName = LeanMemberId
 """A `Name`, likewise."""
 ModbusFrame = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{2}){0,260}\Z")]
 """Raw bytes on the RS-485 wire in hex, CRC included; empty if nothing came."""
-Signed = Annotated[int, msgspec.Meta(ge=-(2**53) + 1, le=2**53 - 1)]
 
 Fault = Literal["timeout", "crc", "short", "wrong_slave", "exception", "echo", "port", "sentinel", "implausible"]
 """Why a reading has no values."""
+
+
+Quality = Literal["measured", "substituted", "missing"]
+"""A substituted reading has values that stand for those that could not be measured."""
 
 
 class Reading(Record, frozen=True, kw_only=True):
@@ -58,15 +62,15 @@ class Reading(Record, frozen=True, kw_only=True):
     """Counts all readings of a spool without gaps, from 0."""
     time_ms: TimeMs
     """When the sample was taken."""
-    quality: Literal["measured", "missing"]
-    power_mw: Signed | msgspec.UnsetType = msgspec.UNSET
+    quality: Quality
+    power_mw: SignedInteger | msgspec.UnsetType = msgspec.UNSET
     """Power in mW; an inverter draws a little at night."""
-    voltage_mv: Signed | msgspec.UnsetType = msgspec.UNSET
-    current_ma: Signed | msgspec.UnsetType = msgspec.UNSET
+    voltage_mv: SignedInteger | msgspec.UnsetType = msgspec.UNSET
+    current_ma: SignedInteger | msgspec.UnsetType = msgspec.UNSET
     energy_mwh: Count | msgspec.UnsetType = msgspec.UNSET
     """The meter's energy register in mWh, as exact as the meter has it."""
     fault: Fault | msgspec.UnsetType = msgspec.UNSET
-    """Set when the quality is ``missing``."""
+    """Why nothing was measured: set unless the quality is ``measured``."""
     request: ModbusFrame
     reply: ModbusFrame
     """Raw block read that the values come from."""

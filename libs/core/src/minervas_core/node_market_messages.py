@@ -65,7 +65,9 @@ class ReadingsStored(Record, frozen=True, kw_only=True):
     """Event: these readings are committed in PostgreSQL; the spool may forget them."""
 
     spool: Salt
-    ranges: Annotated[list[SequenceRange], msgspec.Meta(min_length=1, max_length=MAX_RANGES)]
+    ranges: Annotated[list[SequenceRange], msgspec.Meta(max_length=MAX_RANGES)]
+    refused: Annotated[list[SequenceRange], msgspec.Meta(max_length=MAX_RANGES)] | msgspec.UnsetType = msgspec.UNSET
+    """Committed, too, but put aside as ``clock_offset``: their time is before the consortium or far in the future."""
 
 
 # ledger -> peer

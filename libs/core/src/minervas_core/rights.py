@@ -35,7 +35,7 @@ def rights_for(principal: Principal, *, operator_member: str) -> Rights:
 
     Args:
         principal: the process.
-        operator_member: the member whose ledger collects everybody's readings.
+        operator_member: the member whose ledger collects everybody's readings, and asks for those that it misses.
 
     Raises:
         LocalFault: ``internal`` for a service without a row in the table, or a name that no principal can have: its
@@ -49,7 +49,7 @@ def rights_for(principal: Principal, *, operator_member: str) -> Rights:
         case "peer":
             return _peer(principal)
         case "ledger":
-            return _ledger(principal, is_operator=principal.member == operator_member)
+            return _ledger(principal, operator_member=operator_member)
         case "miner":
             return _below_ledger(principal)
         case "meter-gateway":
@@ -78,15 +78,15 @@ def _peer(me: Principal) -> Rights:
     )
 
 
-def _ledger(me: Principal, *, is_operator: bool) -> Rights:
+def _ledger(me: Principal, *, operator_member: str) -> Rights:
+    """Only the operator's ledger asks others, for missing readings; they can write to nobody but it (ADR 0037)."""
+    is_operator = me.member == operator_member
     readers = "+" if is_operator else me.member
     return Rights(
         publish=(
             mesh(me, "presence"),
-            _to(me.member, "peer", me),
-            _to(me.member, "miner", me),
-            _to(me.member, "meter-gateway", me),
-            _to("+", "ledger", me),
+            _to(me.member, "+", me),  # gateways can be added later
+            _to("+" if is_operator else operator_member, "ledger", me),
         ),
         subscribe=(inbox_filter(me), f"mesh/v1/{readers}/+/reading/#", f"mesh/v1/{readers}/+/presence"),
     )

@@ -1,12 +1,16 @@
 """A node service's side of joining: hand in certificate request and public keys, wait for what the consortium issues.
 
-The files of a node directory (all but the private keys are public, and only `minervas join` writes below issued/)::
+The files of a node directory (all but the private keys are public; only `minervas join`, and later the peer that renews
+certificates, write below issued/)::
 
     enrol/<service>.json    our claim, signed by our own key
+    enrol/renewals/         requests for the next certificates (`renewal_files`)
     issued/ca.crt           the consortium's certificate authority
     issued/genesis.json     the genesis file
     issued/membership.json  the member's own authority-signed transactions, a JSON array
     issued/broker.json      {"host": ..., "port": ...}
+    issued/admission.json   {"url": ...}: where certificates are renewed
+    issued/renewal.json     how renewing stands (`renewal_files`)
     issued/certs/<service>.crt
     issued/ready            empty, written last
     secrets/node.key        32 bytes in hex
@@ -19,7 +23,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import msgspec
 from cryptography import x509
@@ -35,11 +39,10 @@ from minervas_core.keys import SigningKey
 from minervas_core.market.records import MeterDeclaration
 from minervas_runtime.key_files import PUBLIC_MODE, load_or_create_tls_key, read_seed, write_atomic
 from minervas_runtime.settings import BrokerSettings, NodePaths
+from minervas_runtime.tls_identity import TLS_KEY_FILE, adopt_identity, public_der
 
 log = logging.getLogger(__name__)
 
-TLS_KEY_FILE = "tls.key"
-"""Name of a service's TLS key in its private directory."""
 NODE_KEY_FILE = "node.key"
 READY_FILE = "ready"
 
@@ -49,7 +52,7 @@ REMIND_S = 30.0
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Issued:
     """What an approved service works with."""
 
@@ -62,6 +65,7 @@ class Issued:
     key_file: Path
     node_key: bytes
     certificate_expires_ms: int
+    """Moves on when the certificate is renewed."""
 
     @property
     def genesis_hash(self) -> str:
@@ -80,7 +84,7 @@ class Issued:
 def write_enrolment(
     paths: NodePaths,
     member: str,
-    service: Literal["peer", "miner", "ledger", "meter-gateway"],
+    service: str,
     signing_key: SigningKey,
     *,
     box_public: str | None = None,
@@ -91,7 +95,7 @@ def write_enrolment(
     Args:
         paths: the node's directories.
         member: whose service it is.
-        service: which.
+        service: which: peer, miner, ledger, or a meter-gateway.
         signing_key: wallet (peer), block key (miner), vote key (ledger) or gateway key (meter-gateway).
         box_public: public box key, peer only.
         meters: meters to register, meter-gateway only.
@@ -102,7 +106,7 @@ def write_enrolment(
     tls_key = load_or_create_tls_key(paths.data / TLS_KEY_FILE)
     target = paths.enrol / f"{service}.json"
     declared = msgspec.UNSET if meters is None else list(meters)
-    if _claims(target) == (member, signing_key.public, box_public or "", declared, _spki(tls_key.public_key())):
+    if _claims(target) == (member, signing_key.public, box_public or "", declared, public_der(tls_key.public_key())):
         return
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, str(Principal(member, service)))])
     request = x509.CertificateSigningRequestBuilder().subject_name(name).sign(tls_key, hashes.SHA256())
@@ -123,6 +127,8 @@ async def wait_for_issue(
 ) -> Issued:
     """Wait until `minervas join` has installed what the consortium issued, and check it.
 
+    A service that was added to a node later waits for its certificate (`minervas join --add`).
+
     Args:
         paths: the node's directories.
         service: which service we are.
@@ -133,9 +139,12 @@ async def wait_for_issue(
         LocalFault: naming the file that is unusable and what to do.
     """
     waited_s = 0.0
-    while not (paths.issued / READY_FILE).exists():
+    certificate = paths.issued / "certs" / f"{service}.crt"
+    while not ((joined := (paths.issued / READY_FILE).exists()) and certificate.exists()):
         if waited_s % REMIND_S == 0:
-            log.info("waiting for approval", extra={"fields": {"directory": str(paths.issued)}})
+            command = f"minervas join --add {service}" if joined else "minervas join"
+            fields = {"directory": str(paths.issued), "command": command}
+            log.info("waiting for approval", extra={"fields": fields})
         await asyncio.sleep(POLL_S)
         waited_s += POLL_S
     return load_issued(paths, service, member, broker=broker)
@@ -147,10 +156,7 @@ def load_issued(paths: NodePaths, service: str, member: str, *, broker: BrokerSe
     Raises:
         LocalFault: ``bad_enrolment``, ``bad_genesis`` or ``bad_key_file``, naming the file.
     """
-    cert_file = paths.issued / "certs" / f"{service}.crt"
-    key_file = paths.data / TLS_KEY_FILE
-    certificate = _read(cert_file, x509.load_pem_x509_certificate)
-    _check_certificate(certificate, cert_file, str(Principal(member, service)), load_or_create_tls_key(key_file))
+    identity = adopt_identity(paths.data, certificate_file(paths, service), str(Principal(member, service)))
     address = (
         BrokerAddress(host=broker.host, port=broker.port)
         if broker
@@ -161,10 +167,10 @@ def load_issued(paths: NodePaths, service: str, member: str, *, broker: BrokerSe
         membership=read_membership(paths),
         broker=address,
         ca_file=paths.issued / "ca.crt",
-        cert_file=cert_file,
-        key_file=key_file,
+        cert_file=identity.file,
+        key_file=identity.file,
         node_key=read_seed(paths.secrets / NODE_KEY_FILE),
-        certificate_expires_ms=int(certificate.not_valid_after_utc.timestamp()) * 1000,
+        certificate_expires_ms=identity.expires_ms,
     )
 
 
@@ -180,6 +186,11 @@ def read_membership(paths: NodePaths) -> list[bytes]:
     return [bytes(transaction) for transaction in transactions]
 
 
+def certificate_file(paths: NodePaths, service: str) -> Path:
+    """Where the certificate of a service is installed."""
+    return paths.issued / "certs" / f"{service}.crt"
+
+
 def _read(path: Path, decode: Callable[[bytes], T]) -> T:
     try:
         return decode(path.read_bytes())
@@ -190,23 +201,6 @@ def _read(path: Path, decode: Callable[[bytes], T]) -> T:
             file=str(path),
             reason=str(error),
         ) from error
-
-
-def _check_certificate(
-    certificate: x509.Certificate, file: Path, principal: str, key: ec.EllipticCurvePrivateKey
-) -> None:
-    """A certificate of another service, member or key would only fail at the broker, without a clear reason."""
-    names = [str(name.value) for name in certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)]
-    certified = certificate.public_key()
-    same_key = isinstance(certified, ec.EllipticCurvePublicKey) and _spki(certified) == _spki(key.public_key())
-    if names != [principal] or not same_key:
-        raise LocalFault(
-            Code.BAD_ENROLMENT,
-            "The issued certificate is for another name or key; run `minervas join` again",
-            file=str(file),
-            certified=",".join(names),
-            expected=principal,
-        )
 
 
 def _claims(path: Path) -> tuple[str, str, str, list[MeterDeclaration] | msgspec.UnsetType, bytes] | None:
@@ -220,8 +214,4 @@ def _claims(path: Path) -> tuple[str, str, str, list[MeterDeclaration] | msgspec
     public_key = request.public_key()
     if not isinstance(public_key, ec.EllipticCurvePublicKey):
         return None
-    return claim.member, claim.signing_key, box, claim.meters, _spki(public_key)
-
-
-def _spki(key: ec.EllipticCurvePublicKey) -> bytes:
-    return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return claim.member, claim.signing_key, box, claim.meters, public_der(public_key)

@@ -14,3 +14,6 @@ BUS_DROPPED = Counter("minervas_bus_dropped", "Messages dropped because a handle
 HANDLER_ERRORS = Counter("minervas_handler_errors", "Unexpected exceptions in message handlers.", ["handler"])
 BUS_CONNECTED = Gauge("minervas_bus_connected", "1 while connected to the broker.", ["principal"])
 BUS_CONNECTS = Counter("minervas_bus_connects", "Successful connections to the broker.", ["principal"])
+CERTIFICATE_EXPIRES = Gauge(
+    "minervas_certificate_expires_seconds", "When the certificate for the broker ends (Unix time).", ["principal"]
+)

@@ -47,14 +47,31 @@ AWAY_LOG_EVERY_S = 30.0
 class MqttBus:
     """A client of the broker; see `minervas_runtime.bus.Bus`."""
 
-    def __init__(self, settings: BusSettings) -> None:
+    def __init__(
+        self,
+        settings: BusSettings,
+        *,
+        before_connect: Callable[[], Awaitable[None]] | None = None,
+        may_mend: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            settings: where the broker is, and as whom we come.
+            before_connect: awaited before every attempt to connect, e.g. until there is a certificate to come with.
+            may_mend: whether a refusal at the start may end by itself, e.g. with a certificate that is under way; then
+                `start` goes on trying.
+        """
         self._settings = settings
+        self._before_connect = before_connect
+        self._may_mend = may_mend
         self._state = ConnectionState(settings.principal)
         self._subscriptions = Subscriptions()
         self._granted: list[str] = []
         self._connection: MqttConnection | None = None
         self._supervisor: asyncio.Task[None] | None = None
         self._stopped = False
+        self._anew = asyncio.Event()
         self._max_packet_bytes = MAX_PACKET_BYTES
         self._failures = 0
         self._away_logged_at = float("-inf")
@@ -113,6 +130,14 @@ class MqttBus:
         self._connection = None
         self._state.down()
         await self._subscriptions.close()
+
+    def reconnect(self) -> None:
+        """Connect anew at once, with the TLS files as they are now.
+
+        What is being published and not acknowledged is published again over the new connection, and everything is
+        subscribed again before anybody is told that we are back.
+        """
+        self._anew.set()
 
     async def subscribe(self, topic_filter: str, handler: Handler) -> None:
         """See `Bus.subscribe`."""
@@ -178,7 +203,7 @@ class MqttBus:
             try:
                 pause_s = await self._live_once(first)
             except LocalFault as fault:
-                if not first.done():
+                if not first.done() and not self._may_mend():
                     first.set_exception(fault)
                     return
                 log.error("bus_refused", extra={"fields": {"code": fault.code, "reason": str(fault)}})  # noqa: TRY400
@@ -189,7 +214,16 @@ class MqttBus:
             except Exception:
                 log.exception("bus_supervisor_failed")
                 pause_s = self._settings.retry_max_s
-            await asyncio.sleep(pause_s)
+            log.debug("bus_retry", extra={"fields": {"pause_s": pause_s, "failures": self._failures}})
+            await self._pause(pause_s)
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait before the next attempt, unless somebody wants it at once."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._anew.wait()
+        except TimeoutError:
+            return
 
     async def _live_once(self, first: asyncio.Future[None]) -> float:
         """One connection from start to end; returns how long to wait before the next.
@@ -198,11 +232,16 @@ class MqttBus:
             BusRefused: if the broker does not want us.
             LocalFault: ``bad_key_file``.
         """
+        if self._before_connect:
+            await self._before_connect()
+        self._anew.clear()
         connection = MqttConnection(self._settings, self._subscriptions.deliver)
         try:
             await connection.open()
             await self._subscribe_again(connection)
             end = await self._live(connection, first)
+            if end is None:
+                return 0.0
         except Closed as failure:
             _raise_any(await judge_connect(failure, self._settings))
             self._say_away(failure)
@@ -214,8 +253,8 @@ class MqttBus:
             await connection.close()
         return self._next_pause()
 
-    async def _live(self, connection: MqttConnection, first: asyncio.Future[None]) -> Closed:
-        """Use an open connection until its end."""
+    async def _live(self, connection: MqttConnection, first: asyncio.Future[None]) -> Closed | None:
+        """Use an open connection until its end, or (None) until somebody wants another."""
         since_s = asyncio.get_running_loop().time()
         self._connection = connection
         self._max_packet_bytes = connection.max_packet_bytes
@@ -223,12 +262,26 @@ class MqttBus:
         log.info("bus_connected", extra={"fields": {"host": self._settings.host, "port": self._settings.port}})
         if not first.done():
             first.set_result(None)
-        end = await connection.wait_closed()
+        end = await self._end_of(connection)
         self._connection = None
         self._state.down()
+        if end is None:
+            log.info("bus_reconnects")
+            return None
         log.warning("bus_lost", extra={"fields": {"reason": end.text, "mqtt_code": end.reason or 0}})
         self._count_as_failure(lived_s=asyncio.get_running_loop().time() - since_s)
         return end
+
+    async def _end_of(self, connection: MqttConnection) -> Closed | None:
+        """Wait for the end of a connection, or (None) for somebody who wants another."""
+        closed = asyncio.ensure_future(connection.wait_closed())
+        anew = asyncio.ensure_future(self._anew.wait())
+        try:
+            await asyncio.wait({closed, anew}, return_when=asyncio.FIRST_COMPLETED)
+            return closed.result() if closed.done() else None
+        finally:
+            closed.cancel()
+            anew.cancel()
 
     async def _subscribe_again(self, connection: MqttConnection) -> None:
         """Subscribe to everything that handlers wait for, before anybody learns that we are back."""

@@ -39,7 +39,15 @@ Handle = Callable[[Body, str], Awaitable[Record | None]]
 """Takes the body and the name of the service that sent it; for a request it returns the answer."""
 
 _PASSING = frozenset(
-    {Code.BUS_OFFLINE, Code.TIMEOUT, Code.DATABASE_AWAY, Code.NOT_READY, Code.PEER_UNREACHABLE, Code.RATE_LIMITED}
+    {
+        Code.BUS_OFFLINE,
+        Code.TIMEOUT,
+        Code.DATABASE_AWAY,
+        Code.NOT_READY,
+        Code.PEER_UNREACHABLE,
+        Code.RATE_LIMITED,
+        Code.DISK_LOW,
+    }
 )
 
 

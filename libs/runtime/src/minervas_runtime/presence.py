@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
 from minervas_core.encoding import encode
 from minervas_core.errors import MinervasError
@@ -12,6 +13,7 @@ from minervas_core.identifiers import Principal
 from minervas_core.messages import Presence
 from minervas_core.topics import mesh
 from minervas_runtime.bus import Bus, Will
+from minervas_runtime.host_state import with_host_state
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +45,7 @@ class PresencePublisher:
         member: whose service it is.
         service: which.
         fields: what to publish, asked each time.
+        data: directory that the service keeps its data in; with it the state of the host is told, too.
         interval_s: pause between two publications when nothing changes.
     """
 
@@ -53,11 +56,13 @@ class PresencePublisher:
         service: str,
         fields: Callable[[], Presence],
         *,
+        data: Path | None = None,
         interval_s: float = INTERVAL_S,
     ) -> None:
         self._bus = bus
         self._topic = mesh(Principal(member, service), KIND)
         self._fields = fields
+        self._data = data
         self._interval_s = interval_s
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -91,7 +96,11 @@ class PresencePublisher:
                 pass  # nothing changed: time for the regular publication
             self._changed.clear()
             try:
-                await self._bus.publish(self._topic, encode(self._fields()), retain=True)
+                await self._bus.publish(self._topic, encode(self._now()), retain=True)
             except MinervasError as error:
                 fields = {"code": error.code, "reason": str(error)}
                 log.info("presence_not_published", extra={"fields": fields})
+
+    def _now(self) -> Presence:
+        fields = self._fields()
+        return fields if self._data is None else with_host_state(fields, self._data)

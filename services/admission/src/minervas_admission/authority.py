@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cryptography import x509
-
 from minervas_admission.ca import CertificateAuthority
+from minervas_admission.ca_set import CaSet, read_ca_state
 from minervas_admission.data_directory import DataDirectory
 from minervas_admission.key_identity import signing_key_id, tls_key_id
-from minervas_admission.sealed_keys import load_authority_key, load_ca_key, load_passphrase
+from minervas_admission.sealed_keys import load_authority_key, load_passphrase
 from minervas_admission.settings import AdmissionSettings
 from minervas_admission.store.applications import KeyClaim
 from minervas_core.errors import Code, LocalFault
@@ -21,11 +20,16 @@ from minervas_core.keys import SigningKey
 class Consortium:
     """The consortium's keys and genesis."""
 
-    authority: CertificateAuthority
-    """Signs certificates."""
+    cas: CaSet
+    """The CAs in use."""
     signer: SigningKey
     """Signs membership transactions; its public half stands in the genesis."""
     genesis: Genesis
+
+    @property
+    def authority(self) -> CertificateAuthority:
+        """Signs certificates."""
+        return self.cas.signing
 
     @property
     def network(self) -> str:
@@ -35,7 +39,7 @@ class Consortium:
     def key_claims(self) -> list[KeyClaim]:
         """The consortium's own keys, which no member may use."""
         return [
-            KeyClaim(tls_key_id(self.authority.certificate.public_key()), "ca"),
+            *(KeyClaim(tls_key_id(each.certificate.public_key()), "ca") for each in self.cas.trusted.values()),
             KeyClaim(signing_key_id(self.signer.public), "authority"),
         ]
 
@@ -48,7 +52,8 @@ def load_consortium(settings: AdmissionSettings) -> Consortium:
             contradict the genesis, which can not be changed.
     """
     data = DataDirectory(settings.paths.data)
-    for file in (data.ca_key, data.ca_certificate, data.authority_key, data.genesis, data.token_key):
+    first = data.ca(read_ca_state(data).signing)
+    for file in (first.key, first.certificate, data.authority_key, data.genesis, data.token_key):
         if not file.exists():
             raise LocalFault(
                 Code.NOT_READY, "The consortium is not made yet; run minervas-admission init", missing=str(file)
@@ -59,29 +64,7 @@ def load_consortium(settings: AdmissionSettings) -> Consortium:
     signer = load_authority_key(data.authority_key, passphrase)
     if signer.public != genesis.body.authority:
         raise LocalFault(Code.BAD_GENESIS, "The genesis was signed by another authority key", file=str(data.genesis))
-    certificate = load_ca_certificate(data)
-    authority = CertificateAuthority(load_ca_key(data.ca_key, passphrase), certificate, genesis.network)
-    return Consortium(authority, signer, genesis)
-
-
-def load_ca_certificate(data: DataDirectory) -> x509.Certificate:
-    """Read the CA's certificate.
-
-    Raises:
-        LocalFault: ``not_ready`` before `init`, ``bad_key_file`` if it is damaged.
-    """
-    try:
-        return x509.load_pem_x509_certificate(data.ca_certificate.read_bytes())
-    except FileNotFoundError as error:
-        raise LocalFault(
-            Code.NOT_READY,
-            "The consortium is not made yet; run minervas-admission init",
-            missing=str(data.ca_certificate),
-        ) from error
-    except (OSError, ValueError) as error:
-        raise LocalFault(
-            Code.BAD_KEY_FILE, "The CA's certificate can not be read", file=str(data.ca_certificate), reason=str(error)
-        ) from error
+    return Consortium(CaSet(data, passphrase, genesis.network), signer, genesis)
 
 
 def check_genesis_settings(settings: AdmissionSettings, genesis: Genesis) -> None:

@@ -9,10 +9,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from minervas_admission.authority import check_genesis_settings, load_consortium
 from minervas_admission.ca import CertificateAuthority, create_ca_certificate
-from minervas_admission.crl import export_ca, export_list
+from minervas_admission.ca_set import CaSet
+from minervas_admission.crl import build_list, export_ca, export_list
 from minervas_admission.data_directory import DataDirectory
 from minervas_admission.own_certificates import ensure_own_certificates
-from minervas_admission.revocation_list import issue_list
 from minervas_admission.sealed_keys import (
     create_authority_key,
     create_ca_key,
@@ -42,10 +42,10 @@ def initialise(settings: AdmissionSettings, clock: Clock) -> list[str]:
     made = _make_ca(settings, data, passphrase, clock)
     made += _make_genesis(settings, data, passphrase, clock)
     load_or_create_seed(data.token_key)
-    authority = load_consortium(settings).authority
-    signed = ensure_own_certificates(data, authority, settings.http.names, clock.now_ms())
+    cas = load_consortium(settings).cas
+    signed = ensure_own_certificates(data, cas.signing, settings.http.names, clock.now_ms())
     made += [f"own {purpose} certificate" for purpose in signed]
-    made += _make_list(settings, data, authority, clock)
+    made += _make_list(settings, data, cas, clock)
     return made
 
 
@@ -63,6 +63,8 @@ def _make_private_directory(data: DataDirectory) -> None:
 
 def _make_ca(settings: AdmissionSettings, data: DataDirectory, passphrase: bytes, clock: Clock) -> list[str]:
     made: list[str] = []
+    if data.ca_state.exists():  # there was a rollover, so there are others, which `load_consortium` checks
+        return made
     if not data.ca_key.exists():
         if data.ca_certificate.exists():
             raise LocalFault(
@@ -101,22 +103,26 @@ def _make_genesis(settings: AdmissionSettings, data: DataDirectory, passphrase: 
     return [*made, "genesis"]
 
 
-def _make_list(
-    settings: AdmissionSettings, data: DataDirectory, authority: CertificateAuthority, clock: Clock
-) -> list[str]:
+def _make_list(settings: AdmissionSettings, data: DataDirectory, cas: CaSet, clock: Clock) -> list[str]:
     """Give the broker a list to start with; the service issues the next ones, with whoever was revoked.
 
     An existing list is never replaced by an empty one: that would let revoked members in again.
     """
-    export = settings.paths.broker_export
-    if not data.revocation_list.exists():
-        issue_list(authority, data.revocation_list, export, [], clock.now_ms())
-        return ["first revocation list"]
-    pem = data.revocation_list.read_bytes()
-    if not x509.load_pem_x509_crl(pem).is_signature_valid(authority.certificate.public_key()):  # type: ignore[arg-type] # EC
-        raise LocalFault(
-            Code.BAD_KEY_FILE, "The stored revocation list is of another CA", file=str(data.revocation_list)
-        )
-    export_ca(export, authority)
-    export_list(export, pem)
-    return []
+    made: list[str] = []
+    lists: list[bytes] = []
+    for name, authority in cas.trusted.items():
+        stored = data.ca(name).revocation_list
+        if not stored.exists():
+            now_ms = clock.now_ms()
+            write_atomic(stored, build_list(authority, [], now_ms, now_ms))
+            made = ["first revocation list"]
+        lists.append(stored.read_bytes())
+        if not _is_of(lists[-1], authority):
+            raise LocalFault(Code.BAD_KEY_FILE, "The stored revocation list is of another CA", file=str(stored))
+    export_ca(settings.paths.broker_export, cas.pem.encode())
+    export_list(settings.paths.broker_export, b"".join(lists))
+    return made
+
+
+def _is_of(pem: bytes, authority: CertificateAuthority) -> bool:
+    return x509.load_pem_x509_crl(pem).is_signature_valid(authority.certificate.public_key())  # type: ignore[arg-type] # EC

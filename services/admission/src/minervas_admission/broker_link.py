@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from minervas_admission.chain_follower import ChainFollower
 from minervas_admission.dynsec import DynsecClient
 from minervas_admission.membership_feed import MembershipFeed
+from minervas_admission.presence_keeper import PresenceKeeper
 from minervas_core.errors import LocalFault, MinervasError
 from minervas_core.messages import Presence
 from minervas_core.rights import ADMISSION
@@ -40,12 +41,14 @@ class BrokerLink:
         *,
         feed: MembershipFeed,
         follower: ChainFollower,
+        presences: PresenceKeeper,
         presence: Callable[[], Presence],
     ) -> None:
         self._make_bus = make_bus
         self._clock = clock
         self._feed = feed
         self._follower = follower
+        self._presences = presences
         self._presence = presence
         self._bus: Bus | None = None
         self._dynsec: DynsecClient | None = None
@@ -90,6 +93,7 @@ class BrokerLink:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._feed.publish_for_ever(bus))
                 group.create_task(self._follower.follow_for_ever(requester))
+                group.create_task(self._presences.keep_for_ever(bus))
         finally:
             await publisher.stop()
             await requester.stop()

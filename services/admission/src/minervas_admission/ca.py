@@ -36,7 +36,10 @@ CLIENT_DAYS = 30
 RENEW_DAYS = 10
 
 SERVER_DAYS = 398
-"""Default life of a server certificate: nobody renews the broker's by itself, and browsers accept no more."""
+"""Default life of a server certificate: browsers accept no more."""
+
+SERVER_RENEW_DAYS = 30
+"""The broker's certificate is renewed when so many days are left; another server's end is warned of."""
 
 CA_DAYS = 3653
 """Ten years."""
@@ -127,6 +130,11 @@ class CertificateAuthority:
         self._network = network
 
     @property
+    def id(self) -> str:
+        """Its key identifier in hex, which each certificate that it signs names."""
+        return ca_id(self.certificate)
+
+    @property
     def fingerprint(self) -> str:
         """See `fingerprint`."""
         return fingerprint(self.certificate)
@@ -215,6 +223,17 @@ def describe_certificate(certificate: x509.Certificate, purpose: str) -> IssuedC
         not_after_ms=moment_ms(certificate.not_valid_after_utc),
         pem=certificate.public_bytes(Encoding.PEM).decode(),
     )
+
+
+def ca_id(certificate: x509.Certificate) -> str:
+    """Key identifier of a CA in hex, which each certificate that it signs names."""
+    return certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest.hex()
+
+
+def issuer_id(certificate: x509.Certificate) -> str:
+    """Which CA signed a certificate of ours: its key identifier in hex."""
+    issuer = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
+    return (issuer.key_identifier or b"").hex()
 
 
 def _server_name(name: str) -> x509.GeneralName:

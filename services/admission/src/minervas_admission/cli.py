@@ -10,8 +10,10 @@ from pathlib import Path
 
 from minervas_admission import __version__
 from minervas_admission.ca import SERVER_DAYS
-from minervas_admission.commands import show
+from minervas_admission.ca_rollover import FINISH, START, SWITCH
+from minervas_admission.commands import members, personal, show
 from minervas_admission.commands.decide import Decisions
+from minervas_admission.commands.show_ca import show_cas
 from minervas_admission.parameter_changes import wanted_change
 from minervas_admission.settings import AdmissionSettings, load_admission_settings
 from minervas_core.rights import ADMISSION
@@ -20,7 +22,9 @@ from minervas_runtime.service import EXIT_FAILED, EXIT_OK, report_errors, run_se
 PROGRAM = "minervas-admission"
 DEFAULT_CONFIG = Path("admission.toml")
 DEFAULT_TIMEOUT_S = 60.0
+CA_STEPS = {"start-rollover": START, "switch": SWITCH, "finish": FINISH}
 DECISIONS = ("approve", "reject", "revoke", "leave", "suspend", "resume", "parameters", "reconcile")
+ACCOUNT_COMMANDS = ("first-password", "reset-password", "accounts")
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -46,16 +50,29 @@ def _carry_out(given: argparse.Namespace) -> int:
     actions: dict[str, Callable[[], None]] = {
         "fingerprint": lambda: show.show_fingerprint(settings),
         "pending": lambda: asyncio.run(show.show_pending(settings, as_json=given.json)),
-        "members": lambda: asyncio.run(show.show_members(settings, as_json=given.json)),
-        "audit": lambda: asyncio.run(show.show_audit(settings, as_json=given.json)),
+        "members": lambda: asyncio.run(_members(settings, given)),
+        "audit": lambda: asyncio.run(show.show_audit(settings, as_json=given.json, head=given.head)),
+        "export": lambda: asyncio.run(personal.run_export(settings, given.wanted, given.out)),
+        "forget": lambda: asyncio.run(personal.run_forget(settings, given.wanted, confirmed=given.yes)),
     }
     if given.command in actions:
         actions[given.command]()
+    elif given.command == "ca":
+        asyncio.run(_replace_ca(settings, given))
     elif given.command in DECISIONS:
         asyncio.run(_decide(settings, given))
+    elif given.command in ACCOUNT_COMMANDS:
+        asyncio.run(_change_accounts(settings, given))
     else:
         _on_host(settings, given)
     return EXIT_OK
+
+
+async def _members(settings: AdmissionSettings, given: argparse.Namespace) -> None:
+    if given.member:
+        await members.show_member(settings, given.member, as_json=given.json)
+    else:
+        await members.show_members(settings, as_json=given.json)
 
 
 async def _decide(settings: AdmissionSettings, given: argparse.Namespace) -> None:
@@ -71,11 +88,17 @@ async def _decide(settings: AdmissionSettings, given: argparse.Namespace) -> Non
         case "reject":
             await decisions.reject(given.wanted, given.reason)
         case "revoke":
-            await decisions.revoke(given.member, given.reason, confirmed=given.yes)
+            await decisions.revoke(
+                given.member, given.reason, confirmed=given.yes, operator_member_meant=given.operator_member
+            )
         case "leave":
-            await decisions.leave(given.member, given.reason, confirmed=given.yes)
+            await decisions.leave(
+                given.member, given.reason, confirmed=given.yes, operator_member_meant=given.operator_member
+            )
         case "suspend":
-            await decisions.suspend(given.member, given.reason, confirmed=given.yes)
+            await decisions.suspend(
+                given.member, given.reason, confirmed=given.yes, operator_member_meant=given.operator_member
+            )
         case "resume":
             await decisions.resume(given.member, given.reason, confirmed=given.yes)
         case "parameters":
@@ -83,6 +106,33 @@ async def _decide(settings: AdmissionSettings, given: argparse.Namespace) -> Non
             await decisions.parameters(wanted, confirmed=given.yes)
         case "reconcile":
             await decisions.reconcile()
+
+
+async def _change_accounts(settings: AdmissionSettings, given: argparse.Namespace) -> None:
+    # Only here, because it brings Argon2.
+    from minervas_admission.commands import accounts  # noqa: PLC0415
+
+    match given.command, getattr(given, "action", ""):
+        case "first-password", _:
+            await accounts.first_password(settings, given.name)
+        case "reset-password", _:
+            await accounts.reset_password(settings, given.name)
+        case _, "add":
+            await accounts.add_account(settings, given.name)
+        case _, "disable":
+            await accounts.disable_account(settings, given.name)
+        case _, "enable":
+            await accounts.enable_account(settings, given.name)
+        case _, "list":
+            await accounts.list_accounts(settings, as_json=given.json)
+
+
+async def _replace_ca(settings: AdmissionSettings, given: argparse.Namespace) -> None:
+    if given.step == "show":
+        await show_cas(settings, as_json=given.json)
+        return
+    decisions = Decisions(settings, timeout_s=given.timeout, on_chain=False, as_json=given.json)
+    await decisions.change_ca(CA_STEPS[given.step], force=given.force, confirmed=given.yes)
 
 
 def _on_host(settings: AdmissionSettings, given: argparse.Namespace) -> None:
@@ -127,15 +177,28 @@ def _parser() -> argparse.ArgumentParser:
         ("version", "print the version"),
     ):
         command(name, text)
-    for name, text in (
-        ("pending", "list applications that wait for a decision"),
-        ("members", "list members, their certificates and where they stand on chain"),
-        ("audit", "print the audit log and check that nothing was changed"),
-    ):
-        command(name, text).add_argument("--json", action="store_true", help="for programs")
+    _add_shows(command)
     _add_sign_server(command("sign-server", "sign the certificate of the broker or another server"))
+    _add_ca(command("ca", "replace the certificate authority"))
     _add_decisions(command)
+    _add_accounts(command)
     return parser
+
+
+def _add_shows(command: Callable[[str, str], argparse.ArgumentParser]) -> None:
+    pending = command("pending", "list applications that wait for a decision")
+    listed = command("members", "list members: certificates, where they stand on chain, who is there")
+    listed.add_argument("member", nargs="?", metavar="MEMBER", help="everything about one member")
+    audit = command("audit", "print the audit log and check that nothing was changed")
+    audit.add_argument("--head", default="", metavar="NUMBER:HASH", help="compare with a head that was kept elsewhere")
+    for parser in (pending, listed, audit):
+        parser.add_argument("--json", action="store_true", help="for programs")
+    export = command("export", "write everything that is held about a member or an application into a file")
+    export.add_argument("--out", type=Path, required=True, metavar="FILE", help="a new file; it gets mode 0600")
+    forget = command("forget", "delete the personal data of an ended membership or a rejected application")
+    forget.add_argument("--yes", action="store_true", help="do not ask")
+    for parser in (export, forget):
+        parser.add_argument("wanted", metavar="MEMBER|ID")
 
 
 def _add_sign_server(parser: argparse.ArgumentParser) -> None:
@@ -149,6 +212,47 @@ def _add_sign_server(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--days", type=int, default=SERVER_DAYS, help="how long it is valid (default: %(default)s)")
 
 
+def _add_accounts(command: Callable[[str, str], argparse.ArgumentParser]) -> None:
+    first = command("first-password", "make the first account of the operator's pages and print its password")
+    first.add_argument("name", nargs="?", default="admin", metavar="NAME", help="of the account (default: %(default)s)")
+    reset = command("reset-password", "print a new password of an account of the operator's pages")
+    reset.add_argument("name", metavar="NAME")
+    accounts = command("accounts", "add, disable, enable or list accounts of the operator's pages")
+    actions = accounts.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for action, text in (
+        ("add", "make an account and print its password"),
+        ("disable", "close an account; its sessions end"),
+        ("enable", "open a closed account again"),
+        ("list", "list accounts"),
+    ):
+        parser = actions.add_parser(action, help=text, description=text)
+        parser.add_argument("--config", type=Path, default=argparse.SUPPRESS, metavar="FILE", help="settings (TOML)")
+        if action == "list":
+            parser.add_argument("--json", action="store_true", help="for programs")
+        else:
+            parser.add_argument("name", metavar="NAME")
+
+
+def _add_ca(parser: argparse.ArgumentParser) -> None:
+    steps = parser.add_subparsers(dest="step", required=True, metavar="STEP")
+    for name, text in (
+        ("show", "show the CAs in use, and which certificates are of which"),
+        ("start-rollover", "make a new CA, which everybody trusts beside the old one"),
+        ("switch", "sign with the new CA, two days later at the earliest"),
+        ("finish", "trust the old CA no more, once none of its certificates is valid"),
+    ):
+        step = steps.add_parser(name, help=text, description=text)
+        step.add_argument("--config", type=Path, default=argparse.SUPPRESS, metavar="FILE", help="settings (TOML)")
+        step.add_argument("--json", action="store_true", help="for programs")
+        if name == "show":
+            continue
+        step.add_argument("--yes", action="store_true", help="do not ask")
+        step.add_argument("--force", action="store_true", help="even if nodes or members are cut off by it")
+        step.add_argument(
+            "--timeout", type=float, default=DEFAULT_TIMEOUT_S, metavar="SECONDS", help="how long to wait"
+        )
+
+
 def _add_decisions(command: Callable[[str, str], argparse.ArgumentParser]) -> None:
     approve = command("approve", "approve an application")
     approve.add_argument("wanted", metavar="ID|MEMBER")
@@ -159,6 +263,10 @@ def _add_decisions(command: Callable[[str, str], argparse.ArgumentParser]) -> No
     leave = command("leave", "end a membership for ever because the member wants it")
     suspend = command("suspend", "take a member's vote away: finality neither waits for it nor counts it")
     resume = command("resume", "give a suspended member its vote back")
+    for parser in (revoke, leave, suspend):
+        parser.add_argument(
+            "--operator-member", action="store_true", help="the operator's own member is meant: it confirms the chain"
+        )
     for parser in (leave, suspend, resume):
         parser.add_argument("member", metavar="MEMBER")
         parser.add_argument("--reason", default="", help="recorded")

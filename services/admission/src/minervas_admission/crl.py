@@ -26,7 +26,6 @@ REISSUE_MS = 3_600_000
 """A list is issued again after an hour, also when nothing changed."""
 
 LIST_NAME = "ca.crl"
-DIGEST_NAME = "ca.crl.sha256"
 CA_NAME = "ca.crt"
 EXPORT_MODE = 0o755
 
@@ -85,21 +84,42 @@ def export_list(directory: Path, pem: bytes) -> None:
     Raises:
         LocalFault: ``bad_key_file`` if the directory can not be written.
     """
-    write_atomic(directory / LIST_NAME, pem, mode=PUBLIC_MODE)
-    digest = hashlib.sha256(pem).hexdigest()
-    write_atomic(directory / DIGEST_NAME, f"{digest}  {LIST_NAME}\n".encode(), mode=PUBLIC_MODE)
+    publish(directory, LIST_NAME, pem)
 
 
-def export_ca(directory: Path, authority: CertificateAuthority) -> None:
-    """Put the CA's certificate where the broker's wrapper looks, unless it is there already.
+def publish(directory: Path, name: str, content: bytes) -> None:
+    """Put a file where the broker's wrapper looks, then its digest, by which the wrapper knows that it is complete.
+
+    Raises:
+        LocalFault: ``bad_key_file`` if the directory can not be written.
+    """
+    write_atomic(directory / name, content, mode=PUBLIC_MODE)
+    digest = hashlib.sha256(content).hexdigest()
+    write_atomic(directory / f"{name}.sha256", f"{digest}  {name}\n".encode(), mode=PUBLIC_MODE)
+
+
+def export_ca(directory: Path, pem: bytes) -> None:
+    """Put the certificates of the CAs in use where the broker's wrapper looks, unless they are there already.
 
     Raises:
         LocalFault: ``bad_key_file`` if the directory can not be made or written.
     """
+    make_export_directory(directory)
+    target, digest = directory / CA_NAME, directory / f"{CA_NAME}.sha256"
+    if not target.is_file() or not digest.is_file() or target.read_bytes() != pem:
+        publish(directory, CA_NAME, pem)
+
+
+def make_export_directory(directory: Path) -> None:
+    """Make the directory for the broker, which runs as another user, if it is missing.
+
+    Raises:
+        LocalFault: ``bad_key_file``.
+    """
     try:
         if not directory.is_dir():
             directory.mkdir(parents=True)
-            directory.chmod(EXPORT_MODE)  # the broker runs as another user
+            directory.chmod(EXPORT_MODE)
     except OSError as error:
         raise LocalFault(
             Code.BAD_KEY_FILE,
@@ -107,6 +127,3 @@ def export_ca(directory: Path, authority: CertificateAuthority) -> None:
             directory=str(directory),
             reason=str(error),
         ) from error
-    target, pem = directory / CA_NAME, authority.pem.encode()
-    if not target.is_file() or target.read_bytes() != pem:
-        write_atomic(target, pem, mode=PUBLIC_MODE)

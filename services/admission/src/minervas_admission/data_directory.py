@@ -7,24 +7,55 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
+class CaFiles:
+    """The files of one CA."""
+
+    key: Path
+    """Its private key, encrypted."""
+    certificate: Path
+    revocation_list: Path
+    """Its newest revocation list; what the broker gets is a copy."""
+
+
+@dataclass(frozen=True, slots=True)
 class DataDirectory:
     """Admission's private directory."""
 
     root: Path
 
+    def ca(self, name: str) -> CaFiles:
+        """The files of a CA; the first is called ``ca``."""
+        folder = self.root / "ca"
+        return CaFiles(folder / f"{name}.key", folder / f"{name}.crt", folder / f"{name}.crl")
+
+    @property
+    def ca_state(self) -> Path:
+        """Which CAs are in use; missing before the first rollover."""
+        return self.root / "ca" / "state.json"
+
+    @property
+    def trusted_cas(self) -> Path:
+        """Certificates of all CAs in use: whom admission's own client trusts."""
+        return self.root / "ca" / "trusted.crt"
+
+    @property
+    def servers(self) -> Path:
+        """Requests of servers whose certificates are renewed."""
+        return self.root / "servers"
+
     @property
     def ca_key(self) -> Path:
-        """The CA's private key, encrypted."""
+        """The first CA's private key, encrypted."""
         return self.root / "ca" / "ca.key"
 
     @property
     def ca_certificate(self) -> Path:
-        """The CA's certificate."""
+        """The first CA's certificate."""
         return self.root / "ca" / "ca.crt"
 
     @property
     def revocation_list(self) -> Path:
-        """The newest revocation list; what the broker gets is a copy."""
+        """The first CA's newest revocation list."""
         return self.root / "ca" / "ca.crl"
 
     @property

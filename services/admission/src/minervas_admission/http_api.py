@@ -1,4 +1,7 @@
-"""The HTTPS API of applicants: the CA's certificate, the consortium, applications and where they stand."""
+"""The HTTPS API of applicants: the CA's certificate, the consortium, applications and where they stand.
+
+The pages for people are in `minervas_admission.web`.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,17 @@ from collections.abc import Callable
 from fastapi import FastAPI, Request, Response
 
 from minervas_admission import __version__
+from minervas_admission.additions import AdditionIntake
 from minervas_admission.http_errors import install_error_handlers
 from minervas_admission.intake import Intake
 from minervas_admission.rate_limit import RateLimit
+from minervas_admission.web.install import install_web
+from minervas_admission.web.site import Site
 from minervas_core.blocks import VERSION
 from minervas_core.encoding import Record, encode
 from minervas_core.enrolment import MAX_APPLICATION_BYTES, ConsortiumInfo
-from minervas_core.errors import Code, InvalidEncoding, InvalidEnrolment, TransientFault
+from minervas_core.errors import Code, InvalidEncoding, TransientFault
+from minervas_core.rekeying import MAX_ROTATION_BYTES
 
 BODY_TIMEOUT_S = 10.0
 """How long a client may take to send an application of a few kB."""
@@ -30,6 +37,13 @@ _APPLICATION_BODY = {
         "content": {_JSON: {"schema": {"type": "object"}}},
     }
 }
+_ADDITION_BODY = {
+    "requestBody": {
+        "required": True,
+        "description": "An addition in canonical JSON (RFC 8785), as `minervas join --add` makes it.",
+        "content": {_JSON: {"schema": {"type": "object"}}},
+    }
+}
 
 
 _ROTATION_BODY = {
@@ -42,25 +56,33 @@ _ROTATION_BODY = {
 
 
 def make_app(
-    intake: Intake, healthy: Callable[[], bool], *, applications_per_minute: int, monotonic_ms: Callable[[], int]
+    intake: Intake,
+    additions: AdditionIntake,
+    healthy: Callable[[], bool],
+    site: Site,
+    *,
+    applications_per_minute: int,
+    monotonic_ms: Callable[[], int],
 ) -> FastAPI:
     """Build the application.
 
     Args:
         intake: receives applications.
+        additions: receives additions.
         healthy: for /healthz.
+        site: what the pages work with.
         applications_per_minute: of one client address.
         monotonic_ms: a clock that never goes back.
     """
     app = FastAPI(title="Minervas admission", version=__version__, docs_url=None, redoc_url=None)
     install_error_handlers(app)
     _add_public(app, intake, healthy)
-    _add_applications(
-        app,
-        intake,
-        RateLimit(applications_per_minute, monotonic_ms),
-        RateLimit(QUESTIONS_PER_MINUTE, monotonic_ms),
-    )
+    applications = RateLimit(applications_per_minute, monotonic_ms)
+    questions = RateLimit(QUESTIONS_PER_MINUTE, monotonic_ms)
+    _add_applications(app, intake, applications, questions)
+    _add_additions(app, additions, applications)
+    _add_forms(app, intake, questions)
+    install_web(app, site)
     return app
 
 
@@ -69,8 +91,8 @@ def _add_public(app: FastAPI, intake: Intake, healthy: Callable[[], bool]) -> No
 
     @app.get("/ca.crt", response_class=Response)
     async def ca_certificate() -> Response:
-        """The consortium's CA certificate (PEM). Compare its SHA-256 fingerprint before you trust it."""
-        return Response(intake.consortium.authority.pem, media_type="application/x-pem-file")
+        """The consortium's CA certificates (PEM). Compare a SHA-256 fingerprint before you trust one of them."""
+        return Response(intake.consortium.cas.pem, media_type="application/x-pem-file")
 
     @app.get("/v1/consortium", response_class=Response)
     async def consortium() -> Response:
@@ -86,6 +108,11 @@ def _add_public(app: FastAPI, intake: Intake, healthy: Callable[[], bool]) -> No
             )
         )
 
+    @app.get("/v1/ca-bundle", response_class=Response)
+    async def ca_bundle() -> Response:
+        """The CAs in use, signed by the authority: nodes believe it whoever they have it from."""
+        return _record(await intake.ca_bundle())
+
     @app.get("/healthz", response_class=Response)
     async def healthz() -> Response:
         """Whether the service can do its work."""
@@ -99,28 +126,50 @@ def _add_applications(app: FastAPI, intake: Intake, applications: RateLimit, que
     @app.post("/v1/applications", response_class=Response, status_code=201, openapi_extra=_APPLICATION_BODY)
     async def apply(request: Request) -> Response:
         """Apply for membership. The same bytes again get the same answer, with status 200."""
-        address = _within(applications, request)
-        receipt, new = await intake.receive(await _body(request), address)
+        address = within(applications, request)
+        raw = await read_body(request, MAX_APPLICATION_BYTES)
+        receipt, new = await intake.receive(raw, address, bearer_token(request))
         return _record(receipt, 201 if new else 200)
 
     @app.post("/v1/rotations", response_class=Response, status_code=201, openapi_extra=_ROTATION_BODY)
     async def rotate(request: Request) -> Response:
         """Ask for new keys of a member, signed by its wallet. Where it stands is asked as for an application."""
-        address = _within(applications, request)
-        receipt, new = await intake.receive_rotation(await _body(request), address)
+        address = within(applications, request)
+        raw = await read_body(request, MAX_ROTATION_BYTES)
+        receipt, new = await intake.receive_rotation(raw, address)
         return _record(receipt, 201 if new else 200)
 
     @app.get("/v1/applications/{application_id}", response_class=Response)
     async def application_state(application_id: str, request: Request) -> Response:
         """Where an application stands; needs the token of the receipt as bearer token."""
-        _within(questions, request)
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer":
-            raise InvalidEnrolment(Code.NOT_FOUND, "There is no application with this id and token")
-        return _record(await intake.state(application_id, token.strip()))
+        within(questions, request)
+        return _record(await intake.state(application_id, bearer_token(request)))
 
 
-def _within(limit: RateLimit, request: Request) -> str:
+def _add_additions(app: FastAPI, additions: AdditionIntake, applications: RateLimit) -> None:
+    @app.post("/v1/additions", response_class=Response, status_code=201, openapi_extra=_ADDITION_BODY)
+    async def add(request: Request) -> Response:
+        """Add gateways and meters of a member. The same bytes again get the same answer, with status 200."""
+        address = within(applications, request)
+        receipt, new = await additions.receive(await read_body(request, MAX_APPLICATION_BYTES), address)
+        return _record(receipt, 201 if new else 200)
+
+
+def _add_forms(app: FastAPI, intake: Intake, questions: RateLimit) -> None:
+    @app.get("/v1/form", response_class=Response)
+    async def form(request: Request) -> Response:
+        """What was filled in on the web page; needs its one-time token as bearer token."""
+        within(questions, request)
+        return _record(await intake.forms.read(bearer_token(request)))
+
+
+def bearer_token(request: Request) -> str:
+    """The bearer token of a request; empty if it has none."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def within(limit: RateLimit, request: Request) -> str:
     """The client's address, if it has not asked too often.
 
     Raises:
@@ -136,8 +185,8 @@ def _record(record: Record, status: int = 200) -> Response:
     return Response(encode(record), status, media_type=_JSON, headers={"Cache-Control": "no-store"})
 
 
-async def _body(request: Request) -> bytes:
-    """The body, read no further than an application may be long.
+async def read_body(request: Request, max_bytes: int) -> bytes:
+    """The body, read no further than it may be long.
 
     Raises:
         InvalidEncoding: ``too_large``.
@@ -148,10 +197,8 @@ async def _body(request: Request) -> bytes:
         async with asyncio.timeout(BODY_TIMEOUT_S):
             async for part in request.stream():
                 body += part
-                if len(body) > MAX_APPLICATION_BYTES:
-                    raise InvalidEncoding(
-                        Code.TOO_LARGE, "Larger than an application may be", max_bytes=MAX_APPLICATION_BYTES
-                    )
+                if len(body) > max_bytes:
+                    raise InvalidEncoding(Code.TOO_LARGE, "Larger than this request may be", max_bytes=max_bytes)
     except TimeoutError as error:
-        raise TransientFault(Code.TIMEOUT, "The application did not arrive in time") from error
+        raise TransientFault(Code.TIMEOUT, "The request did not arrive in time") from error
     return bytes(body)

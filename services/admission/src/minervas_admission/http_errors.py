@@ -21,6 +21,10 @@ _STATUS = {
     Code.RATE_LIMITED: 429,
     Code.MEMBER_EXISTS: 409,
     Code.KEY_REUSED: 409,
+    Code.METER_EXISTS: 409,
+    Code.TOKEN_UNKNOWN: 404,
+    Code.TOKEN_EXPIRED: 410,
+    Code.TOKEN_USED: 410,
     Code.NOT_JSON: 400,
     Code.NOT_CANONICAL: 400,
     Code.WRONG_SHAPE: 400,
@@ -48,12 +52,13 @@ def error_response(
 
 def install_error_handlers(app: FastAPI) -> None:
     """Make the application answer errors in our form."""
-    app.add_exception_handler(MinervasError, _on_fault)
-    app.add_exception_handler(HTTPException, _on_http_error)
-    app.add_exception_handler(Exception, _on_bug)
+    app.add_exception_handler(MinervasError, on_fault)
+    app.add_exception_handler(HTTPException, on_http_error)
+    app.add_exception_handler(Exception, on_bug)
 
 
-async def _on_fault(request: Request, error: Exception) -> JSONResponse:
+async def on_fault(request: Request, error: Exception) -> JSONResponse:
+    """Answer one of our errors, and count it."""
     assert isinstance(error, MinervasError)  # noqa: S101 - it is registered for that
     status = status_of(error)
     route = request.scope.get("route")
@@ -65,12 +70,14 @@ async def _on_fault(request: Request, error: Exception) -> JSONResponse:
     return error_response(status, error.code, error.message, dict(error.values))
 
 
-async def _on_http_error(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001 - the handler's form
+async def on_http_error(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001 - the handler's form
+    """Answer what the framework refuses."""
     status = error.status_code if isinstance(error, HTTPException) else 500
     code = Code.NOT_FOUND if status == 404 else Code.UNKNOWN_TYPE
     message = "There is nothing here" if status == 404 else "This can not be done here"
     return error_response(status, code, message)
 
 
-async def _on_bug(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001 - logged by the server
+async def on_bug(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001 - logged by the server
+    """Answer what should not have happened."""
     return error_response(500, Code.INTERNAL, "The service has a problem; see its log")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 import ssl
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from fastapi import FastAPI
 
 from minervas_core.errors import Code, LocalFault
 
+log = logging.getLogger(__name__)
+
 GRACE_S = 0.4
 """How long requests under way may take when the service stops."""
 
@@ -21,6 +24,9 @@ STOP_S = 1
 """After this time the server gives up on connections that do not end; the runner allows 1.8 s for everything."""
 
 MAX_CONNECTIONS = 200
+
+WATCH_S = 10.0
+"""How often the certificate's files are looked at."""
 
 
 class _Server(uvicorn.Server):
@@ -43,6 +49,7 @@ class HttpsServer:
         """
         self._certificate = certificate
         self._key = key
+        self._stamp: tuple[tuple[int, int], ...] = ()
         self._context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         self._context.minimum_version = ssl.TLSVersion.TLSv1_2
         self.reload()
@@ -64,13 +71,15 @@ class HttpsServer:
         )
 
     def reload(self) -> None:
-        """Use the certificate on the disk for the next handshakes.
+        """Use the certificate on the disk for the next handshakes; if it can not be used, the one before stays.
 
         Raises:
             LocalFault: ``bad_key_file``.
         """
+        self._stamp = self._files_stamp()
         try:
-            self._context.load_cert_chain(self._certificate, self._key)
+            for context in (ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), self._context):
+                context.load_cert_chain(self._certificate, self._key, password=_no_password)
         except (OSError, ssl.SSLError) as error:
             raise LocalFault(
                 Code.BAD_KEY_FILE,
@@ -78,6 +87,30 @@ class HttpsServer:
                 file=str(self._certificate),
                 reason=str(error),
             ) from error
+
+    def _files_stamp(self) -> tuple[tuple[int, int], ...]:
+        """Changes whenever one of the files does."""
+        found: list[tuple[int, int]] = []
+        for file in (self._certificate, self._key):
+            try:
+                status = file.stat()
+                found.append((status.st_mtime_ns, status.st_ino))
+            except OSError:
+                found.append((0, 0))
+        return tuple(found)
+
+    async def watch(self) -> None:
+        """Use a certificate that was replaced on the disk, until cancelled."""
+        while True:
+            await asyncio.sleep(WATCH_S)
+            if self._files_stamp() == self._stamp:
+                continue
+            try:
+                self.reload()
+            except LocalFault as error:  # perhaps only one of the two files is new yet
+                log.warning("https_certificate_kept", extra={"fields": {"code": error.code, "reason": str(error)}})
+            else:
+                log.info("https_certificate_reloaded", extra={"fields": {"file": str(self._certificate)}})
 
     async def run(self) -> None:
         """Serve until cancelled.
@@ -95,6 +128,11 @@ class HttpsServer:
             await serving
             raise
         raise LocalFault(Code.INTERNAL, "The HTTPS server has ended")
+
+
+def _no_password() -> str:
+    """Asked for by OpenSSL when a key is encrypted, instead of asking on the terminal."""
+    raise ssl.SSLError("the key is encrypted; store it without a passphrase")
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -9,13 +9,16 @@ from typing import Literal
 import msgspec
 
 from minervas_admission import audit_log
-from minervas_admission.application_check import decode_application, judge_application
+from minervas_admission.application_check import decode_application, decode_requested, judge_application
 from minervas_admission.authority import Consortium
+from minervas_admission.forms import Forms
 from minervas_admission.metrics import APPLICATIONS
 from minervas_admission.replacement import check_replacement
 from minervas_admission.rotations import checked_rotation, decode_rotation, judge_rotation
 from minervas_admission.store.applications import (
-    JOIN,
+    KIND_ADDITION,
+    KIND_JOIN,
+    MAX_PENDING,
     ROTATE,
     ApplicationRow,
     count_pending,
@@ -27,6 +30,7 @@ from minervas_admission.store.database import Connection, Database
 from minervas_admission.store.members import find_member
 from minervas_admission.store.transactions import ALIVE, KEY_ACTIONS, authority_changes, transactions_of_member
 from minervas_admission.tokens import application_id, application_token, token_hash, token_matches
+from minervas_core.ca_bundle import CaBundle, SignedCaBundle, sign_ca_bundle
 from minervas_core.enrolment import (
     Application,
     ApplicationReceipt,
@@ -41,9 +45,6 @@ from minervas_runtime.clock import Clock
 
 log = logging.getLogger(__name__)
 
-MAX_PENDING = 1_000
-"""Applications that may wait for a decision at once: strangers can not fill the disk."""
-
 
 @dataclass(frozen=True, slots=True)
 class Intake:
@@ -55,20 +56,23 @@ class Intake:
     token_key: bytes
     broker: BrokerAddress
     """What members are told."""
+    forms: Forms
 
-    async def receive(self, raw: bytes, remote_address: str) -> tuple[ApplicationReceipt, bool]:
+    async def receive(self, raw: bytes, remote_address: str, form_token: str = "") -> tuple[ApplicationReceipt, bool]:
         """Take an application in; the same bytes again get the same answer.
 
         Args:
             raw: its canonical bytes.
             remote_address: where it came from, for the operator.
+            form_token: one-time token of a filled-in form, or empty.
 
         Returns:
             The receipt, and whether the application is new.
 
         Raises:
             InvalidEncoding: if the bytes are not an application.
-            PeerFault: why it is refused; see `judge_application`, `check_replacement` and `insert_application`.
+            PeerFault: why it is refused; see `judge_application`, `check_replacement`, `insert_application` and
+                `Forms.use`.
             TransientFault: ``rate_limited`` if too many wait for a decision; ``database_away``.
         """
         application = decode_application(raw)
@@ -87,9 +91,11 @@ class Intake:
                 raise TransientFault(Code.RATE_LIMITED, "Too many applications wait for a decision", limit=MAX_PENDING)
             await check_replacement(connection, application)
             await insert_application(connection, row, judged.claims)
+            if form_token:
+                await self.forms.use(connection, form_token, row.member, row.id)
             await audit_log.append(
                 connection, time_ms=row.received_ms, who=audit_log.APPLICANT, subject=row.member,
-                action="apply" if row.kind == JOIN else f"apply {row.kind}",
+                action="apply" if row.kind == KIND_JOIN else f"apply {row.kind}",
                 application=row.id, fingerprint=row.fingerprint,
             )  # fmt: skip
         APPLICATIONS.labels("new").inc()
@@ -155,19 +161,40 @@ class Intake:
             case _:
                 return _state(row, "pending")
 
+    async def ca_bundle(self) -> SignedCaBundle:
+        """The CAs in use, signed by the authority.
+
+        Raises:
+            TransientFault: ``database_away``.
+        """
+        cas = self.consortium.cas
+        async with self.database.transaction() as connection:
+            changes = await authority_changes(connection)
+        bundle = CaBundle(
+            network=self.consortium.network,
+            number=cas.state.number,
+            certificates=[each.pem for each in cas.trusted.values()],
+        )
+        return sign_ca_bundle(bundle, self.consortium.signer, [msgspec.Raw(raw) for raw in changes])
+
     async def _granted(self, connection: Connection, row: ApplicationRow) -> ApplicationState:
         member = await find_member(connection, row.member)
         certificates = await member_certificates(connection, row.member, self.clock.now_ms())
         transactions = await transactions_of_member(connection, row.member)
-        if member is None or member.state != "active" or not certificates:
+        issued = {_service(item.principal): item.pem for item in certificates}
+        if row.kind != ROTATE:  # all others have what they asked for
+            services = {item.claim.service for item in decode_requested(row).services}
+            issued = {service: pem for service, pem in issued.items() if service in services}
+        if member is None or member.state != "active" or not issued:
             return _state(row, "rejected", reason="the certificates of this membership have expired")
+        shown = (*KEY_ACTIONS, "register_meter") if row.kind == KIND_ADDITION else KEY_ACTIONS
         grant = Grant(
-            ca_pem=self.consortium.authority.pem,
-            certificates={item.principal.partition(".")[2]: item.pem for item in certificates},
+            ca_pem=self.consortium.cas.pem,
+            certificates=issued,
             genesis=msgspec.Raw(self.consortium.genesis.raw),
             membership=[
                 *map(msgspec.Raw, await authority_changes(connection)),
-                *(msgspec.Raw(item.raw) for item in transactions if item.action in KEY_ACTIONS and item.state in ALIVE),
+                *(msgspec.Raw(item.raw) for item in transactions if item.action in shown and item.state in ALIVE),
             ],
             broker=self.broker,
         )
@@ -196,8 +223,12 @@ class Intake:
             state="pending",
             reason="",
             decided_ms=None,
-            kind=JOIN if isinstance(application.kind, msgspec.UnsetType) else application.kind,
+            kind=KIND_JOIN if isinstance(application.kind, msgspec.UnsetType) else application.kind,
         )
+
+
+def _service(principal: str) -> str:
+    return principal.partition(".")[2]
 
 
 def _state(

@@ -16,3 +16,7 @@ CRL_ISSUED_AT = Gauge("minervas_admission_crl_issued_at_seconds", "When the newe
 CRL_ENTRIES = Gauge("minervas_admission_crl_entries", "Certificates in the newest revocation list.")
 RECONCILED = Counter("minervas_admission_reconciled", "What a reconciliation changed on the broker.", ["action"])
 OPEN_TRANSACTIONS = Gauge("minervas_admission_open_transactions", "Membership transactions that are not settled yet.")
+RENEWALS = Counter("minervas_admission_renewals", "Renewals of certificates carried out.", ["outcome"])
+SWEPT = Counter("minervas_admission_swept", "Processes that lost their session because their certificate expired.")
+PRESENCE_KEPT = Counter("minervas_admission_presence", "Presences of members' processes that were kept.")
+PRESENCE_REFUSED = Counter("minervas_admission_presence_refused", "Presences that were none, or nobody's.", ["code"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import ipaddress
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,7 +59,7 @@ class _Own:
 
 def _ensure(own: _Own, data: DataDirectory, authority: CertificateAuthority, now_ms: int) -> bool:
     key = load_or_create_tls_key(own.key_file).public_key()
-    if _is_good(own, authority, tls_key_id(key), now_ms):
+    if stays_good(own.certificate_file, authority, tls_key_id(key), own.names, now_ms, days_left=RENEW_DAYS):
         return False
     certificate = own.sign(key)
     remember(data, certificate)
@@ -67,20 +67,37 @@ def _ensure(own: _Own, data: DataDirectory, authority: CertificateAuthority, now
     return True
 
 
-def _is_good(own: _Own, authority: CertificateAuthority, key_id: str, now_ms: int) -> bool:
-    """Whether a certificate can stay in use."""
-    if not own.certificate_file.exists():
+def stays_good(
+    file: Path,
+    authority: CertificateAuthority,
+    key_id: str,
+    names: Sequence[str],
+    now_ms: int,
+    *,
+    days_left: int,
+) -> bool:
+    """Whether a certificate can stay in use: by this CA, for this key, under these names, and not about to end.
+
+    Args:
+        file: where it is, if it is.
+        authority: the CA that signs.
+        key_id: of the holder's key.
+        names: DNS names and addresses of a server; a client has none.
+        now_ms: our clock.
+        days_left: how many days must be left.
+    """
+    if not file.exists():
         return False
     try:
-        certificate = x509.load_pem_x509_certificate(own.certificate_file.read_bytes())
+        certificate = x509.load_pem_x509_certificate(file.read_bytes())
         certificate.verify_directly_issued_by(authority.certificate)
     except (ValueError, TypeError, InvalidSignature):
         return False
     left = certificate.not_valid_after_utc - moment(now_ms)
     return (
-        left > dt.timedelta(days=RENEW_DAYS)
+        left > dt.timedelta(days=days_left)
         and tls_key_id(certificate.public_key()) == key_id
-        and (not own.names or _names_of(certificate) == {_normal(name) for name in own.names})
+        and (not names or _names_of(certificate) == {_normal(name) for name in names})
     )
 
 

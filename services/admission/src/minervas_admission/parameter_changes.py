@@ -125,6 +125,15 @@ class ParameterView:
         after = changed(before, wanted.changes)
         return [Difference(name, getattr(before, name), getattr(after, name)) for name in sorted(wanted.changes)]
 
+    def current(self) -> dict[str, int | str]:
+        """What the next block is judged by, by name."""
+        return msgspec.structs.asdict(active_parameters(self._governance(self.tip_height + 1), self.genesis))
+
+    def waiting(self) -> list[tuple[int, dict[str, int | str]]]:
+        """The changes that wait, by their height."""
+        scheduled = self._governance(self.tip_height + 1).scheduled()
+        return [(height, scheduled[height].changes) for height in sorted(scheduled)]
+
     def waiting_at(self, height: int) -> dict[str, int | str] | None:
         """The change that waits for this height already, which another one replaces; None if none does."""
         row = self._governance(self.tip_height + 1).scheduled().get(height)

@@ -11,12 +11,15 @@ from typing import Any
 from cryptography import x509
 
 from minervas_admission import __version__
+from minervas_admission.additions import AdditionIntake
 from minervas_admission.authority import Consortium, load_consortium
 from minervas_admission.broker_link import BrokerLink
 from minervas_admission.broker_rights import BrokerRights
 from minervas_admission.ca import moment_ms
+from minervas_admission.certificate_sweep import CertificateSweep
 from minervas_admission.chain_follower import ChainFollower
 from minervas_admission.data_directory import DataDirectory
+from minervas_admission.forms import Forms
 from minervas_admission.housekeeping import Housekeeping
 from minervas_admission.http_api import make_app
 from minervas_admission.https_server import HttpsServer
@@ -25,19 +28,30 @@ from minervas_admission.intake import Intake
 from minervas_admission.issued_journal import record_remembered
 from minervas_admission.membership_feed import MembershipFeed
 from minervas_admission.own_certificates import ensure_own_certificates
+from minervas_admission.presence_keeper import PresenceKeeper
+from minervas_admission.renewal_api import add_renewals
+from minervas_admission.renewals import Renewals
 from minervas_admission.revocation_list import RevocationListKeeper
+from minervas_admission.sagas.addition import AdditionSaga
 from minervas_admission.sagas.approval import Approval
 from minervas_admission.sagas.parameters import ParameterChange
 from minervas_admission.sagas.reconciliation import Reconciliation
 from minervas_admission.sagas.rekeying import Replacement, Rotation
 from minervas_admission.sagas.revocation import Revocation
+from minervas_admission.sagas.rollover import Rollover
 from minervas_admission.sagas.runner import SagaRunner
 from minervas_admission.sagas.voting import Voting
 from minervas_admission.sagas.worker import DecisionWorker
+from minervas_admission.server_certificate import server_files
 from minervas_admission.settings import AdmissionSettings
 from minervas_admission.store.applications import claim_consortium_keys
+from minervas_admission.store.certificates import DAY_MS
 from minervas_admission.store.database import Database
 from minervas_admission.store.schema import check_schema
+from minervas_admission.web.accounts import Accounts
+from minervas_admission.web.login import Logins
+from minervas_admission.web.passwords import Passwords
+from minervas_admission.web.site import ServiceHealth, Site
 from minervas_core.enrolment import BrokerAddress
 from minervas_core.errors import TransientFault
 from minervas_core.identifiers import RESERVED_MEMBER
@@ -63,15 +77,17 @@ REFUSED_RETRY_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Databases:
-    """Two connections: whatever applicants ask never holds up a revocation."""
+    """Three connections: whatever applicants ask, and whoever looks at pages, never holds up a revocation."""
 
     work: Database
     applicants: Database
+    pages: Database
 
     async def close(self) -> None:
-        """Close both."""
+        """Close all."""
         await self.work.close()
         await self.applicants.close()
+        await self.pages.close()
 
 
 class AdmissionService:
@@ -95,13 +111,20 @@ class AdmissionService:
             confirm_depth=settings.chain.confirm_depth,
             interval_ms=settings.chain.publish_interval_ms,
         )
-        self.link = BrokerLink(self._make_bus, clock, feed=feed, follower=follower, presence=self._presence)
+        self.link = BrokerLink(
+            self._make_bus,
+            clock,
+            feed=feed,
+            follower=follower,
+            presences=PresenceKeeper(databases.work, clock),
+            presence=self._presence,
+        )
         rights = BrokerRights(databases.work, clock, operator_member=operator, dynsec=lambda: self.link.dynsec)
         self.revocation_list = RevocationListKeeper(
             databases.work,
-            consortium.authority,
+            consortium.cas,
             clock,
-            stored=self._data.revocation_list,
+            data=self._data,
             export=settings.paths.broker_export,
         )
         reconciliation = Reconciliation(databases.work, rights, self.revocation_list, clock)
@@ -113,11 +136,14 @@ class AdmissionService:
             Replacement(databases.work, consortium, approval, revocation, feed, clock).saga(),
             Rotation(databases.work, consortium, feed, clock).saga(),
             *Voting(databases.work, consortium, feed, clock).sagas(),
+            AdditionSaga(databases.work, consortium, rights, feed, clock).saga(),
             ParameterChange(databases.work, consortium, feed, clock).saga(),
             reconciliation.saga(),
+            *self._rollover(databases.work).sagas(),
         ]
+        self._steps = {saga.kind: tuple(step.name for step in saga.steps) for saga in sagas}
         self.worker = DecisionWorker(databases.work, SagaRunner(databases.work, clock, sagas))
-        self.https = self._make_https(databases.applicants)
+        self.https = self._make_https(databases, rights)
         self.housekeeping = self._make_housekeeping(reconciliation)
 
     async def run(self, instance: Instance, status: MutableMapping[str, Any]) -> None:
@@ -130,33 +156,69 @@ class AdmissionService:
         async with asyncio.TaskGroup() as group:
             group.create_task(instance.listen(self.worker.notify))
             group.create_task(self.https.run())
+            group.create_task(self.https.watch())
             group.create_task(self.worker.run())
             group.create_task(self.link.run())
             group.create_task(self.housekeeping.after_connects())
             group.create_task(self.housekeeping.hourly())
+            group.create_task(self.housekeeping.sweep_certificates())
             group.create_task(self._keep_status(status))
             log.info("admission_started", extra={"fields": {"port": self.settings.http.port, "version": __version__}})
 
-    def _make_https(self, database: Database) -> HttpsServer:
-        broker, http = self.settings.broker, self.settings.http
-        intake = Intake(
+    def _rollover(self, database: Database) -> Rollover:
+        return Rollover(
             database=database,
             consortium=self._consortium,
+            data=self._data,
+            revocation_list=self.revocation_list,
             clock=self._clock,
-            token_key=read_seed(self._data.token_key),
-            broker=BrokerAddress(
-                host=broker.public_host or broker.host,
-                port=broker.public_port or broker.port,
-            ),
+            renew_servers=self._renew_servers,
+        )
+
+    async def _renew_servers(self) -> str:
+        return await self.housekeeping.renew_own()
+
+    def _make_https(self, databases: Databases, rights: BrokerRights) -> HttpsServer:
+        broker, http = self.settings.broker, self.settings.http
+        token_key = read_seed(self._data.token_key)
+        forms = Forms(databases.applicants, self._clock, self.settings.forms.valid_days)
+        told = BrokerAddress(host=broker.public_host or broker.host, port=broker.public_port or broker.port)
+        intake = Intake(
+            database=databases.applicants,
+            consortium=self._consortium,
+            clock=self._clock,
+            token_key=token_key,
+            forms=forms,
+            broker=told,
         )
         app = make_app(
             intake,
+            AdditionIntake(databases.applicants, self._consortium, self._clock, token_key),
             lambda: self.database_answers,
+            self._make_site(databases.pages),
             applications_per_minute=http.applications_per_minute,
             monotonic_ms=monotonic_ms,
         )
-        return HttpsServer(
-            app, http.host, http.port, certificate=self._data.https_certificate, key=self._data.https_key
+        renewals = Renewals(databases.applicants, self._consortium, self._clock, told, rights.grant)
+        add_renewals(app, renewals, monotonic_ms)
+        certificate, key = server_files(self.settings, self._clock.now_ms())
+        return HttpsServer(app, http.host, http.port, certificate=certificate, key=key)
+
+    def _make_site(self, database: Database) -> Site:
+        passwords = Passwords()
+        return Site(
+            settings=self.settings,
+            consortium=self._consortium,
+            database=database,
+            clock=self._clock,
+            accounts=Accounts(database, self._clock, passwords),
+            logins=Logins(database, self._clock, passwords, self.settings.web, monotonic_ms),
+            health=lambda: ServiceHealth(
+                broker=self.link.state,
+                revocation_list_issued_ms=self.revocation_list.issued_at_ms,
+                decisions_under_way=self.worker.busy,
+            ),
+            steps=self._steps,
         )
 
     def _make_housekeeping(self, reconciliation: Reconciliation) -> Housekeeping:
@@ -165,10 +227,18 @@ class AdmissionService:
             consortium=self._consortium,
             data=self._data,
             server_names=self.settings.http.names,
+            broker_export=self.settings.paths.broker_export,
             reconciliation=reconciliation,
+            sweep=CertificateSweep(
+                self._database,
+                self._clock,
+                repair_broker=reconciliation.repair_broker,
+                renew_list=reconciliation.renew_list,
+            ),
             link=self.link,
             worker=self.worker,
             clock=self._clock,
+            rejected_ms=self.settings.personal_data.rejected_days * DAY_MS,
             reload_https=self.https.reload,
         )
 
@@ -178,7 +248,7 @@ class AdmissionService:
             BusSettings(
                 host=self.settings.broker.host,
                 port=self.settings.broker.port,
-                ca_file=self._data.ca_certificate,
+                ca_file=self._data.trusted_cas,
                 cert_file=self._data.bus_certificate,
                 key_file=self._data.bus_key,
                 principal=str(ADMISSION),
@@ -228,6 +298,7 @@ async def run_admission(context: ServiceContext[AdmissionSettings]) -> None:
     databases = Databases(
         Database(settings.database, application="minervas-admission"),
         Database(settings.database, application="minervas-admission applicants"),
+        Database(settings.database, application="minervas-admission pages"),
     )
     instance = Instance(settings.database)
     try:

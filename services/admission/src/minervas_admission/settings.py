@@ -55,6 +55,32 @@ class HttpSettings(_Section, frozen=True, kw_only=True):
     """DNS names and IP addresses under which applicants reach it; they go into its certificate."""
     applications_per_minute: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 20
     """New applications accepted from one client address; as many may come at once."""
+    certificate_file: Path | None = None
+    """A certificate (PEM, with its chain) that the operator brings; without it the consortium's CA signs one."""
+    key_file: Path | None = None
+    """Its private key, mode 0600; used and reloaded like `certificate_file`."""
+    strict_transport_days: Annotated[int, msgspec.Meta(ge=0, le=3_650)] = 365
+    """How long browsers remember to come by HTTPS only; 0 does not tell them."""
+
+
+class WebSettings(_Section, frozen=True, kw_only=True):
+    """The operator's pages."""
+
+    idle_minutes: Annotated[int, msgspec.Meta(ge=1, le=1_440)] = 30
+    """Whoever does nothing for so long has to log in again."""
+    session_hours: Annotated[int, msgspec.Meta(ge=1, le=168)] = 12
+    """Whoever logged in so long ago has to log in again, whatever they do."""
+    logins_per_minute: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 10
+    """Attempts to log in from one client address, and to one account; as many may come at once."""
+
+
+class FormSettings(_Section, frozen=True, kw_only=True):
+    """The form with which strangers may apply in a browser."""
+
+    valid_days: Annotated[int, msgspec.Meta(ge=1, le=90)] = 7
+    """How long the one-time token of a filled-in form can be used."""
+    forms_per_minute: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 10
+    """Requests of the form from one client address; as many may come at once."""
 
 
 class AdmissionBrokerSettings(_Section, frozen=True, kw_only=True):
@@ -95,6 +121,13 @@ class ChainSettings(_Section, frozen=True, kw_only=True):
     """How often unsettled transactions are published and asked for."""
 
 
+class PersonalDataSettings(_Section, frozen=True, kw_only=True):
+    """What becomes of data about people and organisations."""
+
+    rejected_days: Annotated[int, msgspec.Meta(ge=1, le=3_650)] = 90
+    """So long after its rejection an application's personal data is deleted."""
+
+
 class AdmissionSettings(_Section, frozen=True, kw_only=True):
     """What admission needs to know."""
 
@@ -108,7 +141,10 @@ class AdmissionSettings(_Section, frozen=True, kw_only=True):
     broker: AdmissionBrokerSettings
     database: DatabaseSettings
     database_owner: DatabaseOwnerSettings | None = None
+    web: WebSettings = WebSettings()
     chain: ChainSettings = ChainSettings()
+    forms: FormSettings = FormSettings()
+    personal_data: PersonalDataSettings = PersonalDataSettings()
     health: HealthSettings = HealthSettings()
     log: LogSettings = LogSettings()
 
@@ -132,6 +168,11 @@ def load_admission_settings(path: Path) -> AdmissionSettings:
             raise SettingsError(
                 f"{name!r} is neither a DNS name nor an IP address", file=path, key="http.names", advice="correct it"
             )
+    if (settings.http.certificate_file is None) != (settings.http.key_file is None):
+        raise SettingsError(
+            "certificate_file and key_file belong together",
+            file=path, key="http.certificate_file", advice="give both, or neither",
+        )  # fmt: skip
     return settings
 
 

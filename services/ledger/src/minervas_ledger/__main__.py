@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from minervas_ledger import __version__
+from minervas_ledger.archive_command import run_archive, run_readings
 from minervas_ledger.audit_command import run_audit
 from minervas_ledger.export_command import run_export
 from minervas_ledger.import_command import run_import
@@ -31,6 +32,8 @@ VERBS = {
     "export": "write the best chain into a file; also while the ledger runs",
     "import": "take in the chain of a file, checking every rule; not while the ledger runs",
     "prove": "write a proof for outsiders that a transaction is final; also while the ledger runs",
+    "archive": "move old readings into files; also while the ledger runs",
+    "readings": "check a file of old readings and print them, one a line",
     "check-config": "check the settings file and say so",
 }
 
@@ -44,6 +47,8 @@ def main() -> int:
         command.add_argument("--config", type=Path, required=True, metavar="FILE")
         if verb in ("export", "import"):
             command.add_argument("file", type=Path, metavar="FILE", help="the chain; packed if it ends with .gz")
+        if verb == "readings":
+            command.add_argument("--from-archive", type=Path, required=True, metavar="FILE", help="what archive wrote")
         if verb == "prove":
             command.add_argument("id", type=_transaction_id, metavar="ID", help="the transaction's id")
             command.add_argument("file", type=Path, metavar="FILE", help="the proof; see minervas check-proof")
@@ -59,6 +64,8 @@ def main() -> int:
         "export": lambda settings, _: run_export(settings, arguments.file, _say, _tell),
         "import": lambda settings, _: run_import(settings, arguments.file, SystemClock(), _say, _tell),
         "prove": lambda settings, _: run_prove(settings, arguments.id, arguments.file, _say, _tell),
+        "archive": lambda settings, _: run_archive(settings, SystemClock(), _say, _tell),
+        "readings": lambda settings, _: run_readings(settings, arguments.from_archive, _say),
         "check-config": _check,
     }
     config: Path = arguments.config

@@ -13,6 +13,13 @@ LEFT_ALONE = {
     "readings": "not part of the chain; a statement's readings_root ties them to it",
     "reading_conflicts": "not part of the chain: what gateways sent twice with other content",
     "readings_minute": "made from readings",
+    "readings_hour": "made from readings",
+    "reading_runs": "which readings were ever stored",
+    "reading_batches": "signatures of what gateways sent; whoever gets them checks them",
+    "readings_aside": "readings with impossible times, as gateways sent them",
+    "reading_archives": "where readings went; each file has its own checksum",
+    "statement_checks": "what this node found; the audit compares statements with readings anew",
+    "fleet": "what services said of themselves",
     "reading_channels": "counts what was ever stored of readings",
 }
 """Tables, each with the reason."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from minervas_core.errors import Code, PeerFault, TransientFault
@@ -13,6 +13,7 @@ from minervas_core.transactions import Transaction, decode_transaction
 from minervas_ledger import refusals
 from minervas_ledger.block_results import block_result, refused_result
 from minervas_ledger.chain_worker import ChainWorker
+from minervas_ledger.disk import no_check
 from minervas_ledger.node_chain import NodeChain
 from minervas_ledger.sync import Sync
 from minervas_runtime.clock import Clock
@@ -36,12 +37,16 @@ class Intake:
         worker: the chain.
         sync: told of blocks whose parent is unknown.
         clock: time of day.
+        check_room: raises `TransientFault` ``disk_low`` if there is no room for blocks.
     """
 
-    def __init__(self, worker: ChainWorker, sync: Sync, clock: Clock) -> None:
+    def __init__(
+        self, worker: ChainWorker, sync: Sync, clock: Clock, check_room: Callable[[], None] = no_check
+    ) -> None:
         self._worker = worker
         self._sync = sync
         self._clock = clock
+        self._check_room = check_room
         self._waiting: list[_Submission] = []
         self._lock = threading.Lock()
         """Guards `_waiting`, which the chain's thread empties."""
@@ -82,8 +87,9 @@ class Intake:
         """Take in a block that a member announced.
 
         Raises:
-            TransientFault: ``database_away``.
+            TransientFault: ``database_away`` or ``disk_low``.
         """
+        self._check_room()
         now_ms, origin = self._clock.now_ms(), delivered.origin
         raw = bytes(delivered.block)
         try:

@@ -54,6 +54,23 @@ ABANDONED_SEARCHES = Counter("minervas_abandoned_searches", "Abandoned searches 
 READINGS_QUEUED = Gauge("minervas_readings_queued", "Readings that wait to be stored.")
 READINGS_STORED = Counter("minervas_readings_stored", "Readings stored since start; repeated ones do not count.")
 READINGS_CONFLICTS = Counter("minervas_readings_conflicts", "Readings that differ from the stored one of their key.")
+READINGS_ARCHIVED = Counter("minervas_readings_archived", "Readings that went from the database into archives.")
+ARCHIVE_FAILURES = Counter("minervas_archive_failures", "Failed attempts to archive, by the stable code.", ["code"])
+STATEMENT_CHECKS = Counter(
+    "minervas_statement_checks", "Own final statements compared with the stored readings, by result.", ["result"]
+)
+DISK_FREE_BYTES = Gauge("minervas_disk_free_bytes", "Free space on the watched disk.")
+DISK_REFUSING = Gauge("minervas_disk_refusing", "Refused for want of disk: 0 nothing, 1 readings, 2 blocks, too.")
+READINGS_GAP = Gauge(
+    "minervas_readings_gap",
+    "Readings that are missing below the newest one of a spool, by member; only in the operator's ledger.",
+    ["member"],
+)
+READINGS_PULLED = Counter("minervas_readings_pulled", "Readings that came from the ledgers of other members.")
+READINGS_PULL_FAILURES = Counter(
+    "minervas_readings_pull_failures", "Rounds with a member's ledger that failed, by the stable code.", ["code"]
+)
+READINGS_ASIDE = Gauge("minervas_readings_aside", "Readings with impossible times, put aside.")
 READINGS_FLUSH_SECONDS = Histogram(
     "minervas_readings_flush_seconds",
     "Time to store one batch of readings in one transaction.",

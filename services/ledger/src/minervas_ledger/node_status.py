@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from minervas_core.messages import Presence
@@ -9,6 +11,7 @@ from minervas_core.node_messages import LedgerStatus, SearchProgress
 from minervas_ledger import __version__, refusals
 from minervas_ledger.chain_view import too_old
 from minervas_ledger.chain_worker import ChainWorker
+from minervas_ledger.disk import DiskWatch
 from minervas_runtime.bus import Bus
 from minervas_runtime.clock import Clock, monotonic_ms
 
@@ -23,13 +26,23 @@ class NodeStatus:
         member: whose node it is.
         worker: the chain.
         clock: time of day.
+        disk: how full it is.
         certificate_expires_ms: of our bus certificate.
     """
 
-    def __init__(self, *, member: str, worker: ChainWorker, clock: Clock, certificate_expires_ms: int) -> None:
+    def __init__(
+        self,
+        *,
+        member: str,
+        worker: ChainWorker,
+        clock: Clock,
+        disk: DiskWatch,
+        certificate_expires_ms: Callable[[], int],
+    ) -> None:
         self._member = member
         self._worker = worker
         self._clock = clock
+        self._disk = disk
         self._certificate_expires_ms = certificate_expires_ms
         self._progress: SearchProgress | None = None
         self._progress_at_ms = 0
@@ -74,9 +87,10 @@ class NodeStatus:
         """What everybody may know."""
         return Presence(
             state="online",
+            low_disk=self._disk.low_disk,
             version=__version__,
             sent_at_ms=self._clock.now_ms(),
-            certificate_expires_ms=self._certificate_expires_ms,
+            certificate_expires_ms=self._certificate_expires_ms(),
             tip=self._worker.view.tip,
         )
 

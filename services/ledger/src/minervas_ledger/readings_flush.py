@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 
+import msgspec
 import psycopg
 
 from minervas_core.errors import Code, LocalFault, MinervasError, TransientFault
@@ -13,6 +14,8 @@ from minervas_core.node_market_messages import MAX_RANGES, ReadingsStored
 from minervas_ledger import metrics, refusals
 from minervas_ledger.one_thread import OneThread
 from minervas_ledger.readings_intake import KIND, QueuedBatch, ReadingsIntake
+from minervas_ledger.store.reading_batches import SignedBatch
+from minervas_ledger.store.reading_runs import Range, ranges_of
 from minervas_ledger.store.readings_writes import ReadingsStore
 from minervas_ledger.templates import Sender
 from minervas_runtime.clock import Clock, monotonic_ms
@@ -23,6 +26,8 @@ MAX_FLUSH_READINGS = 5_000
 """In one transaction: a fraction of a second."""
 RETRY_S = 1.0
 """Pause after the database was away."""
+ASIDE_EVERY_MS = 30_000
+"""How often readings that were put aside are looked at."""
 
 
 class ReadingsFlush:
@@ -54,6 +59,7 @@ class ReadingsFlush:
         self._clock = clock
         self._interval_ms = interval_ms
         self._thread = OneThread("readings")
+        self._looked_aside_ms = -ASIDE_EVERY_MS
         self.trouble = ""
         """Why readings wait; empty if they do not."""
 
@@ -64,6 +70,7 @@ class ReadingsFlush:
             try:
                 while await self._flush():
                     pass
+                await self._look_aside()
                 self.trouble = ""
             except TransientFault as error:
                 self.trouble = str(error)
@@ -93,6 +100,20 @@ class ReadingsFlush:
         await self._tell(stored)
         return self._intake.queued > 0
 
+    async def _look_aside(self) -> None:
+        """Store readings that were put aside and whose times are possible by now.
+
+        Raises:
+            TransientFault: ``database_away``.
+        """
+        if monotonic_ms() - self._looked_aside_ms < ASIDE_EVERY_MS:
+            return
+        now_ms, (earliest_ms, latest_ms) = self._clock.now_ms(), self._intake.possible_times()
+        while await self._thread.run(lambda: self._store.store_due(earliest_ms, now_ms, latest_ms)):
+            pass
+        metrics.READINGS_ASIDE.set(await self._thread.run(self._store.count_aside))
+        self._looked_aside_ms = monotonic_ms()
+
     async def _store_those_that_can_be(self, batches: Sequence[QueuedBatch]) -> list[QueuedBatch]:
         """Store batches in one transaction; if the database refuses that, each by itself. Returns what is stored."""
         try:
@@ -104,13 +125,22 @@ class ReadingsFlush:
                 refusals.record(KIND, fault, origin=str(batches[0].sender))
                 return []
             return [batch for each in batches for batch in await self._store_those_that_can_be([each])]
+        except TransientFault as error:
+            if error.code != Code.RATE_LIMITED:
+                raise
+            if len(batches) == 1:  # too many are put aside: they stay in the spool
+                refusals.record(KIND, error, origin=str(batches[0].sender))
+                return []
+            return [batch for each in batches for batch in await self._store_those_that_can_be([each])]
         return list(batches)
 
     async def _store_all(self, batches: Sequence[QueuedBatch]) -> None:
         readings = [received for batch in batches for received in batch.received()]
+        aside = [received for batch in batches for received in batch.received(aside=True)]
+        own = [SignedBatch(each.batch, is_whole=each.is_whole) for each in batches if self._is_own(each)]
         now_ms = self._clock.now_ms()
         with metrics.READINGS_FLUSH_SECONDS.time():
-            result = await self._thread.run(lambda: self._store.store(readings, now_ms))
+            result = await self._thread.run(lambda: self._store.store(readings, now_ms, aside=aside, batches=own))
         metrics.READINGS_STORED.inc(result.stored)
         metrics.READINGS_CONFLICTS.inc(result.conflicts)
         if result.conflicts:
@@ -118,27 +148,27 @@ class ReadingsFlush:
 
     async def _tell(self, batches: Sequence[QueuedBatch]) -> None:
         """Tell our gateways what is committed. A gateway that misses it sends again, and is told again."""
-        sequences: dict[tuple[str, str], set[int]] = {}
+        stored: dict[tuple[str, str], set[int]] = {}
+        refused: dict[tuple[str, str], set[int]] = {}
         for batch in batches:
-            if batch.sender.member == self._member:
-                own = sequences.setdefault((batch.sender.service, batch.body.spool), set())
-                own.update(reading.sequence for reading in batch.body.readings)
-        for (service, spool), numbers in sequences.items():
-            ranges = ranges_of(numbers)
-            for first in range(0, len(ranges), MAX_RANGES):
-                told = ReadingsStored(spool=spool, ranges=ranges[first : first + MAX_RANGES])
+            if self._is_own(batch):
+                key = batch.sender.service, batch.body.spool
+                stored.setdefault(key, set()).update(each.reading.sequence for each in batch.received())
+                refused.setdefault(key, set()).update(batch.aside)
+        for (service, spool), numbers in stored.items():
+            for told in _acknowledgements(spool, ranges_of(numbers), ranges_of(refused[service, spool])):
                 try:
                     await self._link.send(service, "readings_stored", told)
                 except MinervasError as error:
                     log.info("readings_stored_not_told", extra={"fields": {"service": service, "code": error.code}})
 
+    def _is_own(self, batch: QueuedBatch) -> bool:
+        """Whether a batch is of our own node, whoever showed it."""
+        return batch.sender.member == self._member
 
-def ranges_of(numbers: Iterable[int]) -> list[list[int]]:
-    """Runs without gaps, each as first and last number."""
-    ranges: list[list[int]] = []
-    for number in sorted(numbers):
-        if ranges and number == ranges[-1][1] + 1:
-            ranges[-1][1] = number
-        else:
-            ranges.append([number, number])
-    return ranges
+
+def _acknowledgements(spool: str, stored: list[Range], refused: list[Range]) -> Iterator[ReadingsStored]:
+    for first in range(0, max(len(stored), len(refused)), MAX_RANGES):
+        put_aside = [list(each) for each in refused[first : first + MAX_RANGES]]
+        ranges = [list(each) for each in stored[first : first + MAX_RANGES]]
+        yield ReadingsStored(spool=spool, ranges=ranges, refused=put_aside or msgspec.UNSET)

@@ -13,6 +13,7 @@ from minervas_core.keys import SigningKey
 from minervas_ledger import __version__
 from minervas_ledger.chain_open import ChainOpener
 from minervas_ledger.chain_worker import ChainWorker
+from minervas_ledger.disk import DiskWatch, watched_disk
 from minervas_ledger.finds import Finds
 from minervas_ledger.intake import Intake
 from minervas_ledger.listeners import answer_about_chain, answer_about_market, listen_to_miner, listen_to_peer
@@ -20,14 +21,12 @@ from minervas_ledger.market_questions import MarketQuestions
 from minervas_ledger.node_status import NodeStatus
 from minervas_ledger.peer_fetcher import PeerFetcher
 from minervas_ledger.questions import Questions
-from minervas_ledger.readings_flush import ReadingsFlush
-from minervas_ledger.readings_intake import ReadingsIntake
+from minervas_ledger.readings_node import ReadingsNode, ReadingsParts
 from minervas_ledger.readings_questions import ReadingsQuestions
 from minervas_ledger.settings import LedgerSettings
 from minervas_ledger.statements import Statements
 from minervas_ledger.store.connection import as_transient
-from minervas_ledger.store.reader import DatabaseReader
-from minervas_ledger.store.readings_writes import ReadingsStore
+from minervas_ledger.store.reader import DatabaseReader, DutyConnection, SideConnection
 from minervas_ledger.sync import Sync
 from minervas_ledger.sync_chain import WorkerSyncChain
 from minervas_ledger.templates import TemplateMaker
@@ -35,6 +34,7 @@ from minervas_ledger.tip_teller import TipTeller
 from minervas_ledger.vote_keys import VOTE_KEY, VoteKeys
 from minervas_ledger.voting import Voting
 from minervas_runtime.bus import Bus
+from minervas_runtime.certificate_keeper import CertificateKeeper
 from minervas_runtime.clock import monotonic_ms
 from minervas_runtime.enrolment import Issued, wait_for_issue, write_enrolment
 from minervas_runtime.key_ring import KeyRing, Rotatable, WishWatch
@@ -63,8 +63,13 @@ async def run_ledger(context: ServiceContext[LedgerSettings]) -> None:
     ring = KeyRing(settings.paths.data, VOTE_KEY, SigningKey)
     write_enrolment(settings.paths, settings.member, SERVICE, ring.first)
     issued = await wait_for_issue(settings.paths, SERVICE, settings.member, broker=settings.broker)
-    bus = MqttBus(_bus_settings(context, issued))
-    await serve(context, bus, issued, VoteKeys(ring, settings.member))
+    keeper = CertificateKeeper(
+        settings.paths, Principal(settings.member, SERVICE), issued, context.clock, context.status
+    )
+    bus = MqttBus(_bus_settings(context, issued), before_connect=keeper.wait_current, may_mend=keeper.is_renewing)
+    keeper.on_renewed(bus.reconnect)
+    async with keeper.running():
+        await serve(context, bus, issued, VoteKeys(ring, settings.member))
 
 
 async def serve(context: ServiceContext[LedgerSettings], bus: Bus, issued: Issued, keys: VoteKeys) -> None:
@@ -82,8 +87,14 @@ async def serve(context: ServiceContext[LedgerSettings], bus: Bus, issued: Issue
     database = context.settings.database
     opener = ChainOpener(database, issued.genesis, keys.voters)
     worker = ChainWorker(opener.open, lambda: as_transient(database))
-    reader = DatabaseReader(database)
-    node = assemble(context, bus, issued, keys, Storage(worker, reader))
+    storage = Storage(
+        worker,
+        DatabaseReader(database),
+        DatabaseReader(database, "minervas-ledger ledgers"),
+        DutyConnection(database),
+        SideConnection(database, "minervas-ledger archive"),
+    )
+    node = assemble(context, bus, issued, keys, storage)
     reporter = asyncio.create_task(node.keep_status(), name="status")
     try:
         await worker.start()
@@ -91,7 +102,8 @@ async def serve(context: ServiceContext[LedgerSettings], bus: Bus, issued: Issue
     finally:
         reporter.cancel()
         await worker.close()
-        await reader.close()
+        for connection in (storage.reader, storage.ledgers, storage.duties, storage.archiving):
+            await connection.close()
 
 
 @dataclass(frozen=True)
@@ -100,6 +112,10 @@ class Storage:
 
     worker: ChainWorker
     reader: DatabaseReader
+    ledgers: DatabaseReader
+    """For questions of other ledgers, and to them."""
+    duties: DutyConnection
+    archiving: SideConnection
 
 
 @dataclass(frozen=True)
@@ -114,8 +130,8 @@ class Node:
     templates: TemplateMaker
     teller: TipTeller
     voting: Voting
-    readings: ReadingsIntake
-    flush: ReadingsFlush
+    readings: ReadingsNode
+    disk: DiskWatch
     status: NodeStatus
     presence: PresencePublisher
     wishes: WishWatch
@@ -125,7 +141,7 @@ class Node:
         try:
             await self.bus.start()
             await self.link.start()
-            await self.bus.subscribe(self._readings_filter(), self.readings.receive)
+            await self.readings.start()
             self.presence.start()
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.worker.keep_open())
@@ -133,19 +149,17 @@ class Node:
                 group.create_task(self.templates.run())
                 group.create_task(self.teller.run())
                 group.create_task(self.voting.run())
-                group.create_task(self.flush.run())
+                group.create_task(self.disk.run())
                 group.create_task(self._release_postponed())
                 group.create_task(self.wishes.run())
+                for work in self.readings.work():
+                    group.create_task(work)
         finally:
             await self.presence.stop()
+            await self.readings.stop()
             await self.link.stop()
             await self.bus.stop()
-            await self.flush.close()
-
-    def _readings_filter(self) -> str:
-        """Our own member's readings, or everybody's."""
-        members = self.context.member if self.context.settings.readings == "own" else "+"
-        return f"mesh/v1/{members}/+/reading/#"
+            await self.readings.flush.close()
 
     async def keep_status(self) -> None:
         """Keep /healthz up to date, also before there is a database or a bus."""
@@ -155,10 +169,12 @@ class Node:
 
     def _health(self) -> dict[str, object]:
         """Our part of /healthz: readings have a connection of their own, which may be the first to notice."""
-        health = self.status.health(self.bus) | {"readings_queued": self.readings.queued}
-        if self.flush.trouble and not health["trouble"]:
-            health |= {"status": "failing", "trouble": self.flush.trouble}
-        return health
+        health = self.status.health(self.bus) | {"readings_queued": self.readings.intake.queued}
+        refusal = self.readings.intake.refusal
+        trouble = str(refusal) if refusal else self.readings.flush.trouble
+        if trouble and not health["trouble"]:
+            health |= {"status": "failing", "trouble": trouble}
+        return health | {"refused_for_low_disk": self.disk.level}
 
     async def _release_postponed(self) -> None:
         while True:
@@ -186,7 +202,8 @@ def assemble(
     worker, reader = storage.worker, storage.reader
     link = NodeLink(bus, issued.node_key, member, SERVICE, issued.network, clock=clock)
     fetcher = PeerFetcher(link)
-    sync = Sync(WorkerSyncChain(worker, clock, genesis), fetcher, monotonic_ms)
+    disk = watched_disk(context.settings)
+    sync = Sync(WorkerSyncChain(worker, clock, genesis, disk.check_blocks), fetcher, monotonic_ms)
     voting = Voting(
         member=member,
         genesis=genesis,
@@ -197,35 +214,43 @@ def assemble(
         is_behind=lambda: sync.is_behind,
         clock=clock,
     )
-    templates = TemplateMaker(member=member, worker=worker, link=link, clock=clock)
+    templates = TemplateMaker(member=member, worker=worker, link=link, clock=clock, check_room=disk.check_blocks)
     finds = Finds(member=member, genesis=genesis, worker=worker, templates=templates, link=link, clock=clock)
-    status = NodeStatus(member=member, worker=worker, clock=clock, certificate_expires_ms=issued.certificate_expires_ms)
+    status = NodeStatus(
+        member=member,
+        worker=worker,
+        clock=clock,
+        disk=disk,
+        certificate_expires_ms=lambda: issued.certificate_expires_ms,
+    )
     teller = TipTeller(worker, link)
-    presence = PresencePublisher(bus, member, SERVICE, status.presence)
+    presence = PresencePublisher(bus, member, SERVICE, status.presence, data=context.settings.paths.data)
     for listener in (templates.chain_changed, teller.chain_changed, voting.chain_changed):
         worker.on_change(listener)
-    readings = ReadingsIntake(
-        network=issued.network,
-        genesis_ms=genesis.body.created_ms,
-        gateways=lambda: worker.view.gateways,
-        now_ms=clock.now_ms,
+    readings = ReadingsNode(
+        ReadingsParts(
+            settings=context.settings,
+            genesis=genesis,
+            bus=bus,
+            link=link,
+            clock=clock,
+            view=lambda: worker.view,
+            ledgers=storage.ledgers,
+            duties=storage.duties,
+            archiving=storage.archiving,
+        )
     )
-    flush = ReadingsFlush(
-        member=member,
-        intake=readings,
-        store=ReadingsStore(context.settings.database),
-        link=link,
-        clock=clock,
-        interval_ms=context.settings.readings_flush_ms,
-    )
+    disk.on_change(readings.disk_changed)
+    disk.on_change(lambda _: templates.renew())
+    disk.on_change(lambda _: presence.changed())
     statements = Statements(member=member, worker=worker, link=link, clock=clock)
     market = MarketQuestions(member, worker, reader)
-    listen_to_peer(link, Intake(worker, sync, clock), sync, status)
+    listen_to_peer(link, Intake(worker, sync, clock, disk.check_blocks), sync, status)
     listen_to_miner(link, finds, templates, status)
     answer_about_chain(link, Questions(worker, reader), voting)
     answer_about_market(link, market, ReadingsQuestions(member, reader), statements)
     wishes = _watch_wishes(context, worker, keys)
-    return Node(context, bus, link, worker, sync, templates, teller, voting, readings, flush, status, presence, wishes)
+    return Node(context, bus, link, worker, sync, templates, teller, voting, readings, disk, status, presence, wishes)
 
 
 def _watch_wishes(context: ServiceContext[LedgerSettings], worker: ChainWorker, keys: VoteKeys) -> WishWatch:

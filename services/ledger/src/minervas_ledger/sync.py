@@ -25,7 +25,7 @@ from minervas_runtime.node_link import RemoteError
 log = logging.getLogger(__name__)
 
 PROGRESS_EVERY_MS = 5_000
-OWN_TROUBLE = frozenset({Code.DATABASE_AWAY, Code.BUS_OFFLINE, Code.NOT_READY})
+OWN_TROUBLE = frozenset({Code.DATABASE_AWAY, Code.BUS_OFFLINE, Code.NOT_READY, Code.DISK_LOW})
 """Codes that say nothing about the member that was asked."""
 OWN_TROUBLE_PAUSE_MS = 1_000
 MAX_FRUITLESS_REPLIES = 20

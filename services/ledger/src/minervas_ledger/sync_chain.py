@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from minervas_core.errors import PeerFault
 from minervas_core.genesis import Genesis
 from minervas_ledger import refusals
 from minervas_ledger.chain_worker import ChainWorker
+from minervas_ledger.disk import no_check
 from minervas_ledger.prepared_bodies import PreparedBodies, prepare_bodies
 from minervas_ledger.sync import HeadersTaken, SyncState
 from minervas_ledger.sync_peers import Standing
@@ -17,12 +18,22 @@ from minervas_runtime.clock import Clock
 
 
 class WorkerSyncChain:
-    """See `sync.SyncChain`."""
+    """See `sync.SyncChain`.
 
-    def __init__(self, worker: ChainWorker, clock: Clock, genesis: Genesis) -> None:
+    Args:
+        worker: the chain.
+        clock: time of day.
+        genesis: the consortium's genesis.
+        check_room: raises `TransientFault` ``disk_low`` if there is no room for blocks.
+    """
+
+    def __init__(
+        self, worker: ChainWorker, clock: Clock, genesis: Genesis, check_room: Callable[[], None] = no_check
+    ) -> None:
         self._worker = worker
         self._clock = clock
         self._genesis = genesis
+        self._check_room = check_room
         self._threads = VerifyingThreads()
 
     @property
@@ -37,6 +48,7 @@ class WorkerSyncChain:
 
     async def sync_state(self, max_missing: int, branch: str = "") -> SyncState:
         """See `sync.SyncChain.sync_state`."""
+        self._check_room()  # before anything is fetched
         return await self._worker.run(lambda chain: chain.sync_state(max_missing, branch))
 
     async def take_headers(self, member: str, headers: Sequence[bytes]) -> HeadersTaken:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Protocol
 
 from minervas_core.encoding import Record
@@ -16,6 +17,7 @@ from minervas_core.errors import Code, MinervasError, TransientFault
 from minervas_core.node_messages import Pause, Template
 from minervas_ledger.chain_view import ChainView, too_old
 from minervas_ledger.chain_worker import ChainWorker
+from minervas_ledger.disk import no_check
 from minervas_ledger.template_book import GivenTemplate, TemplateBook
 from minervas_runtime.clock import Clock, monotonic_ms
 from minervas_runtime.randomness import new_salt
@@ -32,6 +34,7 @@ NOT_ADMITTED = "not admitted"
 NOT_OUR_TURN = "not our turn"
 SYNCING = "syncing"
 TOO_OLD = "this software is too old for the rules of the next block"
+LOW_DISK = "the disk is nearly full"
 
 
 class Sender(Protocol):
@@ -49,14 +52,24 @@ class TemplateMaker:
         worker: the chain.
         link: to the miner.
         clock: time of day.
+        check_room: raises `TransientFault` ``disk_low`` if there is no room for blocks.
     """
 
-    def __init__(self, *, member: str, worker: ChainWorker, link: Sender, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        member: str,
+        worker: ChainWorker,
+        link: Sender,
+        clock: Clock,
+        check_room: Callable[[], None] = no_check,
+    ) -> None:
         self.book = TemplateBook()
         self._member = member
         self._worker = worker
         self._link = link
         self._clock = clock
+        self._check_room = check_room
         self._due_ms = 0
         self._called = asyncio.Event()
         self._current: GivenTemplate | None = None
@@ -125,9 +138,12 @@ class TemplateMaker:
             return
         now_ms = self._clock.now_ms()
         try:
+            self._check_room()
             content = await self._worker.run(lambda chain: chain.draft(self._member, now_ms))
         except TransientFault as error:
             match error.code:
+                case Code.DISK_LOW:
+                    await self._pause(LOW_DISK)
                 case Code.BLOCK_MINER_UNKNOWN:
                     await self._pause(NOT_ADMITTED)
                 case Code.BLOCK_MINER_TOO_SOON:

@@ -21,7 +21,6 @@ from minervas_meter_gateway.show_maps import maps_json, maps_tables
 from minervas_runtime.service import EXIT_FAILED, EXIT_OK, EXIT_SETTINGS, report_errors, run_service, say_fault
 
 PROGRAM = "minervas-meter-gateway"
-SERVICE = "meter-gateway"
 
 
 def main() -> int:
@@ -67,7 +66,7 @@ def _load(config: Path) -> tuple[GatewaySettings, tuple[PortPlan, ...]]:
 
 def _run(arguments: argparse.Namespace) -> int:
     settings, ports = _load(arguments.config)
-    return run_service(SERVICE, settings, lambda context: run_gateway(context, ports))
+    return run_service(settings.service, settings, lambda context: run_gateway(context, ports))
 
 
 def _check(arguments: argparse.Namespace) -> int:
@@ -81,7 +80,7 @@ def _check(arguments: argparse.Namespace) -> int:
     if report.problems:
         return EXIT_SETTINGS
     if not arguments.json and report.settings:
-        print(f"{report.file}: settings of {SERVICE} of {report.settings.member} are usable")
+        print(f"{report.file}: settings of {report.settings.service} of {report.settings.member} are usable")
         print(report.tables())
     return EXIT_OK
 

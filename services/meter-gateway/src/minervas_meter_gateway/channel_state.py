@@ -198,7 +198,7 @@ def _maybe_begun(state: ChannelState, reading: Reading, point: Point | None) -> 
 def _noted(state: ChannelState, reading: Reading, point: Point | None) -> ChannelState:
     """Count a reading in; a good one that is later than the end before becomes the end."""
     leaf = encode(reading)
-    is_measured = reading.quality == "measured"
+    is_measured = reading.quality != "missing"
     state = msgspec.structs.replace(
         state,
         whole=state.whole.with_leaf(leaf),

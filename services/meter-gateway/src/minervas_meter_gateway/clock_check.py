@@ -10,8 +10,6 @@ A statement's times decide which slot energy belongs to, so three are asked, and
 
 from __future__ import annotations
 
-import ctypes
-import sys
 from collections.abc import Callable
 
 from minervas_runtime.clock import Clock
@@ -20,19 +18,6 @@ STEP_MS = 1_000
 """A change against the monotonic clock of more than this between two looks is a step; NTP slews far slower."""
 SETTLE_MS = 10_000
 """How long the clock must be steady after a step."""
-
-_TIMEX_BYTES = 512
-"""More than struct timex has on any platform; all zero means: only read."""
-_TIME_ERROR = 5
-"""The kernel's state of an unsynchronised clock (adjtimex(2))."""
-
-
-def kernel_is_synchronised() -> bool:
-    """Whether the kernel says that its clock is synchronised; false where it cannot be asked."""
-    if not sys.platform.startswith("linux"):
-        return False
-    state: int = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
-    return 0 <= state < _TIME_ERROR
 
 
 class ClockCheck:

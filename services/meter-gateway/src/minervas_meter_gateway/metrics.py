@@ -11,6 +11,7 @@ READ_FAULTS = Counter(
 )
 MISSED_TICKS = Counter("minervas_gateway_missed_ticks", "Ticks at which a port was still busy.", ["port"])
 REFUSED = Counter("minervas_gateway_readings_refused", "Readings that the full or failing spool did not take.")
+PUT_ASIDE = Counter("minervas_gateway_readings_put_aside", "Readings whose times the ledger finds impossible.")
 SPOOL_DEPTH = Gauge("minervas_gateway_spool_readings", "Readings that the ledger has not acknowledged.")
 SPOOL_FILL = Gauge("minervas_gateway_spool_fill_per_cent", "How full the spool is.")
 CLOCK_SYNCHRONISED = Gauge("minervas_gateway_clock_synchronised", "1 while statements may be made.")

@@ -6,7 +6,10 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
+import msgspec
+
 from minervas_core.encoding import decode
+from minervas_core.errors import Code
 from minervas_core.identifiers import Principal
 from minervas_core.keys import SigningKey
 from minervas_core.messages import MAX_PRESENCE_BYTES, Presence
@@ -14,11 +17,13 @@ from minervas_core.node_market_messages import ReadingsStored
 from minervas_core.topics import mesh
 from minervas_meter_gateway import __version__
 from minervas_meter_gateway.bus_plan import PortPlan
-from minervas_meter_gateway.clock_check import ClockCheck, kernel_is_synchronised
+from minervas_meter_gateway.clock_check import ClockCheck
+from minervas_meter_gateway.discovery_publisher import DiscoveryPublisher
 from minervas_meter_gateway.enrolment import declared_meters
 from minervas_meter_gateway.gateway_keys import GATEWAY_KEY, GatewayKeys
+from minervas_meter_gateway.home_assistant import discovery
 from minervas_meter_gateway.ledger_link import LedgerLink
-from minervas_meter_gateway.metrics import SPOOL_DEPTH
+from minervas_meter_gateway.metrics import PUT_ASIDE, SPOOL_DEPTH
 from minervas_meter_gateway.port_worker import PortWorker
 from minervas_meter_gateway.publisher import Publisher
 from minervas_meter_gateway.recorder import Recorder
@@ -29,8 +34,10 @@ from minervas_meter_gateway.statement_book import StatementBook
 from minervas_meter_gateway.statement_sender import StatementSender
 from minervas_meter_gateway.status_report import StatusReport
 from minervas_runtime.bus import Bus, Message
+from minervas_runtime.certificate_keeper import CertificateKeeper
 from minervas_runtime.clock import monotonic_ms
 from minervas_runtime.enrolment import Issued, wait_for_issue, write_enrolment
+from minervas_runtime.kernel_clock import kernel_clock
 from minervas_runtime.key_ring import KeyRing, Rotatable, WishWatch
 from minervas_runtime.mqtt_bus import BusSettings, MqttBus
 from minervas_runtime.node_link import NodeLink
@@ -40,6 +47,7 @@ from minervas_runtime.service import ServiceContext
 log = logging.getLogger(__name__)
 
 SPOOL_FILE = "spool.db"
+DISCOVERY_FILE = "home_assistant.json"
 READING = "reading"
 STOP_PORT_S = 1.0
 """Longest wait for the reads under way when the service stops."""
@@ -56,7 +64,12 @@ async def run_gateway(context: ServiceContext[GatewaySettings], ports: Sequence[
     ring = KeyRing(settings.paths.data, GATEWAY_KEY, SigningKey)
     write_enrolment(settings.paths, settings.member, settings.service, ring.first, meters=declared_meters(ports))
     issued = await wait_for_issue(settings.paths, settings.service, settings.member, broker=settings.broker)
-    await Gateway(context, ports, MqttBus(_bus_settings(context, issued)), issued, GatewayKeys(ring)).run()
+    who = Principal(settings.member, settings.service)
+    keeper = CertificateKeeper(settings.paths, who, issued, context.clock, context.status)
+    bus = MqttBus(_bus_settings(context, issued), before_connect=keeper.wait_current, may_mend=keeper.is_renewing)
+    keeper.on_renewed(bus.reconnect)
+    async with keeper.running():
+        await Gateway(context, ports, bus, issued, GatewayKeys(ring)).run()
 
 
 class Gateway:
@@ -91,13 +104,17 @@ class Gateway:
                 network=issued.network,
                 member=context.member,
                 max_bytes=settings.spool.max_mb * 1_000_000,
+                max_age_ms=settings.spool.max_days * 86_400_000,
             )
         )
         self._link = NodeLink(
             bus, issued.node_key, context.member, self._me.service, issued.network, clock=context.clock
         )
         self._ledger = LedgerLink(self._link, keys)
-        self._presence = PresencePublisher(bus, self._me.member, self._me.service, self._own_presence)
+        self._recorder: Recorder | None = None
+        self._presence = PresencePublisher(
+            bus, self._me.member, self._me.service, self._own_presence, data=settings.paths.data
+        )
 
     async def run(self) -> None:
         """Meter until cancelled. Sampling does not wait for the broker.
@@ -125,6 +142,7 @@ class Gateway:
             clock_is_right=sender.look_at_clock,
             on_recorded=publisher.offer,
         )
+        self._recorder = recorder
         workers = self._make_workers(recorder)
         report = StatusReport(
             bus=self._bus, workers=workers, recorder=recorder, spool=self._spool.file, book=book, sender=sender
@@ -141,6 +159,7 @@ class Gateway:
                 group.create_task(sender.run())
                 group.create_task(self._wishes().run())
                 group.create_task(self._keep_reporting(report))
+                group.create_task(self._make_discovery().run())
         finally:
             for worker in workers:
                 worker.stop_soon()
@@ -159,6 +178,10 @@ class Gateway:
             log.info("acknowledgement_of_other_spool", extra={"fields": {"spool": stored.spool}})
             return
         ranges = [(first, last) for first, last in stored.ranges]
+        if not isinstance(stored.refused, msgspec.UnsetType):
+            ranges += [(first, last) for first, last in stored.refused]
+            PUT_ASIDE.inc(sum(last - first + 1 for first, last in stored.refused))
+            log.warning("readings_put_aside", extra={"fields": {"code": Code.CLOCK_OFFSET, "ranges": stored.refused}})
         await self._spool.run(lambda spool: spool.acknowledge(ranges))
         SPOOL_DEPTH.set(self._spool.file.depth)
         publisher.wake()
@@ -179,7 +202,7 @@ class Gateway:
 
     def _make_sender(self, book: StatementBook) -> StatementSender:
         parameters = self._issued.genesis.parameters
-        kernel = kernel_is_synchronised if self._context.settings.clock.require_ntp else None
+        kernel = (lambda: kernel_clock().synchronised) if self._context.settings.clock.require_ntp else None
         return StatementSender(
             book=book,
             ledger=self._ledger,
@@ -211,12 +234,19 @@ class Gateway:
             for plan in self._ports
         ]
 
+    def _make_discovery(self) -> DiscoveryPublisher:
+        settings = self._context.settings
+        found = discovery(self._me, self._ports, self._issued.network) if settings.home_assistant.discovery else {}
+        return DiscoveryPublisher(self._bus, found, settings.paths.data / DISCOVERY_FILE)
+
     def _own_presence(self) -> Presence:
         return Presence(
             state="online",
             version=__version__,
             sent_at_ms=self._context.clock.now_ms(),
             certificate_expires_ms=self._issued.certificate_expires_ms,
+            spool_use_per_mille=min(1000, 10 * self._recorder.fill_per_cent) if self._recorder else msgspec.UNSET,
+            spool_readings=self._spool.file.depth,
         )
 
 

@@ -79,7 +79,9 @@ class SpoolSettings(Section, frozen=True, kw_only=True):
     """How many readings wait for the ledger."""
 
     max_mb: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 512
-    """Size of the spool at which sampling stops; a channel has about 30 MB a day."""
+    """Size of the spool at which new readings are refused; a channel has about 30 MB a day."""
+    max_days: Annotated[int, msgspec.Meta(ge=1, le=3_650)] = 60
+    """Age of the oldest reading in the spool at which new ones are refused."""
 
 
 class ClockSettings(Section, frozen=True, kw_only=True):
@@ -89,16 +91,25 @@ class ClockSettings(Section, frozen=True, kw_only=True):
     """Whether the kernel must say that its clock is synchronised. The ledger's tip is looked at in any case."""
 
 
+class HomeAssistantSettings(Section, frozen=True, kw_only=True):
+    """What Home Assistant finds by itself."""
+
+    discovery: bool = True
+    """Whether every channel is announced; switched off, what was announced is taken back."""
+
+
 class GatewaySettings(NodeSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that a meter-gateway is told from outside."""
 
-    service: Literal["meter-gateway"] = "meter-gateway"
+    service: Annotated[str, msgspec.Meta(pattern=r"^meter-gateway(-[1-9][0-9]{0,2})?\Z")] = "meter-gateway"
+    """Which of the member's gateways it is: ``meter-gateway``, ``meter-gateway-2``, ..."""
     ports: Annotated[list[PortSettings], msgspec.Meta(min_length=1)]
     meters: Annotated[list[MeterSettings], msgspec.Meta(min_length=1)]
     sampling: SamplingSettings = SamplingSettings()
     maps: MapSettings = MapSettings()
     spool: SpoolSettings = SpoolSettings()
     clock: ClockSettings = ClockSettings()
+    home_assistant: HomeAssistantSettings = HomeAssistantSettings()
 
 
 def load_gateway_settings(path: Path) -> GatewaySettings:

@@ -5,9 +5,9 @@
 * Journal in WAL mode with `synchronous = FULL`: a commit is on the disk before a reading is published. With `NORMAL` a
   power failure could take back the newest commits, and their sequence numbers would be given out again for other
   readings. The price is about one flush per second and port.
-* The file is bounded. When it is full nothing is dropped: new readings are refused and counted, sampling pauses, and an
-  alarm is raised from 90 % on. Dropping the oldest would leave gaps that nobody could ever fill; what a pause costs is
-  detail only, for energy is settled on registers.
+* The file is bounded, by size and by the age of what waits in it. When it is full nothing is dropped: new readings are
+  refused and counted, sampling pauses, and an alarm is raised from 90 % on. Dropping the oldest would leave gaps that
+  nobody could ever fill; what a pause costs is detail only, for energy is settled on registers.
 * A damaged file, or one of another network or member, is moved aside, and a new one begun under a new spool id.
 
 One thread at a time may use it. It holds an exclusive lock, so that a second gateway on the same file does not start.
@@ -34,7 +34,13 @@ ChannelKey = tuple[str, str]
 
 
 class SpoolFull(TransientFault):
-    """The spool has reached its size; it takes readings again when the ledger has acknowledged some."""
+    """The spool has reached its size or age; it takes readings again when the ledger has acknowledged some."""
+
+
+class _Sampled(msgspec.Struct):
+    """A reading, as far as its age is concerned."""
+
+    time_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +70,16 @@ class Spool:
         network: network id.
         member: whose readings.
         max_bytes: content at which it is full.
+        max_age_ms: time between its oldest and its newest reading at which it is full.
 
     Raises:
         LocalFault: ``bad_settings`` if another process has it, or the directory cannot be used.
     """
 
-    def __init__(self, path: Path, *, network: str, member: str, max_bytes: int) -> None:
+    def __init__(self, path: Path, *, network: str, member: str, max_bytes: int, max_age_ms: int) -> None:
         self._path = path
         self._max_bytes = max_bytes
+        self._max_age_ms = max_age_ms
         self._connection = open_spool_file(path, {"format": FORMAT, "network": network, "member": member})
         self.id = self._value("spool")
         """Random id of this file."""
@@ -85,8 +93,11 @@ class Spool:
         self._connection.close()
 
     def fill_per_cent(self) -> int:
-        """How full it is."""
-        return 100 * self._used_bytes() // self._max_bytes
+        """How full it is, by size or by age."""
+        by_size = 100 * self._used_bytes() // self._max_bytes
+        newest = self._connection.execute("SELECT body FROM readings ORDER BY sequence DESC LIMIT 1").fetchone()
+        by_age = 100 * self._age_ms(newest[0]) // self._max_age_ms if newest else 0
+        return max(by_size, by_age)
 
     def append(
         self, readings: Sequence[bytes], states: Mapping[ChannelKey, ChannelState], drafts: Iterable[Statement]
@@ -102,6 +113,13 @@ class Spool:
         """
         if self._used_bytes() >= self._max_bytes:
             raise SpoolFull(Code.NOT_READY, "The spool is full", file=str(self._path), max_bytes=self._max_bytes)
+        if readings and self._age_ms(readings[0]) >= self._max_age_ms:
+            raise SpoolFull(
+                Code.NOT_READY,
+                "The oldest reading in the spool waits for too long",
+                file=str(self._path),
+                max_age_ms=self._max_age_ms,
+            )
         first = self.next_sequence
         with transaction(self._connection) as connection:
             connection.executemany("INSERT INTO readings VALUES (?, ?)", enumerate(readings, start=first))
@@ -202,6 +220,14 @@ class Spool:
     def _value(self, name: str) -> str:
         value: str = self._connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()[0]
         return value
+
+    def _age_ms(self, newest: bytes) -> int:
+        """Time from the oldest reading that waits to a newer one; 0 if none waits, or the clock was set back."""
+        oldest = self._connection.execute("SELECT body FROM readings ORDER BY sequence LIMIT 1").fetchone()
+        if oldest is None:
+            return 0
+        first, last = (msgspec.json.decode(body, type=_Sampled).time_ms for body in (oldest[0], newest))
+        return max(0, last - first)
 
     def _used_bytes(self) -> int:
         """Bytes of the pages in use; those that became free are used again."""

@@ -19,6 +19,7 @@ from minervas_miner.miner import Miner
 from minervas_miner.search_worker import SearchWorker
 from minervas_miner.settings import MinerSettings
 from minervas_runtime.bus import Bus, Message
+from minervas_runtime.certificate_keeper import CertificateKeeper
 from minervas_runtime.clock import monotonic_ms
 from minervas_runtime.enrolment import Issued, wait_for_issue, write_enrolment
 from minervas_runtime.key_ring import KeyRing, Rotatable, WishWatch
@@ -47,8 +48,13 @@ async def run_miner(context: ServiceContext[MinerSettings]) -> None:
     keys = KeyRing(settings.paths.data, BLOCK_KEY, SigningKey)
     write_enrolment(settings.paths, settings.member, SERVICE, keys.first)
     issued = await wait_for_issue(settings.paths, SERVICE, settings.member, broker=settings.broker)
-    bus = MqttBus(_bus_settings(context, issued))
-    await serve(context, bus, issued, keys)
+    keeper = CertificateKeeper(
+        settings.paths, Principal(settings.member, SERVICE), issued, context.clock, context.status
+    )
+    bus = MqttBus(_bus_settings(context, issued), before_connect=keeper.wait_current, may_mend=keeper.is_renewing)
+    keeper.on_renewed(bus.reconnect)
+    async with keeper.running():
+        await serve(context, bus, issued, keys)
 
 
 async def serve(context: ServiceContext[MinerSettings], bus: Bus, issued: Issued, keys: KeyRing[SigningKey]) -> None:
@@ -72,8 +78,13 @@ async def serve(context: ServiceContext[MinerSettings], bus: Bus, issued: Issued
         first_nonce=new_search_start,
         status=context.status,
     )
-    expires_ms = issued.certificate_expires_ms
-    presence = PresencePublisher(bus, member, SERVICE, lambda: _presence(context.clock.now_ms(), expires_ms))
+    presence = PresencePublisher(
+        bus,
+        member,
+        SERVICE,
+        lambda: _presence(context.clock.now_ms(), issued.certificate_expires_ms),
+        data=context.settings.paths.data,
+    )
     link.on("template", Template, _from_ledger(miner.search_for))
     link.on("pause", Pause, _from_ledger(lambda pause: miner.pause(pause.reason)))
     bus.on_connection_change(lambda connected: _follow_bus(context, miner, connected=connected))

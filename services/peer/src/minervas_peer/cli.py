@@ -15,13 +15,12 @@ from minervas_peer.commands.blocks import show_block, show_blocks
 from minervas_peer.commands.branches import show_branches
 from minervas_peer.commands.check_proof import show_proof
 from minervas_peer.commands.finality import show_finality
-from minervas_peer.commands.join import run_join
 from minervas_peer.commands.members import show_members
 from minervas_peer.commands.output import Output
+from minervas_peer.commands.renew import run_renew
 from minervas_peer.commands.status import show_status
 from minervas_peer.commands.transaction import show_transaction
-from minervas_peer.join.flow import JoinOptions
-from minervas_peer.join.node_directory import NodeDirectory
+from minervas_peer.join_cli import add_join_arguments, carry_out_join
 from minervas_peer.keys_cli import add_keys_command, run_keys
 from minervas_peer.market_cli import add_market_commands, market_actions
 from minervas_peer.settings import ApiSettings
@@ -56,16 +55,7 @@ def _carry_out(given: argparse.Namespace) -> int:
         print(f"{PROGRAM} {__version__}")
         return EXIT_OK
     if given.command == "join":
-        options = JoinOptions(
-            url=given.url,
-            ca_fingerprint=given.ca_fingerprint,
-            member=given.member,
-            name=given.name,
-            contact=given.contact,
-            timeout_s=given.timeout,
-            replace=given.replace,
-        )
-        run_join(options, NodeDirectory(given.node, expects_gateway=given.gateway), Output())
+        carry_out_join(given, Output())
         return EXIT_OK
     if given.command == "check-proof":
         show_proof(given.proof, given.genesis, Output(as_json=given.json))
@@ -86,6 +76,7 @@ def _show(given: argparse.Namespace, client: ApiClient, output: Output) -> None:
         "abandoned": lambda: show_abandoned(client, output, limit=given.limit),
         "branches": lambda: show_branches(client, output, limit=given.limit),
     }
+    actions["renew"] = lambda: run_renew(client, output, force=given.force, timeout_s=given.timeout)
     actions.update(market_actions(given, client, output))
     actions["keys"] = lambda: run_keys(given, client, output)
     actions[given.command]()
@@ -99,7 +90,9 @@ def _parser() -> argparse.ArgumentParser:
         parser, api=os.environ.get(API_VARIABLE, DEFAULT_API), as_json=False, token_file=os.environ.get(TOKEN_VARIABLE)
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    _add_join(commands.add_parser("join", help="apply for membership and install what is granted"))
+    join = commands.add_parser("join", help="apply for membership and install what is granted; add gateways")
+    add_join_arguments(join)
+    _add_shared(join)
     for name, text in (
         ("status", "the node at a glance"),
         ("members", "everybody who is or was a member"),
@@ -121,6 +114,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add_market_commands(add)
     add_keys_command(add)
+    _add_renew(add("renew", "renew the certificates of the node's services now"))
     _add_check_proof(add("check-proof", "check a proof that a transaction is final; needs no node"))
     commands.add_parser("version", help="show the version")
     return parser
@@ -157,6 +151,17 @@ def _add_arguments(name: str, command: argparse.ArgumentParser) -> None:
         command.add_argument("id", type=arguments.transaction_id, metavar="ID", help="id of the transaction")
 
 
+def _add_renew(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--force", action="store_true", help="all of them, also those that are not due")
+    command.add_argument(
+        "--timeout",
+        type=arguments.number(1, MAX_SECONDS),
+        default=60,
+        metavar="SECONDS",
+        help="give up waiting after this time (60)",
+    )
+
+
 def _add_check_proof(command: argparse.ArgumentParser) -> None:
     command.add_argument("proof", type=Path, metavar="FILE", help="as `minervas-ledger prove` wrote it")
     command.add_argument(
@@ -165,30 +170,6 @@ def _add_check_proof(command: argparse.ArgumentParser) -> None:
         required=True,
         metavar="FILE",
         help="the consortium's genesis.json, from a source you trust",
-    )
-
-
-def _add_join(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "url", type=arguments.https_url, metavar="URL", help="of the consortium's admission, https://..."
-    )
-    command.add_argument(
-        "--ca-fingerprint",
-        type=arguments.fingerprint,
-        required=True,
-        metavar="sha256:...",
-        help="as the operator told you",
-    )
-    command.add_argument("--member", required=True, metavar="ID", help="id to apply for, e.g. mokpo-univ")
-    command.add_argument("--name", required=True, metavar="NAME", help="your organisation; never on the chain")
-    command.add_argument("--contact", required=True, metavar="CONTACT", help="how the operator reaches you")
-    command.add_argument("--node", type=Path, required=True, metavar="DIR", help="the node's directory")
-    command.add_argument(
-        "--replace", action="store_true", help="this node takes the place of the member's, which was lost with its keys"
-    )
-    command.add_argument("--gateway", action="store_true", help="wait for the meter-gateway's keys and meters too")
-    command.add_argument(
-        "--timeout", type=arguments.number(1, MAX_SECONDS), metavar="SECONDS", help="give up waiting after this time"
     )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import msgspec
 
@@ -52,7 +54,10 @@ class NodeConfig:
     genesis: Genesis
     identity: Identity
     node_key: bytes
-    certificate_expires_ms: int = 0
+    certificate_expires_ms: Callable[[], int] = lambda: 0
+    """Asked whenever presence is published."""
+    data: Path | None = None
+    """Where the peer keeps its data, whose disk its presence tells of."""
     gossip: GossipSettings = field(default_factory=GossipSettings)
     own_keys: OwnKeys | None = None
     """All keys of this peer; None if it has only those of its identity."""
@@ -147,7 +152,7 @@ class PeerNode:
             refusals=self.refusals,
             interval_ms=self._config.gossip.membership_interval_ms,
         )
-        self._own_presence = PresencePublisher(self.bus, me.member, PEER, self._presence_fields)
+        self._own_presence = PresencePublisher(self.bus, me.member, PEER, self._presence_fields, data=self._config.data)
         self.trader = Trader(
             genesis=self._config.genesis,
             directory=self.directory,
@@ -237,6 +242,6 @@ class PeerNode:
             state="online",
             version=__version__,
             sent_at_ms=self._clock.now_ms(),
-            certificate_expires_ms=self._config.certificate_expires_ms,
+            certificate_expires_ms=self._config.certificate_expires_ms(),
             tip=self.ledger_watch.tip or msgspec.UNSET,
         )

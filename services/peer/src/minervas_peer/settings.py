@@ -44,11 +44,21 @@ class GossipSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Pause between two looks at our ledger's status, besides what it tells by itself."""
 
 
+class AdmissionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where certificates are renewed, if it is no longer where the member joined."""
+
+    url: Annotated[str, msgspec.Meta(pattern=r"^(https://[^\s]+)?\Z", max_length=500)] = ""
+    """https://...; empty: as `minervas join` installed it."""
+    ca_file: Path | None = None
+    """By which its HTTPS certificate is judged; the consortium's CA if not given."""
+
+
 class PeerSettings(NodeSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that a peer is told from outside."""
 
     api: ApiSettings = ApiSettings()
     gossip: GossipSettings = GossipSettings()
+    admission: AdmissionSettings = AdmissionSettings()
 
 
 def load_peer_settings(path: Path) -> PeerSettings:

@@ -36,3 +36,22 @@ async def check_sensible(connection: Connection, kind: str, member: str) -> None
         raise LocalFault(Code.MEMBER_SUSPENDED, "Its vote is suspended already", member=member)
     if kind == "resume" and (vote is None or vote.kind == "resume"):
         raise LocalFault(Code.MEMBER_NOT_SUSPENDED, "Its vote is not suspended", member=member)
+
+
+GUARDED = ("revoke", "leave", "suspend")
+"""What is not done to the operator's own member by mistake."""
+
+
+def check_operator_member(kind: str, member: str, operator_member: str, *, meant: bool) -> None:
+    """Check that the operator's own member is meant: the chain's confirmations come through its peer.
+
+    Raises:
+        LocalFault: ``operator_member``.
+    """
+    if kind in GUARDED and member == operator_member and not meant:
+        raise LocalFault(
+            Code.OPERATOR_MEMBER,
+            "This is the operator's own member, whose peer tells what the chain has confirmed: without it nothing is "
+            "confirmed any more; say --operator-member if you mean it",
+            member=member,
+        )

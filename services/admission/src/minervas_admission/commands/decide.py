@@ -2,58 +2,58 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-from minervas_admission import audit_log
-from minervas_admission.commands.checks import check_sensible
+from minervas_admission.ca import ca_id
+from minervas_admission.ca_rollover import FINISH, FORCE, START, SWITCH, check_step
+from minervas_admission.ca_set import load_ca_certificate, read_ca_state
+from minervas_admission.commands.checks import check_operator_member, check_sensible
+from minervas_admission.commands.confirming import confirm
 from minervas_admission.commands.following import Follower, Stopwatch
 from minervas_admission.commands.operator import operator_name
 from minervas_admission.commands.output import milliseconds, say, say_json
 from minervas_admission.commands.show import one_transaction, show_application, show_change
 from minervas_admission.data_directory import DataDirectory
+from minervas_admission.deciding import Decider
 from minervas_admission.parameter_changes import ParameterView, WantedChange
 from minervas_admission.replacement import WARNING
 from minervas_admission.settings import AdmissionSettings
 from minervas_admission.store.applications import (
-    JOIN,
     REPLACE,
     ROTATE,
     ApplicationRow,
     find_application,
     find_pending_of_member,
-    lock_application,
-    set_application_state,
 )
 from minervas_admission.store.database import Connection
-from minervas_admission.store.decisions import insert_decision
-from minervas_admission.store.members import insert_member
 from minervas_core.errors import Code, LocalFault
 from minervas_core.genesis import load_genesis
-from minervas_core.identifiers import RESERVED_MEMBER
 from minervas_runtime.clock import SystemClock
 
 HEADINGS = {"revoke": "Revoking", "leave": "Ending the membership of", "suspend": "Suspending", "resume": "Resuming"}
 """What is being done, by the kind of a decision about a member."""
 
 
-_DECISIONS = {JOIN: "approve", REPLACE: "replace", ROTATE: "rotate"}
-"""Kind of the decision that approves an application, by the application's kind."""
 _APPROVAL_HEADINGS = {
     "approve": "Approving",
+    "add": "Approving",
     "replace": "Replacing the node of",
     "rotate": "Rotating keys of",
 }
 _APPROVAL_QUESTIONS = {
-    JOIN: "Compare the fingerprint with the applicant's. Approve {member}?",
     ROTATE: "Its wallet signed for new keys. Compare the fingerprint. Rotate the keys of {member}?",
     REPLACE: f"{WARNING}. Replace the node of {{member}}?",
 }
-"""What is asked, by the kind of the application."""
+"""What is asked, by the kind of the application, if it is no usual one."""
+_APPROVAL_QUESTION = "Compare the fingerprint with the applicant's. Approve {member}?"
 
-
-class Unconfirmed(LocalFault):
-    """The operator did not confirm."""
+CA_STEPS = {
+    START: ("Making a new CA", "Every node will trust a new CA beside the one in use. Make it?"),
+    SWITCH: ("Switching to the new CA", "Servers and new members will be certified by the new CA. Switch?"),
+    FINISH: ("Ending the old CA", "Nobody will trust the old CA any more, and its key is deleted. End it?"),
+}
+"""What is being done, and what the operator is asked, by the kind of a decision about the CA."""
 
 
 class Decisions:
@@ -81,18 +81,10 @@ class Decisions:
         row = await self._pending(wanted)
         if not confirmed:
             show_application(row)
-            self._confirm(_APPROVAL_QUESTIONS[row.kind].format(member=row.member))
-        async with self._transaction() as connection:
-            await _still_pending(connection, row)
-            now_ms = self._clock.now_ms()
-            await set_application_state(connection, row.id, "approving", decided_ms=now_ms)
-            kind = _DECISIONS[row.kind]
-            if row.kind == JOIN:
-                await insert_member(connection, row.member, row.id, now_ms)
-            else:
-                await check_sensible(connection, kind, row.member)
-            decision_id = await self._decide(connection, kind, row.member, row.id, "")
-        await self._follow(decision_id, f"{_APPROVAL_HEADINGS[kind]} {row.member}")
+            confirm(_APPROVAL_QUESTIONS.get(row.kind, _APPROVAL_QUESTION).format(member=row.member))
+        async with self._deciding() as decider:
+            decision_id = await decider.approve(row.id)
+        await self._follow(decision_id, f"{_APPROVAL_HEADINGS[row.approval]} {row.member}")
 
     async def reject(self, wanted: str, reason: str) -> None:
         """Reject a pending application; its name and keys become free. Needs no running service.
@@ -101,24 +93,23 @@ class Decisions:
             LocalFault: ``not_found`` if there is no such pending application.
         """
         row = await self._pending(wanted)
-        async with self._transaction() as connection:
-            await _still_pending(connection, row)
-            await set_application_state(connection, row.id, "rejected", reason=reason, decided_ms=self._clock.now_ms())
-            await self._decide(connection, "reject", row.member, row.id, reason, state="done")
+        async with self._deciding() as decider:
+            await decider.reject(row.id, reason)
         if not self._as_json:
             say(f"Rejected {row.member}.")
 
-    async def revoke(self, member: str, reason: str, *, confirmed: bool) -> None:
+    async def revoke(self, member: str, reason: str, *, confirmed: bool, operator_member_meant: bool = False) -> None:
         """Revoke a membership for ever.
 
         Raises:
-            LocalFault: ``not_found`` if there is no such member, or it is revoked already; `Unconfirmed`.
+            LocalFault: ``not_found`` if there is no such member, or it is revoked already; ``operator_member`` if
+                it is the operator's own and that was not meant; `Unconfirmed`.
             TransientFault: see `Follower.follow`.
         """
         question = f"{member} can never come back under this name. Revoke it?"
-        await self._about_member("revoke", member, reason, question, confirmed=confirmed)
+        await self._about_member("revoke", member, reason, question, confirmed=confirmed, meant=operator_member_meant)
 
-    async def leave(self, member: str, reason: str, *, confirmed: bool) -> None:
+    async def leave(self, member: str, reason: str, *, confirmed: bool, operator_member_meant: bool = False) -> None:
         """End a membership for ever because the member wants it; all else is as with `revoke`.
 
         Raises:
@@ -126,9 +117,9 @@ class Decisions:
             TransientFault: see `Follower.follow`.
         """
         question = f"{member} can never come back under this name. Does it leave?"
-        await self._about_member("leave", member, reason, question, confirmed=confirmed)
+        await self._about_member("leave", member, reason, question, confirmed=confirmed, meant=operator_member_meant)
 
-    async def suspend(self, member: str, reason: str, *, confirmed: bool) -> None:
+    async def suspend(self, member: str, reason: str, *, confirmed: bool, operator_member_meant: bool = False) -> None:
         """Take a member's vote away until `resume`.
 
         Raises:
@@ -137,7 +128,7 @@ class Decisions:
             TransientFault: see `Follower.follow`.
         """
         question = f"Finality will neither wait for {member} nor count its vote. Suspend it?"
-        await self._about_member("suspend", member, reason, question, confirmed=confirmed)
+        await self._about_member("suspend", member, reason, question, confirmed=confirmed, meant=operator_member_meant)
 
     async def resume(self, member: str, reason: str, *, confirmed: bool) -> None:
         """Give a suspended member its vote back.
@@ -163,21 +154,41 @@ class Decisions:
         if not self._as_json:
             show_change(view, wanted)
         if not confirmed:
-            self._confirm("All members' nodes will follow this. Change it?")
-        async with self._transaction() as connection:
-            (await ParameterView.read(connection, genesis)).check(wanted)
-            decision_id = await self._decide(connection, "parameters", None, None, "", content=wanted.content)
+            confirm("All members' nodes will follow this. Change it?")
+        async with self._deciding() as decider:
+            decision_id = await decider.parameters(wanted, genesis)
         await self._follow(decision_id, f"Changing parameters from block {wanted.activation_height:,} on")
 
-    async def _about_member(self, kind: str, member: str, reason: str, question: str, *, confirmed: bool) -> None:
+    async def change_ca(self, kind: str, *, force: bool, confirmed: bool) -> None:
+        """Do one step of replacing the CA.
+
+        Raises:
+            LocalFault: ``not_ready``, see `check_step`; `Unconfirmed`.
+            TransientFault: see `Follower.follow`.
+        """
+        data = DataDirectory(self._settings.paths.data)
+        ids = {name: ca_id(load_ca_certificate(data, name)) for name in read_ca_state(data).trusted}
+        async with self._transaction() as connection:
+            await check_step(connection, kind, data, ids, now_ms=self._clock.now_ms(), force=force)
+        heading, question = CA_STEPS[kind]
+        if not confirmed:
+            confirm(question)
+        async with self._deciding() as decider:
+            await check_step(decider.connection, kind, data, ids, now_ms=self._clock.now_ms(), force=force)
+            decision_id = await decider.ca_step(kind, FORCE if force else "")
+        await self._follow(decision_id, heading)
+
+    async def _about_member(
+        self, kind: str, member: str, reason: str, question: str, *, confirmed: bool, meant: bool = False
+    ) -> None:
         """Check that the decision makes sense, ask, check again with the member locked, and decide."""
         if not confirmed:
+            check_operator_member(kind, member, self._settings.consortium.operator_member, meant=meant)
             async with self._transaction() as connection:
                 await check_sensible(connection, kind, member)
-            self._confirm(question)
-        async with self._transaction() as connection:
-            await check_sensible(connection, kind, member)
-            decision_id = await self._decide(connection, kind, member, None, reason)
+            confirm(question)
+        async with self._deciding() as decider:
+            decision_id = await decider.about_member(kind, member, reason, operator_member_meant=meant)
         await self._follow(decision_id, f"{HEADINGS[kind]} {member}")
 
     async def reconcile(self) -> None:
@@ -186,12 +197,17 @@ class Decisions:
         Raises:
             TransientFault: see `Follower.follow`.
         """
-        async with self._transaction() as connection:
-            decision_id = await self._decide(connection, "reconcile", None, None, "")
+        async with self._deciding() as decider:
+            decision_id = await decider.reconcile()
         await self._follow(decision_id, "Reconciling")
 
     def _transaction(self) -> AbstractAsyncContextManager[Connection]:
         return one_transaction(self._settings)
+
+    @asynccontextmanager
+    async def _deciding(self) -> AsyncIterator[Decider]:
+        async with self._transaction() as connection:
+            yield Decider(connection, operator_name(), self._clock.now_ms(), self._settings.consortium.operator_member)
 
     async def _pending(self, wanted: str) -> ApplicationRow:
         async with self._transaction() as connection:
@@ -201,35 +217,6 @@ class Decisions:
         if row is None:
             raise LocalFault(Code.NOT_FOUND, "No application waits under this id or member", wanted=wanted)
         return row
-
-    async def _decide(
-        self, connection: Connection, kind: str, member: str | None, application: str | None, reason: str,
-        *, state: str = "queued", content: str = "",
-    ) -> int:  # fmt: skip
-        """Record the decision and who made it."""
-        who, now_ms = operator_name(), self._clock.now_ms()
-        decision_id = await insert_decision(
-            connection, kind=kind, member=member, application=application, reason=reason, who=who, made_ms=now_ms,
-            state=state, content=content,
-        )  # fmt: skip
-        details: dict[str, str | int] = {"decision": decision_id}
-        if application:
-            details["application"] = application
-        if reason:
-            details["reason"] = reason
-        if content:
-            details["content"] = content
-        subject = member or ("broker" if kind == "reconcile" else RESERVED_MEMBER)
-        await audit_log.append(connection, time_ms=now_ms, who=who, action=kind, subject=subject, **details)
-        return decision_id
-
-    def _confirm(self, question: str) -> None:
-        if not sys.stdin.isatty():
-            raise Unconfirmed(Code.BAD_SETTINGS, "There is nobody to ask here; add --yes to decide without a question")
-        sys.stdout.write(f"{question} [y/N] ")
-        sys.stdout.flush()
-        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-            raise Unconfirmed(Code.BAD_SETTINGS, "Nothing was decided")
 
     async def _follow(self, decision_id: int, heading: str) -> None:
         watch = Stopwatch()
@@ -249,17 +236,6 @@ class Decisions:
             )
             return
         say(f"Done in {milliseconds(watch.elapsed_us())}." + _on_chain_hint(decision.state))
-
-
-async def _still_pending(connection: Connection, row: ApplicationRow) -> None:
-    """Check that nobody decided meanwhile, and keep others from it.
-
-    Raises:
-        LocalFault: ``not_found``.
-    """
-    now = await lock_application(connection, row.id)
-    if now is None or now.state != "pending":
-        raise LocalFault(Code.NOT_FOUND, "Somebody else has decided meanwhile", member=row.member)
 
 
 def _on_chain_hint(state: str) -> str:

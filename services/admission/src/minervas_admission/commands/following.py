@@ -11,6 +11,7 @@ from minervas_admission.commands.output import milliseconds, say
 from minervas_admission.settings import AdmissionSettings
 from minervas_admission.store.database import Connection, connect, database_away
 from minervas_admission.store.decisions import (
+    OVER,
     PROGRESS_CHANNEL,
     Decision,
     StepRow,
@@ -30,16 +31,12 @@ NOT_RUNNING = (
 )
 
 
-_OVER = ("done", "superseded", "refused")
-"""States of a decision of which nothing more will come."""
-
-
 class Follower:
     """Follows one decision on a connection of its own."""
 
     def __init__(self, settings: AdmissionSettings, *, until_on_chain: bool, quiet: bool = False) -> None:
         self._settings = settings
-        self._until = _OVER if until_on_chain else ("carried_out", *_OVER)
+        self._until = OVER if until_on_chain else ("carried_out", *OVER)
         self._quiet = quiet
         self._shown: dict[str, tuple[str, int]] = {}
 

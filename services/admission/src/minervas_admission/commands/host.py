@@ -11,6 +11,8 @@ from minervas_admission.commands.output import say, when
 from minervas_admission.data_directory import DataDirectory
 from minervas_admission.issued_journal import remember
 from minervas_admission.sealed_keys import load_passphrase
+from minervas_admission.server_certificate import server_files
+from minervas_admission.server_renewal import BROKER, ServerRequest, sign_broker
 from minervas_admission.settings import AdmissionSettings
 from minervas_admission.store.migrate import migrate
 from minervas_core.errors import Code, LocalFault
@@ -53,6 +55,8 @@ def run_sign_server(
 ) -> None:
     """Sign the certificate of the broker or another server of the consortium. Its key never comes here.
 
+    The broker's is renewed by the service from then on.
+
     Raises:
         LocalFault: ``bad_settings`` if the request can not be read; see `CertificateAuthority.issue_server`.
         PeerFault: if the request is malformed or its key too weak.
@@ -63,10 +67,18 @@ def run_sign_server(
         raise LocalFault(
             Code.BAD_SETTINGS, "The certificate request can not be read", file=str(request), reason=str(error)
         ) from error
-    authority = load_consortium(settings).authority
-    key = request_public_key(pem, service=name)
-    certificate = authority.issue_server(name, key, server_names, SystemClock().now_ms(), days=days)
-    remember(DataDirectory(settings.paths.data), certificate)
+    authority, data, now_ms = (
+        load_consortium(settings).authority,
+        DataDirectory(settings.paths.data),
+        SystemClock().now_ms(),
+    )
+    if name == BROKER:
+        wanted = ServerRequest(csr=pem, names=server_names, days=days)
+        certificate = sign_broker(data, authority, settings.paths.broker_export, wanted, now_ms)
+    else:
+        key = request_public_key(pem, service=name)
+        certificate = authority.issue_server(name, key, server_names, now_ms, days=days)
+        remember(data, certificate)
     write_atomic(out, certificate.pem.encode(), mode=PUBLIC_MODE)
     say(f"signed {name} for {', '.join(server_names)} until {when(certificate.not_after_ms)}: {out}")
 
@@ -75,10 +87,13 @@ def run_check_config(settings: AdmissionSettings, config: Path) -> None:
     """Check what the settings refer to; the settings themselves were checked when they were read.
 
     Raises:
-        LocalFault: ``bad_key_file`` if a secret is missing, open to others or too short.
+        LocalFault: ``bad_key_file`` if a secret is missing, open to others or too short, or the HTTPS certificate that
+            the operator brings can not be used.
     """
     load_passphrase(settings.ca_passphrase_file)
     read_secret(settings.database.password_file)
     if settings.database_owner is not None:
         read_secret(settings.database_owner.password_file)
+    if settings.http.certificate_file is not None:
+        server_files(settings, SystemClock().now_ms())
     say(f"{config}: settings are good")

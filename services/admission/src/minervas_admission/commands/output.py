@@ -42,3 +42,13 @@ def when(time_ms: int | None) -> str:
 def milliseconds(took_us: int) -> str:
     """A duration for people."""
     return f"{took_us / 1000:,.1f} ms"
+
+
+def degrees(micro: int) -> str:
+    """Millionths of a degree as degrees."""
+    return f"{'-' if micro < 0 else ''}{abs(micro) // 1_000_000}.{abs(micro) % 1_000_000:06}"
+
+
+def tenths(value: int) -> str:
+    """Tenths of a degree as degrees."""
+    return f"{value // 10}.{value % 10}"

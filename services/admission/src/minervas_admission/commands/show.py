@@ -1,4 +1,4 @@
-"""pending, members, audit, fingerprint: look, and change nothing."""
+"""pending, audit, fingerprint: look, and change nothing."""
 
 from __future__ import annotations
 
@@ -9,21 +9,27 @@ from typing import Any
 import msgspec
 
 from minervas_admission import audit_log
-from minervas_admission.application_check import decode_application, service_requests
-from minervas_admission.authority import load_ca_certificate
+from minervas_admission.application_check import decode_requested, service_requests
 from minervas_admission.ca import fingerprint
+from minervas_admission.ca_set import signing_ca_certificate
 from minervas_admission.certificate_request import describe_key, request_public_key
-from minervas_admission.commands.output import harmless, say, say_json, table, when
+from minervas_admission.commands.output import degrees, harmless, say, say_json, tenths, when
 from minervas_admission.data_directory import DataDirectory
 from minervas_admission.parameter_changes import ParameterView, WantedChange, last_carrying_height
 from minervas_admission.replacement import WARNING
 from minervas_admission.rotations import decode_rotation
 from minervas_admission.settings import AdmissionSettings
-from minervas_admission.store.applications import REPLACE, ROTATE, ApplicationRow, pending_applications
+from minervas_admission.store.applications import (
+    KIND_ADDITION,
+    REPLACE,
+    ROTATE,
+    ApplicationRow,
+    pending_applications,
+)
 from minervas_admission.store.database import Connection, Database
-from minervas_admission.store.members import ENDED, MemberOverview, member_overviews
 from minervas_admission.store.schema import check_schema
-from minervas_core.enrolment import declared_meters
+from minervas_core.applicant import About, panels_of, sites_of
+from minervas_core.enrolment import Application, declared_meters
 
 
 @asynccontextmanager
@@ -62,89 +68,52 @@ async def show_pending(settings: AdmissionSettings, *, as_json: bool) -> None:
 
 def show_application(row: ApplicationRow) -> None:
     """Print everything that a decision needs."""
-    say(f"{row.member}")
+    if row.kind == ROTATE:
+        _show_rotation(row)
+        return
+    requested = decode_requested(row)
+    say(f"{row.member}" + ("   (a member that adds gateways or meters)" if row.kind == KIND_ADDITION else ""))
     if row.kind == REPLACE:
         say(f"  REPLACEMENT of the node of a member. {WARNING}.")
     say(f"  fingerprint  {row.fingerprint}   (compare by phone)")
     say(f"  name         {harmless(row.name)}")
     say(f"  contact      {harmless(row.contact)}")
     say(f"  received     {when(row.received_ms)} from {harmless(row.remote_address)}")
-    if row.kind == ROTATE:
-        new = [claim.new for claim in decode_rotation(row.content).request.keys]
-        say(f"  new keys     {', '.join(f'{each.name} ({each.service}): {each.key[:16]}...' for each in new)}")
-        say(f"  id           {row.id}")
-        return
-    requests = service_requests(decode_application(row.content))
+    requests = service_requests(requested)
     keys = [f"{service}: {describe_key(request_public_key(pem, service=service))}" for service, pem in requests.items()]
     say(f"  services     {', '.join(sorted(keys))}")
-    for _, meter in declared_meters(decode_application(row.content)):
+    for _, meter in declared_meters(requested):
         channels = ", ".join(f"{channel.name} {channel.rated_w:,} W" for channel in meter.channels)
         say(f"  meter        {meter.meter}: {meter.model}, {channels}, register step {meter.register_step_wh} Wh")
+    _show_details(requested.about)
+    if isinstance(requested, Application):
+        say("  visibility   accepts that all members see all trades")
     say(f"  id           {row.id}")
 
 
-async def show_members(settings: AdmissionSettings, *, as_json: bool) -> None:
-    """Print all members that ever were.
-
-    Raises:
-        TransientFault: ``database_away``.
-    """
-    async with one_transaction(settings) as connection:
-        rows = await member_overviews(connection)
-    if as_json:
-        say_json([_member_object(row) for row in rows])
-        return
-    if not rows:
-        say("There are no members yet.")
-        return
-    table(
-        ("MEMBER", "NAME", "STATE", "SINCE", "CERTIFICATES UNTIL", "ON CHAIN"),
-        [
-            (
-                row.member,
-                row.name,
-                standing(row),
-                when(row.ended_ms or row.approved_ms),
-                when(row.certificate_expires_ms),
-                on_chain(row),
-            )
-            for row in rows
-        ],
-    )
+def _show_rotation(row: ApplicationRow) -> None:
+    new = [claim.new for claim in decode_rotation(row.content).request.keys]
+    say(f"{row.member}   (a member that replaces keys)")
+    say(f"  fingerprint  {row.fingerprint}   (compare by phone)")
+    say(f"  received     {when(row.received_ms)} from {harmless(row.remote_address)}")
+    say(f"  new keys     {', '.join(f'{each.name} ({each.service}): {each.key[:16]}...' for each in new)}")
+    say(f"  id           {row.id}")
 
 
-def standing(row: MemberOverview) -> str:
-    """State of a membership, in words."""
-    return f"{row.state}, no vote" if row.suspended_ms and row.state not in ENDED else row.state
-
-
-DONE = {
-    "admit": "admitted",
-    "leave": "left",
-    "recover": "recovery announced",
-    "register_meter": "meter registered",
-    "resume": "vote resumed",
-    "revoke": "revoked",
-    "rotate": "keys rotated",
-    "suspend": "vote suspended",
-}
-"""What a membership transaction in a block has done, by its action."""
-
-
-def on_chain(row: MemberOverview) -> str:
-    """Where the member's newest transaction stands, in words."""
-    if not row.action:
-        return "-"
-    done = DONE[row.action]
-    match row.chain_state:
-        case "settled":
-            return f"{done} in block {row.height}"
-        case "open" if row.height:
-            return f"{done} in block {row.height}, {row.depth} deep"
-        case "moot":
-            return "was never on chain"
-        case _:
-            return f"{row.action} waits for a block"
+def _show_details(about: About | msgspec.UnsetType) -> None:
+    if not isinstance(about, msgspec.UnsetType):
+        for label, text in (("registration", about.registration), ("address", about.address)):
+            if isinstance(text, str):
+                say(f"  {label:<12} {harmless(text)}")
+    for site in sites_of(about):
+        where = "" if isinstance(site.address, msgspec.UnsetType) else f", {harmless(site.address)}"
+        say(f"  site         {site.name}: {degrees(site.latitude_e6)}, {degrees(site.longitude_e6)}{where}")
+    for panel in panels_of(about):
+        measured = f", {panel.meter}/{panel.channel}" if isinstance(panel.meter, str) else ""
+        say(
+            f"  panel        {panel.site}: {panel.rated_w:,} W, tilt {tenths(panel.tilt_tenths)}, "
+            f"azimuth {tenths(panel.azimuth_tenths)}{measured}"
+        )
 
 
 def show_change(view: ParameterView, wanted: WantedChange) -> None:
@@ -160,18 +129,24 @@ def show_change(view: ParameterView, wanted: WantedChange) -> None:
         say(f"  {'instead of' if wanted.changes else 'taken back'}: {was}")
 
 
-async def show_audit(settings: AdmissionSettings, *, as_json: bool) -> None:
+async def show_audit(settings: AdmissionSettings, *, as_json: bool, head: str = "") -> None:
     """Print the audit log after checking its chain.
 
+    Args:
+        settings: of admission.
+        as_json: for programs, with the hash of each entry.
+        head: an earlier head that was kept elsewhere, ``NUMBER:HASH``; compared if given.
+
     Raises:
-        LocalFault: ``audit_mismatch`` if an entry is missing or was changed.
+        LocalFault: ``audit_mismatch`` if an entry is missing or was changed, or the log is not the one of that head.
         TransientFault: ``database_away``.
     """
     async with one_transaction(settings) as connection:
         entries = await audit_log.read_verified(connection)
-    head = entries[-1][1] if entries else audit_log.FIRST_PREVIOUS
+    if head:
+        audit_log.check_head(entries, head)
     if as_json:
-        say_json({"head": head, "entries": [msgspec.structs.asdict(entry) for entry, _ in entries]})
+        say_json(audit_log.as_object(entries))
         return
     for entry, _ in entries:
         details = ", ".join(f"{name}={value}" for name, value in entry.details.items())
@@ -180,7 +155,7 @@ async def show_audit(settings: AdmissionSettings, *, as_json: bool) -> None:
                 f"{entry.number:>6}  {when(entry.time_ms)}  {entry.who}  {entry.action}  {entry.subject}  {details}"
             )
         )
-    say(f"{len(entries)} entries, none missing or changed. Head: {head}")
+    say(f"{len(entries)} entries, none missing or changed. Head: {audit_log.head_of(entries)}")
 
 
 def show_fingerprint(settings: AdmissionSettings) -> None:
@@ -189,11 +164,26 @@ def show_fingerprint(settings: AdmissionSettings) -> None:
     Raises:
         LocalFault: ``not_ready`` before `init`.
     """
-    say(fingerprint(load_ca_certificate(DataDirectory(settings.paths.data))))
+    say(fingerprint(signing_ca_certificate(DataDirectory(settings.paths.data))))
+
+
+def _requested_object(row: ApplicationRow) -> dict[str, Any]:
+    if row.kind == ROTATE:
+        new = [claim.new for claim in decode_rotation(row.content).request.keys]
+        return {"new_keys": [{"service": each.service, "name": each.name, "key": each.key} for each in new]}
+    requested = decode_requested(row)
+    about = requested.about
+    meters = declared_meters(requested)
+    return {
+        "services": sorted(item.claim.service for item in requested.services),
+        "meters": [{"gateway": gateway, **msgspec.to_builtins(meter)} for gateway, meter in meters],
+        "about": {} if isinstance(about, msgspec.UnsetType) else msgspec.to_builtins(about),
+    }
 
 
 def _application_object(row: ApplicationRow) -> dict[str, Any]:
     return {
+        **_requested_object(row),
         "id": row.id,
         "kind": row.kind,
         "member": row.member,
@@ -203,21 +193,4 @@ def _application_object(row: ApplicationRow) -> dict[str, Any]:
         "fingerprint": row.fingerprint,
         "received_ms": row.received_ms,
         "remote_address": row.remote_address,
-    }
-
-
-def _member_object(row: MemberOverview) -> dict[str, Any]:
-    return {
-        "member": row.member,
-        "name": row.name,
-        "state": row.state,
-        "approved_ms": row.approved_ms,
-        "ended_ms": row.ended_ms or 0,
-        "end_reason": row.end_reason,
-        "suspended_ms": row.suspended_ms or 0,
-        "certificate_expires_ms": row.certificate_expires_ms,
-        "action": row.action,
-        "chain_state": row.chain_state,
-        "height": row.height,
-        "depth": row.depth,
     }

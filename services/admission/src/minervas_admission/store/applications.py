@@ -8,10 +8,17 @@ import psycopg
 from psycopg.rows import class_row
 
 from minervas_admission.store.database import Connection
-from minervas_core.errors import Code, InvalidEnrolment
+from minervas_core.errors import Code, InvalidEnrolment, TransientFault
 
-JOIN = "join"
-"""Kind of an application for a new membership."""
+MAX_PENDING = 1_000
+"""Applications that may wait for a decision at once: strangers can not fill the disk."""
+
+KIND_JOIN = "join"
+KIND_ADDITION = "add"
+
+FORGOTTEN = "its data was deleted"
+"""What whoever still asks for the state of a forgotten application is told."""
+
 REPLACE = "replace"
 """Kind of an application for new keys of a member whose node was lost."""
 ROTATE = "rotate"
@@ -35,8 +42,15 @@ class ApplicationRow:
     """pending, approving, approved, rejected, revoked, or left."""
     reason: str
     decided_ms: int | None
-    kind: str = JOIN
-    """join, replace, or rotate."""
+    kind: str = KIND_JOIN
+    """join or replace: an `Application`; add: an `Addition` of a member; rotate: a `SignedRotation` of a member."""
+    forgotten_ms: int | None = None
+    """When its personal data was deleted: name, contact, address and content are empty then."""
+
+    @property
+    def approval(self) -> str:
+        """Kind of the decision that approves it."""
+        return "approve" if self.kind == KIND_JOIN else self.kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,26 +69,7 @@ async def insert_application(connection: Connection, row: ApplicationRow, claims
             ``key_reused`` for a key in use.
     """
     try:
-        async with connection.transaction():
-            await connection.execute(
-                """
-                INSERT INTO applications (id, member, name, contact, content, fingerprint, token_hash, remote_address,
-                                          received_ms, state, kind)
-                VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, 'pending', %s)
-                """,
-                (
-                    row.id,
-                    row.member,
-                    row.name,
-                    row.contact,
-                    row.content,
-                    row.fingerprint,
-                    row.token_hash,
-                    row.remote_address,
-                    row.received_ms,
-                    row.kind,
-                ),
-            )
+        await _insert(connection, row)
     except psycopg.errors.UniqueViolation as error:
         if row.kind in (REPLACE, ROTATE):
             raise InvalidEnrolment(
@@ -88,10 +83,78 @@ async def insert_application(connection: Connection, row: ApplicationRow, claims
             member=row.member,
         ) from error
     for claim in claims:
-        await _claim(connection, row, claim)
+        if not await _claim(connection, row, claim):
+            raise _reused(claim)
 
 
-async def _claim(connection: Connection, row: ApplicationRow, claim: KeyClaim) -> None:
+async def insert_addition(connection: Connection, row: ApplicationRow, claims: list[KeyClaim]) -> None:
+    """Store an addition with its claims on keys; a gateway that the member has keeps its keys.
+
+    Raises:
+        TransientFault: ``not_ready`` if an addition of this member waits already.
+        InvalidEnrolment: ``key_reused`` for a key that is or was in use for anything else.
+    """
+    try:
+        await _insert(connection, row)
+    except psycopg.errors.UniqueViolation as error:
+        raise TransientFault(
+            Code.NOT_READY, "Another addition of this member waits for a decision", member=row.member
+        ) from error
+    for claim in claims:
+        if not await _claim(connection, row, claim) and not await _is_own(connection, row.member, claim):
+            raise _reused(claim)
+
+
+async def _insert(connection: Connection, row: ApplicationRow) -> None:
+    async with connection.transaction():
+        await connection.execute(
+            """
+            INSERT INTO applications (id, member, name, contact, content, fingerprint, token_hash, remote_address,
+                                      received_ms, state, kind)
+            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, 'pending', %s)
+            """,
+            (
+                row.id,
+                row.member,
+                row.name,
+                row.contact,
+                row.content,
+                row.fingerprint,
+                row.token_hash,
+                row.remote_address,
+                row.received_ms,
+                row.kind,
+            ),
+        )
+
+
+async def is_member_id_free(connection: Connection, member: str) -> bool:
+    """Whether nobody has, had, or waits for a member id."""
+    cursor = await connection.execute(
+        "SELECT 1 FROM applications WHERE member = %s AND kind = %s AND state <> 'rejected'", (member, KIND_JOIN)
+    )
+    return await cursor.fetchone() is None
+
+
+def _reused(claim: KeyClaim) -> InvalidEnrolment:
+    return InvalidEnrolment(
+        Code.KEY_REUSED,
+        "A key of this application is or was in use; every service of every member makes its own",
+        key=claim.purpose,
+    )
+
+
+async def _is_own(connection: Connection, member: str, claim: KeyClaim) -> bool:
+    """Whether this member has claimed the key for this very purpose."""
+    cursor = await connection.execute(
+        "SELECT 1 FROM claimed_keys WHERE key_id = %s AND member = %s AND purpose = %s",
+        (claim.key_id, member, claim.purpose),
+    )
+    return await cursor.fetchone() is not None
+
+
+async def _claim(connection: Connection, row: ApplicationRow, claim: KeyClaim) -> bool:
+    """Claim a key; returns whether it was free."""
     cursor = await connection.execute(
         """
         INSERT INTO claimed_keys (key_id, member, purpose, application) VALUES (%s, %s, %s, %s)
@@ -99,12 +162,7 @@ async def _claim(connection: Connection, row: ApplicationRow, claim: KeyClaim) -
         """,
         (claim.key_id, row.member, claim.purpose, row.id),
     )
-    if cursor.rowcount == 0:
-        raise InvalidEnrolment(
-            Code.KEY_REUSED,
-            "A key of this application is or was in use; every service of every member makes its own",
-            key=claim.purpose,
-        )
+    return cursor.rowcount == 1
 
 
 async def claim_consortium_keys(connection: Connection, claims: list[KeyClaim], *, member: str) -> None:
@@ -151,6 +209,13 @@ async def count_pending(connection: Connection) -> int:
     return int(row[0]) if row else 0
 
 
+async def count_under_way(connection: Connection) -> int:
+    """How many applications wait for a decision or are being approved."""
+    cursor = await connection.execute("SELECT count(*) FROM applications WHERE state IN ('pending', 'approving')")
+    row = await cursor.fetchone()
+    return int(row[0]) if row else 0
+
+
 async def set_application_state(
     connection: Connection, application_id: str, state: str, *, reason: str = "", decided_ms: int | None = None
 ) -> None:
@@ -161,3 +226,45 @@ async def set_application_state(
     )
     if state == "rejected":
         await connection.execute("DELETE FROM claimed_keys WHERE application = %s", (application_id,))
+
+
+async def applications_of(connection: Connection, member: str) -> list[ApplicationRow]:
+    """All applications for a member id, oldest first; those that were rejected may come from different people."""
+    async with connection.cursor(row_factory=class_row(ApplicationRow)) as cursor:
+        await cursor.execute("SELECT * FROM applications WHERE member = %s ORDER BY received_ms, id", (member,))
+        return await cursor.fetchall()
+
+
+async def keys_of_application(connection: Connection, application_id: str) -> list[KeyClaim]:
+    """The public keys that an application has claimed."""
+    async with connection.cursor(row_factory=class_row(KeyClaim)) as cursor:
+        await cursor.execute(
+            "SELECT key_id, purpose FROM claimed_keys WHERE application = %s ORDER BY purpose, key_id",
+            (application_id,),
+        )
+        return await cursor.fetchall()
+
+
+async def rejected_applications(connection: Connection, before_ms: int, limit: int) -> list[ApplicationRow]:
+    """Applications that were rejected before a time and still have personal data, oldest first."""
+    async with connection.cursor(row_factory=class_row(ApplicationRow)) as cursor:
+        await cursor.execute(
+            """
+            SELECT * FROM applications WHERE state = 'rejected' AND forgotten_ms IS NULL AND decided_ms < %s
+            ORDER BY decided_ms LIMIT %s FOR UPDATE
+            """,
+            (before_ms, limit),
+        )
+        return await cursor.fetchall()
+
+
+async def forget_application(connection: Connection, application_id: str, now_ms: int) -> None:
+    """Delete an application's personal data; its id stays, so that the same bytes again are no new application."""
+    await connection.execute(
+        """
+        UPDATE applications SET name = '', contact = '', remote_address = '', content = '', reason = %s,
+            forgotten_ms = %s
+        WHERE id = %s
+        """,
+        (FORGOTTEN, now_ms, application_id),
+    )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from cryptography import x509
 from psycopg.rows import class_row
 
-from minervas_admission.ca import CLIENT, IssuedCertificate
+from minervas_admission.ca import CLIENT, IssuedCertificate, issuer_id
 from minervas_admission.crl import RevokedCertificate
 from minervas_admission.store.database import Connection
 
@@ -17,12 +19,26 @@ CRL_OVERLAP_MS = 8 * DAY_MS
 _COLUMNS = "serial, principal, purpose, key_id, not_before_ms, not_after_ms, pem"
 
 
+@dataclass(frozen=True, slots=True)
+class CertificateRow:
+    """A certificate and whether it was revoked."""
+
+    serial: str
+    principal: str
+    purpose: str
+    key_id: str
+    not_before_ms: int
+    not_after_ms: int
+    pem: str
+    revoked_ms: int | None
+
+
 async def record_certificate(connection: Connection, certificate: IssuedCertificate) -> bool:
     """Store a certificate; one that is already there changes nothing. Returns whether it was new."""
     cursor = await connection.execute(
         """
-        INSERT INTO certificates (serial, principal, member, purpose, key_id, not_before_ms, not_after_ms, pem)
-        VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
+        INSERT INTO certificates (serial, principal, member, purpose, key_id, not_before_ms, not_after_ms, pem, issuer)
+        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
         """,
         (
             certificate.serial,
@@ -33,6 +49,7 @@ async def record_certificate(connection: Connection, certificate: IssuedCertific
             certificate.not_before_ms,
             certificate.not_after_ms,
             certificate.pem,
+            issuer_id(x509.load_pem_x509_certificate(certificate.pem.encode())),
         ),
     )
     return cursor.rowcount == 1
@@ -93,17 +110,38 @@ async def entitled_principals(connection: Connection, now_ms: int, *, member: st
     return [str(name) for (name,) in await cursor.fetchall()]
 
 
-async def revoked_certificates(connection: Connection, now_ms: int) -> list[RevokedCertificate]:
-    """What belongs on the revocation list."""
-    async with connection.cursor(row_factory=class_row(RevokedCertificate)) as cursor:
-        await cursor.execute(
-            """
-            SELECT serial, revoked_ms FROM certificates WHERE revoked_ms IS NOT NULL AND not_after_ms > %s
-            ORDER BY revoked_ms, serial
-            """,
-            (now_ms - CRL_OVERLAP_MS,),
-        )
-        return await cursor.fetchall()
+async def revoked_certificates(connection: Connection, now_ms: int) -> dict[str, list[RevokedCertificate]]:
+    """What belongs on the revocation lists, by the key identifier of the CA that signed it."""
+    cursor = await connection.execute(
+        """
+        SELECT issuer, serial, revoked_ms FROM certificates WHERE revoked_ms IS NOT NULL AND not_after_ms > %s
+        ORDER BY revoked_ms, serial
+        """,
+        (now_ms - CRL_OVERLAP_MS,),
+    )
+    revoked: dict[str, list[RevokedCertificate]] = {}
+    for issuer, serial, revoked_ms in await cursor.fetchall():
+        revoked.setdefault(str(issuer), []).append(RevokedCertificate(str(serial), int(revoked_ms)))
+    return revoked
+
+
+async def valid_by_issuer(connection: Connection, now_ms: int) -> dict[str, list[tuple[str, int]]]:
+    """Members' processes with a valid certificate, and its last end, by the key identifier of the CA that signed it.
+
+    Also one that was renewed counts: the node may not have installed the new one.
+    """
+    cursor = await connection.execute(
+        """
+        SELECT c.issuer, c.principal, max(c.not_after_ms) FROM certificates c JOIN members m USING (member)
+        WHERE m.ended_ms IS NULL AND c.purpose = %s AND c.revoked_ms IS NULL AND c.not_after_ms > %s
+        GROUP BY c.issuer, c.principal ORDER BY c.principal
+        """,
+        (CLIENT, now_ms),
+    )
+    found: dict[str, list[tuple[str, int]]] = {}
+    for issuer, principal, not_after_ms in await cursor.fetchall():
+        found.setdefault(str(issuer), []).append((str(principal), int(not_after_ms)))
+    return found
 
 
 async def soonest_server_expiry(connection: Connection, *, besides: str) -> IssuedCertificate | None:
@@ -120,3 +158,16 @@ async def soonest_server_expiry(connection: Connection, *, besides: str) -> Issu
             (besides,),
         )
         return await cursor.fetchone()
+
+
+async def certificates_of_member(connection: Connection, member: str) -> list[CertificateRow]:
+    """All client certificates that a member ever had, by process, newest first."""
+    async with connection.cursor(row_factory=class_row(CertificateRow)) as cursor:
+        await cursor.execute(
+            f"""
+            SELECT {_COLUMNS}, revoked_ms FROM certificates WHERE member = %s AND purpose = %s
+            ORDER BY principal, not_before_ms DESC, serial
+            """,  # noqa: S608 - a constant
+            (member, CLIENT),
+        )
+        return await cursor.fetchall()

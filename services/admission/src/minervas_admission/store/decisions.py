@@ -19,6 +19,9 @@ VOTING = ("suspend", "resume")
 ENDING = ("revoke", "leave")
 """Kinds of decisions that end a membership."""
 
+OVER = ("done", "superseded", "refused")
+"""States of a decision of which nothing more will come."""
+
 INSTANCE_LOCK = 0x6D69_6E65_7276_6102
 """Advisory lock that the running service holds ("minerva", 2): there is one, and commands see whether it runs."""
 
@@ -108,6 +111,19 @@ async def find_decision(connection: Connection, decision_id: int) -> Decision | 
         return await cursor.fetchone()
 
 
+async def decisions_before(connection: Connection, before: int | None, limit: int) -> list[Decision]:
+    """Decisions with smaller ids than this one, or all for None: newest first, so many at most."""
+    async with connection.cursor(row_factory=class_row(Decision)) as cursor:
+        await cursor.execute(
+            """
+            SELECT * FROM decisions WHERE %(before)s::bigint IS NULL OR id < %(before)s
+            ORDER BY id DESC LIMIT %(limit)s
+            """,
+            {"before": before, "limit": limit},
+        )
+        return await cursor.fetchall()
+
+
 async def newest_decision(connection: Connection, member: str, kinds: Sequence[str]) -> Decision | None:
     """The newest decision of these kinds about a member that was or will be carried out."""
     async with connection.cursor(row_factory=class_row(Decision)) as cursor:
@@ -192,3 +208,28 @@ async def service_is_running(connection: Connection) -> bool:
     )
     row = await cursor.fetchone()
     return row is not None and row[0] > 0
+
+
+async def decisions_of_member(connection: Connection, member: str) -> list[Decision]:
+    """What was decided about a member, in order; not rejections of others who wanted its name."""
+    async with connection.cursor(row_factory=class_row(Decision)) as cursor:
+        await cursor.execute("SELECT * FROM decisions WHERE member = %s AND kind <> 'reject' ORDER BY id", (member,))
+        return await cursor.fetchall()
+
+
+async def decisions_of_applications(connection: Connection, applications: Sequence[str]) -> list[Decision]:
+    """What was decided about applications, in order."""
+    async with connection.cursor(row_factory=class_row(Decision)) as cursor:
+        await cursor.execute("SELECT * FROM decisions WHERE application = ANY(%s) ORDER BY id", (list(applications),))
+        return await cursor.fetchall()
+
+
+async def clear_reasons(connection: Connection, *, member: str | None, applications: Sequence[str]) -> None:
+    """Delete what the operator wrote about a member and about applications."""
+    await connection.execute(
+        """
+        UPDATE decisions SET reason = ''
+        WHERE reason <> '' AND (application = ANY(%s) OR member = %s AND kind <> 'reject')
+        """,
+        (list(applications), member),
+    )

@@ -32,12 +32,18 @@ WORKING_RIGHTS = {
     "claimed_keys": "SELECT, INSERT, DELETE",
     "members": "SELECT, INSERT, UPDATE",
     "certificates": "SELECT, INSERT, UPDATE",
+    "renewals": "SELECT, INSERT",
+    "renewed_certificates": "SELECT, INSERT",
     "decisions": "SELECT, INSERT, UPDATE",
     "saga_steps": "SELECT, INSERT, UPDATE",
     "membership_transactions": "SELECT, INSERT, UPDATE",
+    "presence": "SELECT, INSERT, UPDATE, DELETE",
     "operator_tip": "SELECT, UPDATE",
     "audit_log": "SELECT, INSERT",
     "audit_head": "SELECT, UPDATE",
+    "application_forms": "SELECT, INSERT, UPDATE, DELETE",
+    "operators": "SELECT, INSERT, UPDATE",
+    "operator_sessions": "SELECT, INSERT, UPDATE, DELETE",
     MIGRATION_TABLE: "SELECT",
 }
 """What the working role may do: above all, it does not change the audit log or the schema."""

@@ -13,19 +13,18 @@ from minervas_ledger.store.connection import Connection, as_transient, connect
 
 T = TypeVar("T")
 
-APPLICATION = "minervas-ledger reader"
 
-
-class DatabaseReader:
+class SideConnection:
     """A connection of its own with a thread of its own; connects again after a loss, at the next question."""
 
-    def __init__(self, database: DatabaseSettings) -> None:
+    def __init__(self, database: DatabaseSettings, application: str) -> None:
         self._database = database
+        self._application = application
         self._connection: Connection | None = None
-        self._thread = OneThread("database-reader")
+        self._thread = OneThread(application.replace(" ", "-"))
 
     async def ask(self, question: Callable[[Connection], T]) -> T:
-        """Run a question; it must not write.
+        """Run a question; if it is asked again after a loss, nothing of it happened before.
 
         Raises:
             TransientFault: ``database_away``.
@@ -41,9 +40,12 @@ class DatabaseReader:
                     if not self._connection.broken:
                         raise
                     self._close()  # the server was restarted since the last question: that is no trouble by itself
-            self._connection = connect(self._database, application=APPLICATION)
-            self._connection.execute("SET default_transaction_read_only = on")
+            self._connection = connect(self._database, application=self._application)
+            self._prepare(self._connection)
             return question(self._connection)
+
+    def _prepare(self, connection: Connection) -> None:
+        """Make a new connection ready."""
 
     async def close(self) -> None:
         """Close the connection and end the thread."""
@@ -54,3 +56,20 @@ class DatabaseReader:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+class DatabaseReader(SideConnection):
+    """A connection that only reads."""
+
+    def __init__(self, database: DatabaseSettings, application: str = "minervas-ledger reader") -> None:
+        super().__init__(database, application)
+
+    def _prepare(self, connection: Connection) -> None:
+        connection.execute("SET default_transaction_read_only = on")
+
+
+class DutyConnection(SideConnection):
+    """A connection for what is neither chain nor readings: who is there, checks, archives."""
+
+    def __init__(self, database: DatabaseSettings) -> None:
+        super().__init__(database, "minervas-ledger duties")

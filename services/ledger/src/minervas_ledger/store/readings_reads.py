@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 import msgspec
 
-from minervas_core.metering import Fault, Reading
+from minervas_core.metering import Fault, Quality, Reading
 from minervas_core.node_market_messages import GetReadings, ReadingEntry, Readings
 from minervas_ledger.store.columns import as_bytes, as_int
 from minervas_ledger.store.connection import Connection
 
-NEWEST = """
-SELECT r.spool, r.meter, r.channel, r.sequence, r.time_ms, r.quality, r.power_mw, r.voltage_mv, r.current_ma,
-    r.energy_mwh, r.fault, r.request, r.reply, r.stored_ms
+READING_COLUMNS = """
+    r.meter, r.channel, r.sequence, r.time_ms, r.quality, r.power_mw, r.voltage_mv, r.current_ma, r.energy_mwh,
+    r.fault, r.request, r.reply
+"""
+"""What `reading_of` takes, of rows ``r``."""
+
+NEWEST = f"""
+SELECT r.spool, r.stored_ms, {READING_COLUMNS}
 FROM reading_channels c
 CROSS JOIN LATERAL (
     SELECT * FROM readings
@@ -23,7 +29,7 @@ CROSS JOIN LATERAL (
 WHERE c.member = %(member)s AND (%(meter)s = '' OR c.meter = %(meter)s)
     AND (%(channel)s = '' OR c.channel = %(channel)s)
 ORDER BY r.time_ms DESC, r.meter, r.channel, r.sequence DESC LIMIT %(limit)s
-"""
+"""  # noqa: S608 - names are constants
 
 COUNTS = """
 SELECT coalesce(sum(stored), 0)::bigint, coalesce(sum(conflicts), 0)::bigint FROM reading_channels WHERE member = %s
@@ -39,14 +45,20 @@ def newest_readings(connection: Connection, member: str, question: GetReadings) 
 
 
 def _entry(row: tuple[object, ...]) -> ReadingEntry:
-    spool, meter, channel, sequence, time_ms, quality, *values, fault, request, reply, stored_ms = row
+    spool, stored_ms, *columns = row
+    return ReadingEntry(spool=as_bytes(spool).hex(), reading=reading_of(columns), stored_ms=as_int(stored_ms))
+
+
+def reading_of(columns: Sequence[object]) -> Reading:
+    """A reading as its gateway encoded it, from `READING_COLUMNS`."""
+    meter, channel, sequence, time_ms, quality, *values, fault, request, reply = columns
     power_mw, voltage_mv, current_ma, energy_mwh = map(_known, values)
-    reading = Reading(
+    return Reading(
         meter=str(meter),
         channel=str(channel),
         sequence=as_int(sequence),
         time_ms=as_int(time_ms),
-        quality="measured" if quality == "measured" else "missing",
+        quality=cast("Quality", quality),
         power_mw=power_mw,
         voltage_mv=voltage_mv,
         current_ma=current_ma,
@@ -55,7 +67,6 @@ def _entry(row: tuple[object, ...]) -> ReadingEntry:
         request=as_bytes(request).hex(),
         reply=as_bytes(reply).hex(),
     )
-    return ReadingEntry(spool=as_bytes(spool).hex(), reading=reading, stored_ms=as_int(stored_ms))
 
 
 def _known(value: object) -> int | msgspec.UnsetType:

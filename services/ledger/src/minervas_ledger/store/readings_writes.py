@@ -8,24 +8,24 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
+import psycopg
 
 from minervas_core.encoding import encode
-from minervas_core.metering import Reading
 from minervas_ledger.settings import DatabaseSettings
+from minervas_ledger.store import readings_aside
+from minervas_ledger.store.archive_rows import DAY_MS, archived_days
 from minervas_ledger.store.columns import as_int
 from minervas_ledger.store.connection import Connection, as_transient, connect
+from minervas_ledger.store.reading_batches import SignedBatch, keep_batches
+from minervas_ledger.store.reading_runs import Range, SpoolKey, add_runs, contains, known_runs, ranges_of
+from minervas_ledger.store.readings_aside import ReceivedReading
+from minervas_ledger.store.readings_rollup import CONTENT, INSERT_NEW, KEY
 
 APPLICATION = "minervas-ledger readings"
-
-DAY_MS = 86_400_000
-MINUTE_MS = 60_000
-
-KEY = "member, meter, channel, time_ms, spool, sequence"
-CONTENT = "quality, power_mw, voltage_mv, current_ma, energy_mwh, fault, request, reply"
 
 TYPES = (
     *("int4", "text", "text", "text", "int8", "bytea", "int8"),
@@ -37,17 +37,6 @@ MAKE_STAGING = """
 CREATE TEMPORARY TABLE staging ON COMMIT DELETE ROWS AS SELECT 0 AS place, readings.* FROM readings WITH NO DATA
 """
 COPY_STAGING = f"COPY staging (place, {KEY}, {CONTENT}, stored_ms) FROM STDIN (FORMAT binary)"
-
-INSERT_NEW = f"""
-WITH fresh AS (
-    INSERT INTO readings ({KEY}, {CONTENT}, stored_ms)
-    SELECT {KEY}, {CONTENT}, stored_ms FROM staging ORDER BY place
-    ON CONFLICT DO NOTHING RETURNING member, meter, channel, time_ms
-)
-SELECT member, meter, channel, time_ms - time_ms % {MINUTE_MS} AS minute_ms, count(*), max(time_ms)
-FROM fresh GROUP BY member, meter, channel, minute_ms
-"""  # noqa: S608 - names are constants
-"""Of two of one key the first one stays, also within one staging."""
 
 FIND_CONFLICTS = """
 SELECT s.place FROM staging s
@@ -67,31 +56,6 @@ INSERT INTO reading_conflicts ({KEY}, digest, reading, gateway, stored_ms)
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
 """  # noqa: S608 - names are constants
 
-ROLL_UP = f"""
-INSERT INTO readings_minute (
-    member, meter, channel, minute_ms, measured, missing, power_min_mw, power_max_mw, power_avg_mw,
-    first_ms, first_mwh, last_ms, last_mwh
-)
-SELECT m.member, m.meter, m.channel, m.minute_ms, s.*
-FROM unnest(%s::text[], %s::text[], %s::text[], %s::bigint[]) AS m (member, meter, channel, minute_ms)
-CROSS JOIN LATERAL (
-    SELECT count(*) FILTER (WHERE quality = 'measured'), count(*) FILTER (WHERE quality = 'missing'),
-        min(power_mw), max(power_mw), round(avg(power_mw))::bigint,
-        (min(ARRAY[time_ms, energy_mwh]) FILTER (WHERE energy_mwh IS NOT NULL))[1],
-        (min(ARRAY[time_ms, energy_mwh]) FILTER (WHERE energy_mwh IS NOT NULL))[2],
-        (max(ARRAY[time_ms, energy_mwh]) FILTER (WHERE energy_mwh IS NOT NULL))[1],
-        (max(ARRAY[time_ms, energy_mwh]) FILTER (WHERE energy_mwh IS NOT NULL))[2]
-    FROM readings r
-    WHERE r.member = m.member AND r.meter = m.meter AND r.channel = m.channel
-        AND r.time_ms >= m.minute_ms AND r.time_ms < m.minute_ms + {MINUTE_MS} AND r.time_ms BETWEEN %s AND %s
-) AS s
-ON CONFLICT (member, meter, channel, minute_ms) DO UPDATE SET
-    measured = excluded.measured, missing = excluded.missing, power_min_mw = excluded.power_min_mw,
-    power_max_mw = excluded.power_max_mw, power_avg_mw = excluded.power_avg_mw, first_ms = excluded.first_ms,
-    first_mwh = excluded.first_mwh, last_ms = excluded.last_ms, last_mwh = excluded.last_mwh
-"""  # noqa: S608 - a constant
-"""A minute that got new rows is computed again from all of its rows: at most some sixty for each channel."""
-
 COUNT = """
 INSERT INTO reading_channels (member, meter, channel, stored, conflicts, newest_ms) VALUES (%s, %s, %s, %s, %s, %s)
 ON CONFLICT (member, meter, channel) DO UPDATE SET
@@ -101,22 +65,11 @@ ON CONFLICT (member, meter, channel) DO UPDATE SET
 
 ChannelKey = tuple[str, str, str]
 """Member, meter and channel."""
+SpoolNumber = tuple[str, str, int]
+"""Member, spool and sequence number."""
 
-
-@dataclass(frozen=True, slots=True)
-class ReceivedReading:
-    """A reading and where it came from."""
-
-    member: str
-    gateway: str
-    """The key that signed it."""
-    spool: str
-    reading: Reading
-
-    @property
-    def channel(self) -> ChannelKey:
-        """Member, meter and channel."""
-        return self.member, self.reading.meter, self.reading.channel
+MAX_DUE = 2_000
+"""Readings that were put aside, and are stored in one transaction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,22 +91,89 @@ class ReadingsStore:
         self._days: set[int] = set()
         """Days since the epoch whose partitions exist."""
 
-    def store(self, readings: Sequence[ReceivedReading], now_ms: int) -> StoredReadings:
+    def store(
+        self,
+        readings: Sequence[ReceivedReading],
+        now_ms: int,
+        *,
+        aside: Sequence[ReceivedReading] = (),
+        batches: Sequence[SignedBatch] = (),
+    ) -> StoredReadings:
         """Store what is new of some readings, in one transaction.
 
         Args:
-            readings: in the order of arrival; at least one.
+            readings: in the order of arrival.
             now_ms: our clock.
+            aside: readings with impossible times, kept elsewhere.
+            batches: those that the readings came in, if others may ask for them.
 
         Raises:
-            TransientFault: ``database_away``; whether they are stored is unknown then, so repeat it.
+            TransientFault: ``database_away``; whether they are stored is unknown then, so repeat it; ``rate_limited``
+                if too many are put aside, and nothing is stored.
             psycopg.Error: the database refuses them; nothing is stored.
         """
         with as_transient(self._database):
+            try:
+                return self._store(readings, now_ms, aside, batches)
+            except psycopg.errors.CheckViolation:
+                if not self._days:
+                    raise
+                self._days = (
+                    set()
+                )  # a day that we knew went into an archive meanwhile: it is made again for what is late
+                return self._store(readings, now_ms, aside, batches)
+
+    def store_due(self, from_ms: int, now_ms: int, to_ms: int) -> int:
+        """Store readings that were put aside and whose times are possible by now; returns how many were looked at.
+
+        Args:
+            from_ms: earliest possible time.
+            now_ms: our clock.
+            to_ms: latest possible time.
+
+        Raises:
+            TransientFault: ``database_away``.
+        """
+        with as_transient(self._database):
             connection = self._open()
-            self._make_days({received.reading.time_ms // DAY_MS for received in readings}, now_ms)
-            with connection.transaction():
-                return _store(connection, readings, now_ms)
+            readings = readings_aside.due(connection, from_ms, to_ms, MAX_DUE)
+            if readings:
+                self._make_days(_days_of(readings), now_ms)
+                with connection.transaction():
+                    _store(connection, readings, now_ms)
+                    readings_aside.take_back(connection, readings)
+            return len(readings)
+
+    def count_aside(self) -> int:
+        """How many readings are put aside.
+
+        Raises:
+            TransientFault: ``database_away``.
+        """
+        with as_transient(self._database):
+            return readings_aside.count_aside(self._open())
+
+    def _store(
+        self,
+        readings: Sequence[ReceivedReading],
+        now_ms: int,
+        aside: Sequence[ReceivedReading],
+        batches: Sequence[SignedBatch],
+    ) -> StoredReadings:
+        connection = self._open()
+        wanted = _ranges_by_spool([*readings, *aside])
+        known = known_runs(connection, wanted)
+        old = {day for day in _days_of(readings) if day < now_ms // DAY_MS - 1}
+        archived = archived_days(connection, old) if old else set()
+        fresh = [each for each in readings if not _is_archived(each, archived, known)]
+        self._make_days(_days_of(fresh), now_ms)
+        with connection.transaction():
+            stored, conflicting = _store(connection, fresh, now_ms)
+            if aside:
+                readings_aside.put_aside(connection, aside, now_ms)
+            add_runs(connection, wanted, known)
+            keep_batches(connection, [_judged(each, conflicting) for each in batches], known)
+        return stored
 
     def close(self) -> None:
         """Close the connection."""
@@ -178,29 +198,57 @@ class ReadingsStore:
             self._days.add(day)
 
 
-def _store(connection: Connection, readings: Sequence[ReceivedReading], now_ms: int) -> StoredReadings:
+def _days_of(readings: Sequence[ReceivedReading]) -> set[int]:
+    return {received.reading.time_ms // DAY_MS for received in readings}
+
+
+def _ranges_by_spool(readings: Sequence[ReceivedReading]) -> dict[SpoolKey, list[Range]]:
+    numbers: dict[SpoolKey, set[int]] = {}
+    for each in readings:
+        numbers.setdefault((each.member, each.spool), set()).add(each.reading.sequence)
+    return {key: ranges_of(found) for key, found in numbers.items()}
+
+
+def _is_archived(received: ReceivedReading, archived: set[int], known: Mapping[SpoolKey, Sequence[Range]]) -> bool:
+    """Whether a reading comes again that is in an archive by now."""
+    if received.reading.time_ms // DAY_MS not in archived:
+        return False
+    return contains(known[received.member, received.spool], received.reading.sequence)
+
+
+def _judged(signed: SignedBatch, conflicting: set[SpoolNumber]) -> SignedBatch:
+    """Whether the database has all readings of a batch as the batch has them."""
+    body = signed.batch.body
+    has_conflict = any((body.member, body.spool, each.sequence) in conflicting for each in body.readings)
+    return SignedBatch(signed.batch, is_whole=signed.is_whole and not has_conflict)
+
+
+def _store(
+    connection: Connection, readings: Sequence[ReceivedReading], now_ms: int
+) -> tuple[StoredReadings, set[SpoolNumber]]:
+    """Store, roll up and count; returns also which numbers came with other content than the stored one."""
+    if not readings:
+        return StoredReadings(0, 0), set()
     times = [received.reading.time_ms for received in readings]
-    first_ms, last_ms = min(times) - MINUTE_MS, max(times) + MINUTE_MS
-    """So that the database looks at the partitions of these days only."""
     _stage(connection, readings, now_ms)
     stored: Counter[ChannelKey] = Counter()
     newest: dict[ChannelKey, int] = {}
-    minutes: list[tuple[str, str, str, int]] = []
-    for member, meter, channel, minute_ms, count, newest_ms in connection.execute(INSERT_NEW, binary=True).fetchall():
+    for member, meter, channel, count, newest_ms in connection.execute(INSERT_NEW, binary=True).fetchall():
         key = str(member), str(meter), str(channel)
-        minutes.append((*key, as_int(minute_ms)))
-        stored[key] += as_int(count)
-        newest[key] = max(newest.get(key, 0), as_int(newest_ms))
+        stored[key], newest[key] = as_int(count), as_int(newest_ms)
     conflicts: Counter[ChannelKey] = Counter()
+    conflicting: list[ReceivedReading] = []
     if stored.total() < len(readings):
-        conflicts = _keep_conflicts(connection, readings, now_ms, (first_ms, last_ms))
-    if minutes:
-        connection.execute(ROLL_UP, [*(list(column) for column in zip(*minutes, strict=True)), first_ms, last_ms])
+        span_ms = min(times), max(times)  # so that the database looks at the partitions of these days only
+        places = connection.execute(FIND_CONFLICTS, span_ms, binary=True).fetchall()
+        conflicting = [readings[as_int(place)] for (place,) in places]
+        conflicts = _keep_conflicts(connection, conflicting, now_ms)
     counts = [(*key, stored[key], conflicts[key], newest.get(key, 0)) for key in sorted(stored | conflicts)]
     if counts:
         with connection.cursor() as cursor:
             cursor.executemany(COUNT, counts)
-    return StoredReadings(stored.total(), conflicts.total())
+    numbers = {(each.member, each.spool, each.reading.sequence) for each in conflicting}
+    return StoredReadings(stored.total(), conflicts.total()), numbers
 
 
 def _stage(connection: Connection, readings: Sequence[ReceivedReading], now_ms: int) -> None:
@@ -225,13 +273,10 @@ def _stage(connection: Connection, readings: Sequence[ReceivedReading], now_ms: 
             )
 
 
-def _keep_conflicts(
-    connection: Connection, readings: Sequence[ReceivedReading], now_ms: int, span_ms: tuple[int, int]
-) -> Counter[ChannelKey]:
+def _keep_conflicts(connection: Connection, conflicting: Sequence[ReceivedReading], now_ms: int) -> Counter[ChannelKey]:
     """Keep readings that differ from the stored one of the same key; returns how many were new, by channel."""
     kept: Counter[ChannelKey] = Counter()
-    for (place,) in connection.execute(FIND_CONFLICTS, span_ms, binary=True).fetchall():
-        received = readings[as_int(place)]
+    for received in conflicting:
         raw = encode(received.reading)
         values = (*_key(received), hashlib.sha256(raw).digest(), raw, bytes.fromhex(received.gateway), now_ms)
         kept[received.channel] += connection.execute(INSERT_CONFLICT, values).rowcount

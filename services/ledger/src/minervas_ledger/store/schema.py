@@ -52,12 +52,22 @@ WRITER_RIGHTS = {
     "readings": "SELECT, INSERT",
     "reading_conflicts": "SELECT, INSERT",
     "readings_minute": "SELECT, INSERT, UPDATE",
+    "readings_hour": "SELECT, INSERT, UPDATE",
     "reading_channels": "SELECT, INSERT, UPDATE",
+    "reading_runs": "SELECT, INSERT, DELETE",
+    "reading_batches": "SELECT, INSERT",
+    "readings_aside": "SELECT, INSERT, DELETE",
+    "reading_archives": "SELECT",
+    "statement_checks": "SELECT, INSERT",
+    "fleet": "SELECT, INSERT, UPDATE",
     MIGRATION_TABLE: "SELECT",
 }
 """What the writer may do, and nothing else: above all, it does not change the schema."""
 
-WRITER_FUNCTIONS = ("make_readings_day(integer)",)
+WRITER_FUNCTIONS = (
+    "make_readings_day(integer)",
+    "drop_readings_day(integer, integer, text, bigint, bigint, bytea, bigint)",
+)
 """Functions of the owner that the writer may call."""
 
 

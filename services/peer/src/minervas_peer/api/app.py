@@ -10,11 +10,14 @@ from fastapi import FastAPI, Path, Query, Response
 from minervas_core.encoding import MAX_INTEGER
 from minervas_peer import __version__
 from minervas_peer.api import models
+from minervas_peer.api.addition_paths import Notary, add_addition_path
 from minervas_peer.api.errors import READ_ERRORS, add_error_handlers
+from minervas_peer.api.renewal_paths import add_renewal_paths
 from minervas_peer.api.request_limits import RequestLimits
 from minervas_peer.api.trade_paths import add_trade_paths
 from minervas_peer.api.trade_view import TradeView
 from minervas_peer.api.view import NodeView
+from minervas_peer.renewal.collector import RenewalCollector
 
 DESCRIPTION = (
     "What one member's node knows: its state, the other members, the chain, the market; and the member's orders. "
@@ -31,7 +34,13 @@ TransactionId = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="Id o
 
 
 def build_app(
-    view: NodeView, names: frozenset[str] | None, *, trade: TradeView | None = None, token: str = ""
+    view: NodeView,
+    names: frozenset[str] | None,
+    *,
+    trade: TradeView | None = None,
+    notary: Notary | None = None,
+    renewals: RenewalCollector | None = None,
+    token: str = "",
 ) -> FastAPI:
     """Make the application.
 
@@ -39,7 +48,9 @@ def build_app(
         view: where the answers come from.
         names: host names to answer under, or None for any.
         trade: metering and trading, if they are served.
-        token: what trading requests must carry.
+        notary: signs additions, if they are signed here.
+        renewals: renewing certificates, if it is served.
+        token: what requests must carry that change something.
     """
     # The interactive pages of FastAPI load their scripts from elsewhere: only the description itself is served.
     app = FastAPI(title="Minervas peer", version=__version__, description=DESCRIPTION, docs_url=None, redoc_url=None)
@@ -49,6 +60,10 @@ def build_app(
     _add_service_paths(app, view)
     if trade is not None:
         add_trade_paths(app, trade, token)
+    if notary is not None:
+        add_addition_path(app, notary, token)
+    if renewals is not None:
+        add_renewal_paths(app, renewals, token)
     return app
 
 

@@ -93,6 +93,30 @@ class LedgerState(BaseModel):
     search: Search | None
 
 
+class Certificate(BaseModel):
+    """The certificate with which one of the node's services comes to the broker."""
+
+    service: str
+    expires_ms: int
+    state: Literal["valid", "renewing", "expired"]
+
+
+class Renewal(BaseModel):
+    """How the renewal of the node's certificates stands."""
+
+    certificates: list[Certificate] = Field(description="Of all services of the node.")
+    asked_ms: int = Field(description="When admission was last asked; 0 if it never was.")
+    code: str = Field(description="Why it came to nothing; empty if it went well.")
+    message: str
+    next_ms: int = Field(description="When admission will be asked again; 0 if there is nothing to ask.")
+
+
+class NewRenewal(BaseModel):
+    """Renew certificates now."""
+
+    force: bool = Field(default=False, description="All of them, also those that are not due.")
+
+
 class Status(BaseModel):
     """The node at a glance."""
 
@@ -109,6 +133,7 @@ class Status(BaseModel):
     refusals: dict[str, int] = Field(description="Refused by this peer since start, by code.")
     ledger: LedgerState | None = Field(description="Null while our own ledger does not answer.")
     peers: list[Peer]
+    renewal: Renewal | None = Field(default=None, description="The certificates of this node's services.")
 
 
 class Recovery(BaseModel):

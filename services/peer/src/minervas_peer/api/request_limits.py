@@ -12,8 +12,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from minervas_core.errors import Code
 from minervas_peer.api.errors import error_response
 
-MAX_BODY_BYTES = 16_384
-"""The largest body is an offer that names 100 lots: 7 kB."""
+MAX_BODY_BYTES = 73_728
+"""The largest body is an addition, below 65,536 bytes; an offer that names 100 lots has 7 kB."""
 
 MAX_PATH_LENGTH = 1_024
 

@@ -32,7 +32,9 @@ from minervas_core.node_vote_messages import FinalityReport, GetFinality
 from minervas_core.transactions import Transaction, decode_transaction
 from minervas_peer import __version__
 from minervas_peer.api import models
+from minervas_peer.api.renewal_paths import renewal_state
 from minervas_peer.ledger_link import LedgerLink
+from minervas_peer.renewal.collector import RenewalCollector
 from minervas_peer.status import PeerStatus
 from minervas_runtime.bus import Bus, BusRefused
 
@@ -43,11 +45,19 @@ STATUS_TIMEOUT_S = 2.0
 class NodeView:
     """The node as the API shows it. Every method raises what the ledger or the way to it raises."""
 
-    def __init__(self, genesis: Genesis, bus: Bus, ledger: LedgerLink, status: PeerStatus) -> None:
+    def __init__(
+        self,
+        genesis: Genesis,
+        bus: Bus,
+        ledger: LedgerLink,
+        status: PeerStatus,
+        renewals: RenewalCollector | None = None,
+    ) -> None:
         self._genesis = genesis
         self._bus = bus
         self._ledger = ledger
         self._status = status
+        self._renewals = renewals
 
     async def status(self) -> models.Status:
         """The node at a glance; also while the ledger is away or the broker refuses us."""
@@ -65,6 +75,7 @@ class NodeView:
             bus_refusal=str(self._bus.refusal or ""),
             ledger=ledger,
             peers=[models.Peer(**peer) for peer in self._status.peers()],
+            renewal=renewal_state(self._renewals) if self._renewals else None,
         )
 
     async def members(self) -> models.Members:

@@ -6,6 +6,7 @@ from typing import Any
 
 from minervas_peer.api_client import ApiClient, Json
 from minervas_peer.commands.output import Output, short, when
+from minervas_peer.commands.renew import show_certificates
 
 
 def show_status(client: ApiClient, output: Output) -> None:
@@ -22,6 +23,8 @@ def show_status(client: ApiClient, output: Output) -> None:
         ("member", "standing", "presence", "height", "tip", "their key", "our key"),
         [_peer(peer) for peer in status["peers"]],
     )
+    if status["renewal"]:
+        show_certificates(status["renewal"], output)
     refusals = [("peer", *item) for item in sorted(status["refusals"].items())]
     refusals += [("ledger", *item) for item in sorted((status["ledger"] or {}).get("refusals", {}).items())]
     if refusals:

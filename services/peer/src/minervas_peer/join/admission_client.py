@@ -8,9 +8,11 @@ from typing import Self, TypeVar
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from minervas_core.applicant import ApplicationForm
 from minervas_core.encoding import Record, decode
 from minervas_core.enrolment import ApplicationReceipt, ApplicationState, ConsortiumInfo
 from minervas_core.errors import Code, InvalidEncoding, LocalFault, PeerFault
+from minervas_core.renewal import RenewalAnswer
 from minervas_peer.join.fingerprint import check_ca
 from minervas_peer.join.http_exchange import MAX_ANSWER_BYTES, open_client, read_answer
 
@@ -27,7 +29,7 @@ def fetch_ca(url: str, fingerprint: str, now_ms: int) -> bytes:
         That certificate (PEM) and no other: what came may have held more, which would be trusted too.
 
     Raises:
-        PeerFault: ``bad_enrolment`` if it is another one.
+        PeerFault: ``ca_mismatch`` if it is another one, ``bad_enrolment`` if it is none.
         LocalFault: ``clock_offset``: with a wrong clock the next, verified connection would fail without saying why.
         TransientFault: ``peer_unreachable`` if the server does not answer.
     """
@@ -45,10 +47,18 @@ def fetch_ca(url: str, fingerprint: str, now_ms: int) -> bytes:
 class AdmissionClient:
     """A verified connection to admission. Use as a context manager. Errors of all requests: see `read_answer`."""
 
-    def __init__(self, url: str, ca_pem: bytes) -> None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    def __init__(self, url: str, ca_pem: bytes, *, system_ca: bool = False) -> None:
+        """Prepare.
+
+        Args:
+            url: of admission.
+            ca_pem: the consortium's CA, the only one that is trusted,
+            system_ca: unless the operator has brought a certificate of a public CA: then those of this machine are.
+        """
+        context = ssl.create_default_context() if system_ca else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.load_verify_locations(cadata=ca_pem.decode("ascii"))
+        if not system_ca:
+            context.load_verify_locations(cadata=ca_pem.decode("ascii"))
         self._url = url
         self._client = open_client(url, context)
 
@@ -65,11 +75,18 @@ class AdmissionClient:
         answer = read_answer(self._client.stream("GET", "/v1/consortium"), self._url)
         return self._decoded(answer.body, ConsortiumInfo)
 
-    def apply(self, application: bytes) -> ApplicationReceipt:
+    def apply(self, application: bytes, form_token: str = "") -> ApplicationReceipt:
         """Send an application; the same bytes again get the same receipt."""
-        headers = {"Content-Type": "application/json"}
-        stream = self._client.stream("POST", "/v1/applications", content=application, headers=headers)
-        return self._decoded(read_answer(stream, self._url).body, ApplicationReceipt)
+        return self._post("/v1/applications", application, _bearer(form_token) if form_token else {})
+
+    def add(self, addition: bytes) -> ApplicationReceipt:
+        """Send an addition; the same bytes again get the same receipt."""
+        return self._post("/v1/additions", addition, {})
+
+    def form(self, form_token: str) -> ApplicationForm:
+        """What was filled in on the web page."""
+        stream = self._client.stream("GET", "/v1/form", headers=_bearer(form_token))
+        return self._decoded(read_answer(stream, self._url).body, ApplicationForm)
 
     def rotate(self, signed: bytes) -> ApplicationReceipt:
         """Send a request for new keys; the same bytes again get the same receipt. `state` tells where it stands."""
@@ -80,8 +97,19 @@ class AdmissionClient:
     def state(self, receipt: ApplicationReceipt) -> ApplicationState:
         """Where an application stands."""
         path = f"/v1/applications/{receipt.application_id}"
-        stream = self._client.stream("GET", path, headers={"Authorization": f"Bearer {receipt.token}"})
+        stream = self._client.stream("GET", path, headers=_bearer(receipt.token))
         return self._decoded(read_answer(stream, self._url).body, ApplicationState)
+
+    def renew(self, renewal: bytes) -> RenewalAnswer:
+        """Send a renewal; the same bytes again get the same certificates."""
+        headers = {"Content-Type": "application/json"}
+        stream = self._client.stream("POST", "/v1/renewals", content=renewal, headers=headers)
+        return self._decoded(read_answer(stream, self._url).body, RenewalAnswer)
+
+    def _post(self, path: str, content: bytes, headers: dict[str, str]) -> ApplicationReceipt:
+        headers = {"Content-Type": "application/json", **headers}
+        stream = self._client.stream("POST", path, content=content, headers=headers)
+        return self._decoded(read_answer(stream, self._url).body, ApplicationReceipt)
 
     def _decoded(self, body: bytes, kind: type[Content]) -> Content:
         try:
@@ -90,6 +118,10 @@ class AdmissionClient:
             raise PeerFault(
                 Code.BAD_ENROLMENT, "The server's answer is not understood; is it the same version?", url=self._url
             ) from error
+
+
+def _bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
 
 
 def check_clock(now_ms: int, server_ms: int) -> None:

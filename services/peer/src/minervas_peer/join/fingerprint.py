@@ -26,22 +26,37 @@ def parse_fingerprint(text: str) -> str:
 
 
 def check_ca(pem: bytes, fingerprint: str) -> x509.Certificate:
-    """Read a CA certificate and check that it is the one that was announced.
+    """Find the CA certificate that was announced; while the CA is being replaced there are two.
 
     Raises:
-        PeerFault: ``bad_enrolment`` if it is another one, or no certificate at all.
+        PeerFault: ``ca_mismatch`` if it is not among them, ``bad_enrolment`` if there is no certificate at all.
+    """
+    found: list[str] = []
+    for certificate in read_cas(pem):
+        found.append(_PREFIX + sha256_hex(certificate.public_bytes(Encoding.DER)))
+        if found[-1] == fingerprint:
+            return certificate
+    raise PeerFault(
+        Code.CA_MISMATCH,
+        "The server's CA has another fingerprint: a wrong URL or fingerprint, or somebody in between. Nothing was "
+        "sent. Ask the operator by phone",
+        expected=fingerprint,
+        found=",".join(found),
+    )
+
+
+def read_cas(pem: bytes) -> list[x509.Certificate]:
+    """Read one or several certificates.
+
+    Raises:
+        PeerFault: ``bad_enrolment`` if there is none.
     """
     try:
-        certificate = x509.load_pem_x509_certificate(pem)
+        return x509.load_pem_x509_certificates(pem)
     except ValueError as error:
         raise PeerFault(Code.BAD_ENROLMENT, "The server did not give a CA certificate; is the URL right?") from error
-    found = _PREFIX + sha256_hex(certificate.public_bytes(Encoding.DER))
-    if found != fingerprint:
-        raise PeerFault(
-            Code.BAD_ENROLMENT,
-            "The server's CA has another fingerprint: a wrong URL or fingerprint, or somebody in between. Nothing was "
-            "sent. Ask the operator by phone",
-            expected=fingerprint,
-            found=found,
-        )
-    return certificate
+
+
+def as_pem(certificates: list[x509.Certificate]) -> bytes:
+    """Certificates in one file, with nothing between them."""
+    return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from minervas_core.applicant import VISIBILITY, About, ApplicationForm
 from minervas_core.encoding import decode, encode
 from minervas_core.enrolment import (
     MAX_APPLICATION_BYTES,
@@ -26,19 +27,22 @@ from minervas_core.enrolment import (
     application_fingerprint,
     check_application,
 )
-from minervas_core.errors import Code, LocalFault, PeerFault, TransientFault
+from minervas_core.errors import Code, LocalFault, PeerFault
 from minervas_core.genesis import load_genesis
 from minervas_core.identifiers import check_member_id
-from minervas_peer.join.admission_client import AdmissionClient, check_clock, fetch_ca
+from minervas_peer.join.admission_client import AdmissionClient, fetch_ca
+from minervas_peer.join.advice import advised
+from minervas_peer.join.decision import greet, say_fingerprint, wait_for_decision
+from minervas_peer.join.fingerprint import as_pem, read_cas
 from minervas_peer.join.grant_check import check_grant
 from minervas_peer.join.http_exchange import Refused
 from minervas_peer.join.install import install
 from minervas_peer.join.node_directory import NodeDirectory, StoredApplication
+from minervas_peer.join.patience import FIRST_TRIES, Patience
 from minervas_runtime.clock import Clock
 from minervas_runtime.randomness import new_salt
 
 ENROLMENT_POLL_S = 0.5
-STATE_POLL_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +53,17 @@ class JoinOptions:
     ca_fingerprint: str
     """``sha256:`` and 64 hex digits."""
     member: str
-    name: str
-    contact: str
+    name: str = ""
+    """Not needed with a form's token, and not again when an application is under way."""
+    contact: str = ""
+    about: About | msgspec.UnsetType = msgspec.UNSET
+    """Details for the operator."""
+    accepts_visibility: bool = False
+    """Whether the applicant has accepted `VISIBILITY` already and need not be asked."""
+    form_token: str = ""
+    """One-time token of a form that was filled in on admission's web page."""
+    system_ca: bool = False
+    """Whether the server's certificate is by a CA that this machine trusts, and not by the consortium's."""
     timeout_s: float | None = None
     """How long to wait in all; for ever if not given."""
     replace: bool = False
@@ -67,14 +80,15 @@ class Join:
         *,
         say: Callable[[str], None],
         clock: Clock,
+        ask: Callable[[str], bool] = lambda _question: False,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._options = options
         self._node = node
         self._say = say
         self._clock = clock
-        self._sleep = sleep
-        self._deadline_s = None if options.timeout_s is None else time.monotonic() + options.timeout_s
+        self._ask = ask
+        self._patience = Patience(options.timeout_s, say, sleep)
 
     def run(self) -> None:
         """Apply (or go on with an application), wait for the decision, install.
@@ -87,18 +101,29 @@ class Join:
         if self._node.is_joined:
             self._say(f"{self._node.path} has joined already; there is nothing to do.")
             return
-        ca_pem = fetch_ca(options.url, options.ca_fingerprint, self._clock.now_ms())
-        with AdmissionClient(options.url, ca_pem) as client:
-            info = client.consortium()
-            check_clock(self._clock.now_ms(), info.time_ms)
-            self._say(f"Consortium: {info.name}")
+        is_new = self._node.load_application() is None
+        if is_new and not options.form_token:
+            self._accept_visibility()
+        ca_pem = self._patience.insist(
+            lambda: fetch_ca(options.url, options.ca_fingerprint, self._clock.now_ms()),
+            tries=FIRST_TRIES if is_new else None,
+        )
+        with AdmissionClient(options.url, ca_pem, system_ca=options.system_ca) as client:
+            info = greet(client, self._patience, self._clock, self._say)
             self._wait_for_services()
             enrolments = self._node.enrolments(options.member)
             stored, receipt = self._apply(client, enrolments)
             application = decode(bytes(stored.application), Application, max_bytes=MAX_APPLICATION_BYTES)
-            self._say_fingerprint(application, receipt)
-            state = self._wait_for_decision(client, receipt)
-        self._finish(state, application, info, ca_pem)
+            say_fingerprint(application_fingerprint(application), receipt, self._say)
+            state = wait_for_decision(client, receipt, self._patience, self._say)
+        self._finish(state, application, info)
+
+    def _accept_visibility(self) -> None:
+        self._say(VISIBILITY)
+        if not self._options.accepts_visibility and not self._ask("Do you accept that?"):
+            raise LocalFault(
+                Code.CONSENT_MISSING, "Nothing was sent. Who applies accepts this; a script gives --accept-visibility"
+            )
 
     def _wait_for_services(self) -> None:
         said: list[str] = []
@@ -106,7 +131,7 @@ class Join:
             if missing != said:
                 self._say(f"Waiting for the services to hand in their public keys: {', '.join(missing)} (start them)")
                 said = missing
-            self._pause(ENROLMENT_POLL_S, f"services have not handed in their keys: {', '.join(missing)}")
+            self._patience.pause(ENROLMENT_POLL_S, f"services have not handed in their keys: {', '.join(missing)}")
 
     def _apply(
         self, client: AdmissionClient, enrolments: list[ServiceEnrolment]
@@ -122,7 +147,21 @@ class Join:
                 if refusal.code is not Code.CLOCK_OFFSET:
                     raise
                 # it was made long ago and had never arrived: a new one is due
-        return self._send(client, self._new_application(enrolments))
+        return self._send(client, self._new_application(enrolments, self._form(client)))
+
+    def _form(self, client: AdmissionClient) -> ApplicationForm | None:
+        """What was filled in on the web page, if there is a token for it."""
+        token = self._options.form_token
+        if not token:
+            return None
+        form = self._patience.insist(lambda: client.form(token))
+        if form.member != self._options.member:
+            raise LocalFault(
+                Code.TOKEN_UNKNOWN,
+                "The one-time token is for another member id; apply with that one",
+                found=form.member,
+            )
+        return form
 
     def _resumed(self, enrolments: list[ServiceEnrolment]) -> StoredApplication | None:
         """The application of an earlier run.
@@ -152,9 +191,13 @@ class Join:
             )
         return stored
 
-    def _new_application(self, enrolments: list[ServiceEnrolment]) -> StoredApplication:
+    def _new_application(self, enrolments: list[ServiceEnrolment], form: ApplicationForm | None) -> StoredApplication:
         options = self._options
         fields = {"name": options.name, "contact": options.contact}
+        about = options.about
+        if form is not None:
+            fields = {"name": options.name or form.name, "contact": options.contact or form.contact}
+            about = form.about if isinstance(about, msgspec.UnsetType) else about
         try:
             application = msgspec.convert(
                 {
@@ -163,6 +206,8 @@ class Join:
                     "sent_at_ms": self._clock.now_ms(),
                     "services": [msgspec.to_builtins(enrolment) for enrolment in enrolments],
                     **({"kind": "replace"} if options.replace else {}),
+                    "accepts_visibility": True,
+                    **({} if isinstance(about, msgspec.UnsetType) else {"about": msgspec.to_builtins(about)}),
                     **fields,
                 },
                 Application,
@@ -176,47 +221,23 @@ class Join:
             url=options.url,
             ca_fingerprint=options.ca_fingerprint,
             application=msgspec.Raw(encode(application)),
+            form_token=options.form_token or msgspec.UNSET,
         )
 
     def _send(self, client: AdmissionClient, stored: StoredApplication) -> tuple[StoredApplication, ApplicationReceipt]:
         self._node.store_application(stored)
+        token = "" if isinstance(stored.form_token, msgspec.UnsetType) else stored.form_token
         try:
-            receipt = client.apply(bytes(stored.application))
-        except Refused:
+            receipt = self._patience.insist(lambda: client.apply(bytes(stored.application), token))
+        except Refused as refusal:
             self._node.forget_application()
-            raise
+            raise advised(refusal) from refusal
         stored = msgspec.structs.replace(stored, receipt=receipt)
         self._node.store_application(stored)
         self._say("The application was received.")
         return stored, receipt
 
-    def _say_fingerprint(self, application: Application, receipt: ApplicationReceipt) -> None:
-        """Show the fingerprint of what we sent, not what the server says of it.
-
-        Raises:
-            PeerFault: ``bad_enrolment`` if the server has another application in hand.
-        """
-        fingerprint = application_fingerprint(application)
-        if receipt.fingerprint != fingerprint:
-            raise PeerFault(Code.BAD_ENROLMENT, "The server received another application than ours; tell the operator")
-        self._say(f"Fingerprint to compare with the operator by phone: {fingerprint}")
-
-    def _wait_for_decision(self, client: AdmissionClient, receipt: ApplicationReceipt) -> ApplicationState:
-        said = ""
-        while True:
-            try:
-                state = client.state(receipt)
-                if state.state in ("approved", "rejected"):
-                    return state
-                now: str = state.state
-            except TransientFault as error:
-                now = f"unknown ({error.message}; trying on)"
-            if now != said:
-                self._say(f"State: {now}")
-                said = now
-            self._pause(STATE_POLL_S, f"the application is not decided yet: {now}")
-
-    def _finish(self, state: ApplicationState, application: Application, info: ConsortiumInfo, ca_pem: bytes) -> None:
+    def _finish(self, state: ApplicationState, application: Application, info: ConsortiumInfo) -> None:
         if state.state == "rejected":
             self._node.forget_application()
             reason = "" if isinstance(state.reason, msgspec.UnsetType) else state.reason
@@ -224,7 +245,7 @@ class Join:
         if isinstance(state.grant, msgspec.UnsetType):
             raise PeerFault(Code.BAD_ENROLMENT, "The application is approved, but the server gave no certificates")
         check_grant(state.grant, application, info, self._options.ca_fingerprint)
-        install(state.grant, ca_pem, self._node)
+        install(state.grant, as_pem(read_cas(state.grant.ca_pem.encode())), self._node, self._options.url)
         if application.kind == "replace":
             self._say_replaced(bytes(state.grant.genesis))
             return
@@ -237,18 +258,6 @@ class Join:
             f"orders are kept. It can trade when its new wallet takes effect, {_duration(wait_s)} after the block that "
             "announces it (unless the parameters were changed); `minervas members` shows when."
         )
-
-    def _pause(self, seconds: float, waiting_for: str) -> None:
-        """Sleep a little.
-
-        Raises:
-            TransientFault: ``timeout`` if the time given with --timeout is over.
-        """
-        if self._deadline_s is not None and time.monotonic() + seconds > self._deadline_s:
-            raise TransientFault(
-                Code.TIMEOUT, "Stopped waiting; run the same command again to go on", waiting_for=waiting_for
-            )
-        self._sleep(seconds)
 
 
 def _duration(seconds: float) -> str:

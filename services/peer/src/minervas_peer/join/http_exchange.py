@@ -58,7 +58,7 @@ def read_answer(stream: AbstractContextManager[httpx.Response], url: str) -> Ans
 
     Raises:
         Refused: if the server refused, with its code.
-        PeerFault: ``bad_enrolment`` if the server is not what it should be, ``too_large``.
+        PeerFault: ``tls_intercepted`` or ``bad_enrolment`` if the server is not what it should be, ``too_large``.
         TransientFault: ``peer_unreachable``, or ``not_ready`` for the server's passing trouble.
     """
     body = bytearray()
@@ -96,9 +96,18 @@ def _transport_fault(error: httpx.HTTPError, url: str) -> MinervasError:
     while cause is not None and not isinstance(cause, ssl.SSLError):
         cause = cause.__cause__ or cause.__context__
     if isinstance(cause, ssl.SSLCertVerificationError):
-        return PeerFault(Code.BAD_ENROLMENT, _certificate_problem(cause.verify_code), url=url, reason=str(cause))
+        code, problem = _certificate_problem(cause.verify_code)
+        return PeerFault(code, problem, url=url, reason=str(cause))
     if isinstance(cause, ssl.SSLError):
         return PeerFault(Code.BAD_ENROLMENT, "The server does not speak HTTPS as it should", url=url, reason=str(cause))
+    if isinstance(error, httpx.ProxyError):
+        return TransientFault(
+            Code.PEER_UNREACHABLE,
+            "The proxy of this machine (HTTPS_PROXY) does not let us through; name the server in NO_PROXY if it can be "
+            "reached without",
+            url=url,
+            reason=str(error),
+        )
     if isinstance(error, httpx.TimeoutException):
         reason = f"no answer in {TIMEOUT_S:.0f} s"
     else:
@@ -108,17 +117,20 @@ def _transport_fault(error: httpx.HTTPError, url: str) -> MinervasError:
     )
 
 
-def _certificate_problem(verify_code: int) -> str:
-    """A sentence for one of OpenSSL's verification results (X509_V_ERR_...)."""
+def _certificate_problem(verify_code: int) -> tuple[Code, str]:
+    """Code and sentence for one of OpenSSL's verification results (X509_V_ERR_...)."""
     match verify_code:
         case 9 | 10:
-            return "The server's certificate is not valid at this time; check this machine's clock, tell the operator"
+            problem = "The server's certificate is not valid now; check this machine's clock, tell the operator"
+            return Code.BAD_ENROLMENT, problem
         case 62 | 64:
-            return "The server's certificate is for another name than the one in the URL"
+            return Code.BAD_ENROLMENT, "The server's certificate is for another name than the one in the URL"
         case _:
-            return (
+            return Code.TLS_INTERCEPTED, (
                 "The server's certificate is not by the consortium's CA: a proxy, a virus scanner or somebody else is "
-                "in between"
+                "in between and could read what you send. Nothing was sent. Use a network without it, or have this "
+                "server left out there; give --system-ca only if the operator says that the server's certificate is by "
+                "a public CA"
             )
 
 

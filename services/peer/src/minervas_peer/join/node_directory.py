@@ -14,12 +14,14 @@ from minervas_core.enrolment import (
     ApplicationReceipt,
     ServiceEnrolment,
     check_enrolment,
+    is_gateway,
 )
 from minervas_core.errors import Code, InvalidEncoding, LocalFault, MinervasError
 from minervas_runtime.enrolment import READY_FILE
 from minervas_runtime.key_files import read_secret, write_atomic
 
 APPLICATION_FILE = "application.json"
+ADDITION_FILE = "addition.json"
 
 
 class StoredApplication(Record, frozen=True, kw_only=True):
@@ -31,6 +33,8 @@ class StoredApplication(Record, frozen=True, kw_only=True):
     """Canonical bytes as they are (or were) sent."""
     receipt: ApplicationReceipt | msgspec.UnsetType = msgspec.UNSET
     """With the secret token; absent until the server has answered."""
+    form_token: str | msgspec.UnsetType = msgspec.UNSET
+    """One-time token of a form, which goes with the application."""
 
 
 class NodeDirectory:
@@ -56,7 +60,7 @@ class NodeDirectory:
 
     def missing_services(self) -> list[str]:
         """Services that have not handed in their requests yet."""
-        return [service for service in self._wanted() if not self._enrolment_file(service).exists()]
+        return self.missing(list(self._wanted()))
 
     def enrolments(self, member: str) -> list[ServiceEnrolment]:
         """What the services handed in, checked.
@@ -64,20 +68,36 @@ class NodeDirectory:
         Raises:
             LocalFault: ``bad_enrolment`` naming the file, or the member that a service is set up for.
         """
-        return [self._enrolment(service, member) for service in self._wanted()]
+        return self.enrolments_of(list(self._wanted()), member)
 
     def _wanted(self) -> tuple[str, ...]:
-        """Services of the application: a meter-gateway too if one is expected or has handed in its keys."""
-        with_gateway = self._expects_gateway or self._enrolment_file(GATEWAY).exists()
-        return (*MEMBER_SERVICES, GATEWAY) if with_gateway else MEMBER_SERVICES
+        """Services of the application: every gateway that has handed in its keys, and one if one is expected."""
+        gateways = self.gateways() or ([GATEWAY] if self._expects_gateway else [])
+        return (*MEMBER_SERVICES, *gateways)
 
-    def load_application(self) -> StoredApplication | None:
-        """The application under way, if there is one.
+    def gateways(self) -> list[str]:
+        """Gateways that have handed in their keys."""
+        return sorted(file.stem for file in self.enrol.glob(f"{GATEWAY}*.json") if is_gateway(file.stem))
+
+    def missing(self, services: list[str]) -> list[str]:
+        """Which of these services have not handed in their requests yet."""
+        return [service for service in services if not self._enrolment_file(service).exists()]
+
+    def enrolments_of(self, services: list[str], member: str) -> list[ServiceEnrolment]:
+        """What these services handed in, checked.
+
+        Raises:
+            LocalFault: as `enrolments`.
+        """
+        return [self._enrolment(service, member) for service in services]
+
+    def load_application(self, name: str = APPLICATION_FILE) -> StoredApplication | None:
+        """The application (or addition) under way, if there is one.
 
         Raises:
             LocalFault: ``bad_key_file`` if its file is damaged or open to others.
         """
-        file = self.secrets / APPLICATION_FILE
+        file = self.secrets / name
         if not file.exists():
             return None
         try:
@@ -87,17 +107,17 @@ class NodeDirectory:
                 Code.BAD_KEY_FILE, "The file is damaged; delete it to apply anew", file=str(file)
             ) from error
 
-    def store_application(self, application: StoredApplication) -> None:
+    def store_application(self, application: StoredApplication, name: str = APPLICATION_FILE) -> None:
         """Write the application under way, readable by its owner only.
 
         Raises:
             LocalFault: ``bad_key_file``.
         """
-        write_atomic(self.secrets / APPLICATION_FILE, encode(application))
+        write_atomic(self.secrets / name, encode(application))
 
-    def forget_application(self) -> None:
-        """The application came to nothing: the next run makes a new one."""
-        (self.secrets / APPLICATION_FILE).unlink(missing_ok=True)
+    def forget_application(self, name: str = APPLICATION_FILE) -> None:
+        """The application came to nothing (or the addition is installed): the next run makes a new one."""
+        (self.secrets / name).unlink(missing_ok=True)
 
     def handed_in(self) -> dict[str, ServiceEnrolment]:
         """What each service handed in at its first start, by service; what cannot be read is left out."""
