@@ -29,12 +29,12 @@ from minervas_core.rekeying import (
 )
 from minervas_core.transactions import ServiceKeys
 from minervas_peer.api_client import ApiClient
-from minervas_peer.join.admission_client import AdmissionClient, fetch_ca
-from minervas_peer.join.fingerprint import check_ca
+from minervas_peer.join.admission_client import AdmissionClient, check_clock
 from minervas_peer.join.http_exchange import Refused
 from minervas_peer.join.install import install_membership
 from minervas_peer.join.node_directory import NodeDirectory
 from minervas_peer.membership_proof import prove_membership
+from minervas_peer.renewal.node_files import read_address, read_authorities
 from minervas_runtime.clock import Clock
 from minervas_runtime.key_files import read_secret, write_atomic
 from minervas_runtime.key_ring import WISH, RotationFiles
@@ -92,18 +92,17 @@ class RotateKeys:
         Raises:
             MinervasError: one clear line for everything that can go wrong; the next run goes on where this one ended.
         """
-        joined = self._node.load_application()
-        if joined is None or not self._node.is_joined:
+        if not self._node.is_joined:
             raise LocalFault(
                 Code.NOT_READY, "This node has not joined a consortium; run `minervas join`", node=str(self._node.path)
             )
         stored = self._resumed() or self._begun()
-        ca_pem = fetch_ca(joined.url, joined.ca_fingerprint, self._clock.now_ms())
-        with AdmissionClient(joined.url, ca_pem) as client:
+        with AdmissionClient(read_address(self._node.issued), read_authorities(self._node.issued)) as client:
+            check_clock(self._clock.now_ms(), client.consortium().time_ms)
             receipt = self._sent(client, stored)
             self._say(f"Fingerprint to compare with the operator by phone: {receipt.fingerprint}")
             state = self._wait_for_decision(client, receipt)
-        self._finish(state, joined.ca_fingerprint)
+        self._finish(state)
 
     def _begun(self) -> StoredRotation:
         stored = StoredRotation(wish=new_salt(), keys=list(self._options.keys))
@@ -192,12 +191,11 @@ class RotateKeys:
                 said = now
             self._pause(f"the request is not decided yet: {now}")
 
-    def _finish(self, state: ApplicationState, ca_fingerprint: str) -> None:
+    def _finish(self, state: ApplicationState) -> None:
         if state.state == "rejected" or isinstance(state.grant, msgspec.UnsetType):
             self._forget()
             reason = "" if isinstance(state.reason, msgspec.UnsetType) else state.reason
             raise Refused(Code.BAD_ENROLMENT, "The request was rejected", reason=reason)
-        check_ca(state.grant.ca_pem.encode(), ca_fingerprint)
         genesis = load_genesis((self._node.issued / "genesis.json").read_bytes())
         try:
             keys = prove_membership(state.member, [bytes(raw) for raw in state.grant.membership], genesis)
