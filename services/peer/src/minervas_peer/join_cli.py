@@ -55,6 +55,8 @@ def add_join_arguments(command: argparse.ArgumentParser) -> None:
         metavar="GATEWAY",
         help="add gateways (meter-gateway, meter-gateway-2, ...) or their new meters to a member; needs --token-file",
     )
+    text = "this node takes the place of the member's, which was lost with its keys"
+    ways.add_argument("--replace", action="store_true", help=text)
     ways.add_argument("--status", action="store_true", help="show where it stands, without waiting")
 
 
@@ -105,6 +107,7 @@ def _join_options(given: argparse.Namespace, node: NodeDirectory, details: Detai
         form_token=given.token,
         system_ca=given.system_ca,
         timeout_s=given.timeout,
+        replace=given.replace,
     )
 
 
