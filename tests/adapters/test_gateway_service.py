@@ -217,6 +217,18 @@ async def test_until_its_meters_are_registered_readings_stay_in_the_spool(site: 
     assert site.health["channels"]["pv1.dc"]["registered"] is False
 
 
+async def test_readings_that_the_ledger_put_aside_leave_the_spool_and_are_counted(site: Site) -> None:
+    def counted() -> float:
+        return REGISTRY.get_sample_value("minervas_gateway_readings_put_aside_total") or 0.0
+
+    before = counted()
+    site.ledger.puts_aside = True
+    await site.ledger.start()
+    await site.wait_for_readings(10)
+    await wait_until_async(lambda: site.health["spool"]["unacknowledged"] <= 2)
+    assert counted() >= before + 8
+
+
 async def test_a_gateway_that_the_broker_refuses_ends_with_the_reason(site: Site) -> None:
     await site.ledger.start()
     await wait_until_async(lambda: site.health.get("connected"))

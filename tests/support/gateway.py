@@ -337,6 +337,8 @@ class FakeLedger:
         self.repeated = 0
         """Readings that came more than once."""
         self.acknowledges = True
+        self.puts_aside = False
+        """Whether it acknowledges readings as refused: their times are impossible."""
         self._bus = bus
         self._link = NodeLink(bus, NODE_KEY, MEMBER, "ledger", NETWORK)
         self._link.on("channel_registers", GetChannelRegisters, self._on_registers)
@@ -360,7 +362,10 @@ class FakeLedger:
     async def acknowledge(self, spool: str, numbers: Iterable[int]) -> None:
         """Tell the gateway that readings are stored."""
         ranges = [[number, number] for number in numbers]
-        await self._link.send("meter-gateway", "readings_stored", ReadingsStored(spool=spool, ranges=ranges))
+        told = ReadingsStored(spool=spool, ranges=ranges)
+        if self.puts_aside:
+            told = ReadingsStored(spool=spool, ranges=[], refused=ranges)
+        await self._link.send("meter-gateway", "readings_stored", told)
 
     async def _on_batch(self, message: Message) -> None:
         batch = decode(message.payload, ReadingBatch, max_bytes=MAX_BATCH_BYTES)

@@ -66,7 +66,7 @@ async def run_gateway(context: ServiceContext[GatewaySettings], ports: Sequence[
     issued = await wait_for_issue(settings.paths, settings.service, settings.member, broker=settings.broker)
     who = Principal(settings.member, settings.service)
     keeper = CertificateKeeper(settings.paths, who, issued, context.clock, context.status)
-    bus = MqttBus(_bus_settings(context, issued), before_connect=keeper.wait_current)
+    bus = MqttBus(_bus_settings(context, issued), before_connect=keeper.wait_current, may_mend=keeper.is_renewing)
     keeper.on_renewed(bus.reconnect)
     async with keeper.running():
         await Gateway(context, ports, bus, issued, key).run()

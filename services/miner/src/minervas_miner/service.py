@@ -51,7 +51,7 @@ async def run_miner(context: ServiceContext[MinerSettings]) -> None:
     keeper = CertificateKeeper(
         settings.paths, Principal(settings.member, SERVICE), issued, context.clock, context.status
     )
-    bus = MqttBus(_bus_settings(context, issued), before_connect=keeper.wait_current)
+    bus = MqttBus(_bus_settings(context, issued), before_connect=keeper.wait_current, may_mend=keeper.is_renewing)
     keeper.on_renewed(bus.reconnect)
     async with keeper.running():
         await serve(context, bus, issued, key)

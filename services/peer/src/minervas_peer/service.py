@@ -64,7 +64,9 @@ async def run_peer(context: ServiceContext[PeerSettings]) -> None:
         certificate = CertificateKeeper(
             settings.paths, Principal(settings.member, PEER), issued, context.clock, context.status
         )
-        bus = MqttBus(_bus_settings(context, issued), before_connect=certificate.wait_current)
+        bus = MqttBus(
+            _bus_settings(context, issued), before_connect=certificate.wait_current, may_mend=certificate.is_renewing
+        )
         certificate.on_renewed(bus.reconnect)
         keeper = await _start_ca_keeper(settings, issued)
         async with certificate.running():
