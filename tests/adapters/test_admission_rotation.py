@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 import msgspec
 import pytest
 
+from minervas_admission.commands.personal import run_export, run_forget
 from minervas_admission.commands.show import show_pending
 from minervas_core import box
 from minervas_core.box import BoxKey
@@ -170,6 +172,48 @@ async def test_a_consent_that_has_expired_meanwhile_is_not_used(asker: Asker) ->
     assert state.state == "rejected"
     assert "consent" in str(state.reason)
     assert transactions(asker.home) == [(0, "admit")]
+
+
+async def test_the_end_of_a_membership_ends_what_it_has_asked_for(asker: Asker) -> None:
+    """Otherwise it would wait in the queue for ever, and its personal data could never be deleted."""
+    home, alpha = asker.home, asker.applicant
+    rotation = await asker.accepted(asker.request("vote"))
+    addition = await home.add(alpha.addition(home, alpha.gateway("meter-gateway", "roof")))
+    home.as_owner("UPDATE applications SET state = 'approving' WHERE id = %s", addition.application_id)
+    await home.decisions().revoke("alpha", "gone", confirmed=True)
+    for receipt in (rotation, addition):
+        state = await home.state(receipt)
+        assert (state.state, state.reason) == ("rejected", "the membership was revoked: gone")
+        with pytest.raises(LocalFault) as refused:
+            await home.decisions().approve(receipt.application_id, confirmed=True)
+        assert refused.value.code == Code.NOT_FOUND
+    await run_forget(home.settings, "alpha", confirmed=True)
+    assert home.as_owner("SELECT 1 FROM applications WHERE name <> '' OR content <> ''") == []
+
+
+async def test_who_has_asked_for_two_things_is_not_approved_by_its_name(asker: Asker) -> None:
+    home, alpha = asker.home, asker.applicant
+    rotation = await asker.accepted(asker.request("vote"))
+    addition = await home.add(alpha.addition(home, alpha.gateway("meter-gateway", "roof")))
+    with pytest.raises(LocalFault) as refused:
+        await home.decisions().approve("alpha", confirmed=True)
+    assert refused.value.code == Code.NOT_FOUND
+    for receipt in (rotation, addition):
+        assert receipt.application_id in str(refused.value.values["waiting"])
+        assert (await home.state(receipt)).state == "pending"
+    await home.decisions().approve(addition.application_id, confirmed=True)
+    await home.decisions().approve("alpha", confirmed=True)
+    assert (await home.state(rotation)).state == "approved"
+
+
+async def test_a_rejected_request_for_new_keys_is_its_members_data(asker: Asker, tmp_path: Path) -> None:
+    """It was signed by the member's wallet, so nobody else can have sent it."""
+    receipt = await asker.accepted(asker.request("vote"))
+    await asker.home.decisions().reject("alpha", "not now")
+    await run_export(asker.home.settings, "alpha", tmp_path / "alpha.json")
+    exported = msgspec.json.decode((tmp_path / "alpha.json").read_bytes())
+    assert receipt.application_id in [each["id"] for each in exported["applications"]]
+    assert "not now" in [each["reason"] for each in exported["decisions"]]
 
 
 @pytest.mark.parametrize("after_effect", [False, True], ids=["before", "after"])

@@ -12,9 +12,8 @@ from minervas_admission.commands.checks import check_operator_member, check_sens
 from minervas_admission.parameter_changes import ParameterView, WantedChange
 from minervas_admission.store.applications import (
     KIND_JOIN,
-    REPLACE,
-    ROTATE,
     ApplicationRow,
+    find_application,
     lock_application,
     set_application_state,
 )
@@ -44,14 +43,15 @@ class Decider:
         """Approve a pending application, an addition of a member, or new keys of one.
 
         Raises:
-            LocalFault: ``not_found`` if it does not wait (any more), or see `check_sensible` for new keys.
+            LocalFault: ``not_found`` if it does not wait (any more), or see `check_sensible` for a member's wish.
         """
+        found = await find_application(self.connection, application_id)
+        if found is not None and found.state == "pending" and found.kind != KIND_JOIN:
+            await check_sensible(self.connection, found.kind, found.member)  # locks the member first, as sagas do
         row = await self._still_pending(application_id)
         await set_application_state(self.connection, row.id, "approving", decided_ms=self.now_ms)
         if row.kind == KIND_JOIN:
             await insert_member(self.connection, row.member, row.id, self.now_ms)
-        elif row.kind in (REPLACE, ROTATE):
-            await check_sensible(self.connection, row.kind, row.member)
         return await self._record(row.approval, row.member, application=row.id)
 
     async def reject(self, application_id: str, reason: str) -> int:

@@ -24,7 +24,7 @@ from minervas_admission.store.applications import (
     ROTATE,
     ApplicationRow,
     find_application,
-    find_pending_of_member,
+    pending_of_member,
 )
 from minervas_admission.store.database import Connection
 from minervas_core.errors import Code, LocalFault
@@ -212,11 +212,15 @@ class Decisions:
     async def _pending(self, wanted: str) -> ApplicationRow:
         async with self._transaction() as connection:
             row = await find_application(connection, wanted)
-            if row is None or row.state != "pending":
-                row = await find_pending_of_member(connection, wanted)
-        if row is None:
+            found = [row] if row is not None and row.state == "pending" else await pending_of_member(connection, wanted)
+        if not found:
             raise LocalFault(Code.NOT_FOUND, "No application waits under this id or member", wanted=wanted)
-        return row
+        if len(found) > 1:  # nobody replaces a node who meant to approve a meter
+            raise LocalFault(
+                Code.NOT_FOUND, "Several things wait under this member; say which by its id",
+                waiting=", ".join(f"{each.kind} {each.id}" for each in found),
+            )  # fmt: skip
+        return found[0]
 
     async def _follow(self, decision_id: int, heading: str) -> None:
         watch = Stopwatch()

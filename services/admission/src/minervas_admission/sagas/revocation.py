@@ -17,7 +17,7 @@ from minervas_admission.membership_feed import MembershipFeed
 from minervas_admission.membership_signing import sign_change
 from minervas_admission.revocation_list import RevocationListKeeper
 from minervas_admission.sagas.steps import Saga, Step
-from minervas_admission.store.applications import set_application_state
+from minervas_admission.store.applications import end_waiting_applications, set_application_state
 from minervas_admission.store.certificates import principals_of_member
 from minervas_admission.store.database import Database
 from minervas_admission.store.decisions import Decision
@@ -58,16 +58,17 @@ class Revocation:
         )
 
     async def in_database(self, decision: Decision) -> str:
-        """End the membership and its certificates."""
-        member_id = decision.member or ""
+        """End the membership, its certificates, and whatever it has asked for and not got yet."""
+        member_id, now_ms = decision.member or "", self.clock.now_ms()
         async with self.database.transaction() as connection:
             member = await lock_member(connection, member_id)
             if member is None:
                 raise LocalFault(Code.MEMBER_UNKNOWN, "There is no such member", member=member_id)
             if member.state not in ENDED:
                 state = _STATES[decision.kind]
-                await end_membership(connection, member_id, state, decision.reason, self.clock.now_ms())
+                await end_membership(connection, member_id, state, decision.reason, now_ms)
                 await set_application_state(connection, member.application, state, reason=_told(decision))
+                await end_waiting_applications(connection, member_id, state, reason=_told(decision), now_ms=now_ms)
         return "membership and certificates ended"
 
     async def broker(self, decision: Decision) -> str:

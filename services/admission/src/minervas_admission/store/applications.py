@@ -24,6 +24,9 @@ REPLACE = "replace"
 ROTATE = "rotate"
 """Kind of a member's request to replace keys that it has."""
 
+SIGNED_KINDS = (KIND_ADDITION, ROTATE)
+"""Kinds that a member's wallet signs: whatever becomes of them, nobody else can have sent them."""
+
 
 @dataclass(frozen=True, slots=True)
 class ApplicationRow:
@@ -188,11 +191,13 @@ async def lock_application(connection: Connection, application_id: str) -> Appli
         return await cursor.fetchone()
 
 
-async def find_pending_of_member(connection: Connection, member: str) -> ApplicationRow | None:
-    """The application for a member id that waits for a decision."""
+async def pending_of_member(connection: Connection, member: str) -> list[ApplicationRow]:
+    """What waits for a decision under a member id, oldest first: a member may have asked for several things."""
     async with connection.cursor(row_factory=class_row(ApplicationRow)) as cursor:
-        await cursor.execute("SELECT * FROM applications WHERE member = %s AND state = 'pending'", (member,))
-        return await cursor.fetchone()
+        await cursor.execute(
+            "SELECT * FROM applications WHERE member = %s AND state = 'pending' ORDER BY received_ms, id", (member,)
+        )
+        return await cursor.fetchall()
 
 
 async def pending_applications(connection: Connection) -> list[ApplicationRow]:
@@ -226,6 +231,22 @@ async def set_application_state(
     )
     if state == "rejected":
         await connection.execute("DELETE FROM claimed_keys WHERE application = %s", (application_id,))
+
+
+async def end_waiting_applications(
+    connection: Connection, member: str, state: str, *, reason: str, now_ms: int
+) -> None:
+    """End everything of a member that waits for a decision or is being carried out: its membership has ended.
+
+    Its keys stay claimed, as all that a member ever had or asked for.
+    """
+    await connection.execute(
+        """
+        UPDATE applications SET state = %s, reason = %s, decided_ms = coalesce(decided_ms, %s)
+        WHERE member = %s AND state IN ('pending', 'approving')
+        """,
+        (state, reason, now_ms, member),
+    )
 
 
 async def applications_of(connection: Connection, member: str) -> list[ApplicationRow]:

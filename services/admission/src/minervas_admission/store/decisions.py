@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from psycopg.rows import class_row
 
+from minervas_admission.store.applications import SIGNED_KINDS
 from minervas_admission.store.database import Connection
 
 DECISION_CHANNEL = "minervas_admission_decision"
@@ -216,9 +217,9 @@ async def decisions_of_member(connection: Connection, member: str) -> list[Decis
         await cursor.execute(
             """
             SELECT d.* FROM decisions d LEFT JOIN applications a ON a.id = d.application
-            WHERE d.member = %s AND (d.kind <> 'reject' OR a.kind = 'add') ORDER BY d.id
+            WHERE d.member = %s AND (d.kind <> 'reject' OR a.kind = ANY(%s)) ORDER BY d.id
             """,
-            (member,),
+            (member, list(SIGNED_KINDS)),
         )
         return await cursor.fetchall()
 
