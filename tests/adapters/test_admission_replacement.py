@@ -22,7 +22,7 @@ from minervas_core.membership import apply_membership, check_membership, check_m
 from minervas_core.state import ChainState
 from minervas_core.transactions import Recover, Rotate, decode_transaction
 from minervas_runtime.bus import BusRefused
-from tests.support.admission import SERVICES, AdmissionHome, Applicant, grant_of
+from tests.support.admission import SERVICES, AdmissionHome, Applicant, declared_meter, grant_of
 from tests.support.admission_crashes import crash_in, transactions
 from tests.support.fix_admission import AdmissionWithBroker
 from tests.support.wait import wait_until_async
@@ -265,3 +265,54 @@ async def test_a_replacement_is_finished_after_a_crash_in_any_step(
     assert [action for _, action in transactions(home)] == ["admit", "rotate", "recover"]
     valid = home.as_owner("SELECT principal FROM certificates WHERE member = 'alpha' AND revoked_ms IS NULL")
     assert sorted(name for (name,) in valid) == [f"alpha.{service}" for service in sorted(SERVICES)]
+
+
+async def test_who_comes_back_before_the_broker_has_the_list_is_cut_off_again(
+    admission_and_broker: AdmissionWithBroker,
+) -> None:
+    """Between the end of its sessions and the list the lost node may connect; the new node's rights are not for it."""
+    home, broker = admission_and_broker.home, admission_and_broker.broker
+    async with home.running():
+        await applied(home, Applicant("alpha"), Applicant("alpha"))
+    await recorded(home.decisions().approve("alpha", confirmed=True))
+    await crash_in(admission_and_broker, "replace", "revocation_list", after_effect=False)
+    thief = home.bus(broker, "alpha", "peer")
+    await thief.start()
+    assert thief.refusal is None
+    async with home.running():
+        await wait_until_async(lambda: not home.as_owner("SELECT 1 FROM decisions WHERE state = 'queued'"))
+        await wait_until_async(lambda: thief.refusal is not None)
+    await thief.stop()
+
+
+async def test_what_the_lost_node_wanted_to_add_is_not_added_to_the_new_one(
+    admission_and_broker: AdmissionWithBroker,
+) -> None:
+    home, lost = admission_and_broker.home, Applicant("alpha")
+    async with home.running():
+        receipt = await applied(home, lost, Applicant("alpha"))
+        addition = await home.add(lost.addition(home, lost.gateway(GATEWAY, "barn")))
+        await home.decisions().approve(receipt.application_id, confirmed=True)
+        with pytest.raises(LocalFault) as refused:
+            await home.decisions().approve(addition.application_id, confirmed=True)
+        assert refused.value.code == Code.BAD_SIGNATURE
+        assert (await home.state(addition)).state == "rejected"
+    assert home.as_owner("SELECT 1 FROM certificates WHERE principal = 'alpha.meter-gateway'") == []
+
+
+async def test_a_gateway_that_the_new_node_did_not_bring_is_added_again(
+    admission_and_broker: AdmissionWithBroker,
+) -> None:
+    """It runs on another host and was not lost; the replacement ended its certificate with all others."""
+    home = admission_and_broker.home
+    lost, application = metering("alpha", declared_meter("roof"))
+    fresh = Applicant("alpha")
+    async with home.running():
+        await home.apply(application)
+        await home.decisions().approve("alpha", confirmed=True)
+        await home.apply(fresh.application(kind="replace"))
+        await home.decisions().approve("alpha", confirmed=True)
+        fresh.signing[GATEWAY], fresh.tls[GATEWAY] = lost.signing[GATEWAY], lost.tls[GATEWAY]
+        receipt = await home.add(fresh.addition(home, fresh.gateway(GATEWAY, "roof")))
+        await home.decisions().approve("alpha", confirmed=True)
+        assert list(grant_of(await home.state(receipt)).certificates) == [GATEWAY]

@@ -21,7 +21,7 @@ from minervas_admission.store.applications import (
     find_application,
     insert_addition,
 )
-from minervas_admission.store.certificates import principals_of_member
+from minervas_admission.store.certificates import member_certificates
 from minervas_admission.store.database import Connection, Database
 from minervas_admission.store.member_keys import keys_of
 from minervas_admission.store.members import lock_member
@@ -52,6 +52,20 @@ class Registered:
     """Wallets that speak for the member, see `MemberKeys`."""
     meters: dict[str, tuple[str, MeterDeclaration]]
     """Gateway key and declaration, by meter."""
+
+    def check_signature(self, addition: Addition, network: str) -> None:
+        """Check it with the member's wallet; while a rotation is under way, with either of the two.
+
+        Raises:
+            InvalidEnrolment: ``bad_signature`` or ``bad_enrolment``.
+        """
+        newest, *others = self.wallets
+        try:
+            check_addition(addition, newest, network)
+        except InvalidEnrolment as error:
+            if error.code is not Code.BAD_SIGNATURE or not others:
+                raise
+            check_addition(addition, others[0], network)
 
     def new_meters(self, addition: Addition) -> list[tuple[str, MeterDeclaration]]:
         """The meters of an addition that are not registered, each with its gateway key.
@@ -166,8 +180,9 @@ class AdditionIntake:
         known = registered(await transactions_of_member(connection, addition.member))
         if not known.wallets:
             raise InvalidEnrolment(Code.MEMBER_UNKNOWN, "This member was never admitted", member=addition.member)
-        self._check_signature(addition, known)
-        principals = set(await principals_of_member(connection, addition.member))
+        known.check_signature(addition, self.consortium.network)
+        valid = await member_certificates(connection, addition.member, self.clock.now_ms())
+        principals = {item.principal for item in valid}  # a replaced node's other gateways have none any more
         names = {str(Principal(addition.member, item.claim.service)) for item in addition.services}
         if not known.new_meters(addition) and names <= principals:
             raise InvalidEnrolment(
@@ -176,13 +191,3 @@ class AdditionIntake:
                 services=",".join(sorted(names)),
             )
         return joined
-
-    def _check_signature(self, addition: Addition, known: Registered) -> None:
-        """Check it with the member's wallet; while a rotation is under way, with either of the two."""
-        newest, *others = known.wallets
-        try:
-            check_addition(addition, newest, self.consortium.network)
-        except InvalidEnrolment as error:
-            if error.code is not Code.BAD_SIGNATURE or not others:
-                raise
-            check_addition(addition, others[0], self.consortium.network)

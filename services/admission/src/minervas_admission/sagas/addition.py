@@ -85,7 +85,7 @@ class AdditionSaga:
         return "; ".join(item.described() for item in signed) or "no new meters"
 
     async def _check_again(self, decision: Decision) -> None:
-        """Check the meters once more before anything is issued: keys may have been replaced since it was received.
+        """Check wallet and meters once more before anything is issued: the node may have been replaced since.
 
         Raises:
             Refused: with the addition rejected.
@@ -93,8 +93,10 @@ class AdditionSaga:
         async with self.database.transaction() as connection:
             row = await _addition(connection, decision)
             known = registered(await transactions_of_member(connection, row.member))
+            addition = decode_addition(row.content)
             try:
-                known.new_meters(decode_addition(row.content))
+                known.check_signature(addition, self.consortium.network)
+                known.new_meters(addition)
             except InvalidEnrolment as error:
                 refusal = error
                 await set_application_state(connection, row.id, "rejected", reason=error.message)

@@ -2,12 +2,13 @@
 
 In a replacement, at first, in one database transaction, the old certificates end and the new keys are signed for the
 chain: whoever has the lost node can neither renew its certificates nor be given rights again. Then its sessions end
-(milliseconds), then the revocation list keeps its certificates out. Only when the sessions have ended the new node gets
-certificates and rights, because they are for the same names.
+(milliseconds), then the revocation list keeps its certificates out. Only then the new node gets certificates and
+rights, because they are for the same names; whatever connected under them until the broker had the list is cut off.
 """
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 from minervas_admission.application_check import decode_application, service_requests
@@ -30,6 +31,9 @@ from minervas_core.enrolment import Application, check_application, declared_met
 from minervas_core.errors import Code, InvalidEnrolment, TransientFault
 from minervas_core.transactions import MeterKey, NewKeys, Recover, Rotate
 from minervas_runtime.clock import Clock
+
+LIST_TAKEN_UP_MS = 500
+"""After so long the broker has a new revocation list: its wrapper looks five times a second."""
 
 REPLACED = "the node was replaced by another one"
 """What the lost node is told, should it ask."""
@@ -55,7 +59,7 @@ class Replacement:
                 Step("sessions", self.revocation.broker, gates=False),
                 Step("revocation_list", self.revocation.list_certificates, gates=False),
                 Step("certificates", self.certificates),
-                Step("broker", self.approval.broker),
+                Step("broker", self.broker),
                 Step("grant", self.grant),
             ),
         )
@@ -79,16 +83,37 @@ class Replacement:
         return f"{ended} certificates ended, transactions {numbers}, valid to height {signed[-1].expires_height}"
 
     async def certificates(self, decision: Decision) -> str:
-        """Sign a certificate for each service, once the old sessions have ended.
+        """Sign a certificate for each service, once the lost node is out and can not come back.
 
         Raises:
-            TransientFault: ``bus_offline`` until then.
+            TransientFault: ``bus_offline`` until its sessions have ended, ``not_ready`` until the list is issued.
         """
-        async with self.database.transaction() as connection:
-            done = {step.step for step in await steps_of(connection, decision.id) if step.state == "done"}
+        done = await self._done(decision)
         if "sessions" not in done:
             raise TransientFault(Code.BUS_OFFLINE, "Waits until the sessions of the lost node have ended")
+        if "revocation_list" not in done:
+            raise TransientFault(Code.NOT_READY, "Waits until the revocation list keeps the lost node out")
         return await self.approval.certificates(decision)
+
+    async def broker(self, decision: Decision) -> str:
+        """Give each service its role and client, and cut off who connected before the broker had the list.
+
+        Whoever has the lost node could come back until then, with no rights; a client that is made gives rights to
+        connections of its name that are there already. Only deleting a client ends them, so each is made twice.
+        """
+        listed_ms = (await self._done(decision))["revocation_list"]
+        passed_ms = max(0, self.clock.now_ms() - listed_ms)
+        await asyncio.sleep(max(0, LIST_TAKEN_UP_MS - passed_ms) / 1000)
+        await self.approval.broker(decision)
+        await self.revocation.broker(decision)
+        return await self.approval.broker(decision)
+
+    async def _done(self, decision: Decision) -> dict[str, int]:
+        """When each step that is done was."""
+        async with self.database.transaction() as connection:
+            return {
+                step.step: step.finished_ms for step in await steps_of(connection, decision.id) if step.state == "done"
+            }
 
     async def grant(self, decision: Decision) -> str:
         """Let the new node have everything; from now on it is the member's."""
