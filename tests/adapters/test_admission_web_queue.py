@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
+from minervas_admission.store.applications import KIND_ADDITION, KIND_JOIN, REPLACE, ROTATE
+from minervas_admission.web.texts import LANGUAGES, texts_of
 from minervas_core.enrolment import GATEWAY, ServiceClaim, sign_claim
 from minervas_core.market.records import Channel, MeterDeclaration
-from tests.support.admission import AdmissionHome, Applicant
+from tests.support.admission import AdmissionHome, Applicant, SagaBench
 from tests.support.admission_web import Browser, words_of
 from tests.support.fix_admission import AdmissionWithBroker
 from tests.support.wait import wait_until_async
@@ -173,3 +177,32 @@ async def test_decisions_are_listed_page_by_page(admission_home: AdmissionHome) 
             older = text.partition('href="/operator/decisions?before=')[2].partition('"')[0]
             path = f"/operator/decisions?before={older}" if older else ""
         assert sorted(seen) == list(range(1, 121))
+
+
+@pytest.mark.parametrize(
+    ("language", "warning"), [("en", "call the member by a number"), ("ko", "이전부터 알고 있던 번호")]
+)
+async def test_the_page_of_a_replacement_warns_of_what_it_takes_away(
+    admission_and_broker: AdmissionWithBroker, language: str, warning: str
+) -> None:
+    home = admission_and_broker.home
+    async with home.running(), Browser(home, language=language) as browser:
+        await browser.enter(home)
+        await home.admit(Applicant("alpha"))
+        receipt = await home.apply(Applicant("alpha").application(kind="replace"))
+        page = words_of(await browser.get(f"/operator/applications/{receipt.application_id}"))
+        texts = texts_of(language)
+        assert warning in page
+        assert texts("queue.effect.replace") in page
+        assert texts("queue.effect.join") not in page
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+async def test_every_kind_of_decision_and_every_step_has_a_text(admission_home: AdmissionHome, language: str) -> None:
+    bench, texts = SagaBench(admission_home), texts_of(language)
+    kinds = {saga.kind for saga in bench.sagas} | {"reject", "reconcile"}
+    steps = {step.name for saga in bench.sagas for step in saga.steps} | {"chain"}
+    assert {f"decisions.kind.{kind}" for kind in kinds} <= texts.keys()
+    assert {f"decisions.step.{step}" for step in steps} <= texts.keys()
+    effects = {f"queue.effect.{kind}" for kind in (KIND_JOIN, KIND_ADDITION, REPLACE, ROTATE)}
+    assert effects <= texts.keys()
