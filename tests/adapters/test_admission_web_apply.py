@@ -108,6 +108,7 @@ def fingerprint_of(home: AdmissionHome) -> str:
         ({"site_latitude": "34.1234567"}, "site-0-latitude"),
         ({"site_longitude": "181"}, "site-0-longitude"),
         ({"site_latitude": "nan"}, "site-0-latitude"),
+        ({"site_latitude": "1e999999"}, "site-0-latitude"),
         ({"site_name": "도서관"}, "site-0-name"),
         ({"panel_site": "barn"}, "panel-0-site"),
         ({"panel_rated_w": "0"}, "panel-0-rated_w"),

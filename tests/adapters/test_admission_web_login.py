@@ -9,7 +9,11 @@ from pathlib import Path
 import pytest
 from argon2 import PasswordHasher
 
-from minervas_admission.web.accounts import AccountFault, Accounts
+from minervas_admission import audit_log
+from minervas_admission.store.database import Database
+from minervas_admission.web.accounts import STRANGER, AccountFault, Accounts
+from minervas_admission.web.login import Logins, PasswordRefused
+from minervas_admission.web.passwords import Passwords
 from minervas_devnet.postgres_roles import NodeDatabase
 from minervas_runtime.clock import ManualClock, SystemClock
 from tests.support.admission import AdmissionHome
@@ -217,3 +221,45 @@ async def test_first_account_is_made_once(admission_home: AdmissionHome) -> None
         return refused.value.why
 
     assert await accounts_of(admission_home, both) == "not_first"
+
+
+@pytest.mark.parametrize("name", ["service", "applicant", "member", "stranger"])
+async def test_nobody_has_a_name_that_stands_for_others_in_the_audit_log(
+    admission_home: AdmissionHome, name: str
+) -> None:
+    assert name in (audit_log.SERVICE, audit_log.APPLICANT, audit_log.MEMBER, STRANGER)
+    with pytest.raises(AccountFault) as refused:
+        await add_operator(admission_home, name)
+    assert refused.value.why == "bad_name"
+
+
+async def test_a_change_of_password_does_not_undo_a_reset_beside_it(admission_home: AdmissionHome) -> None:
+    """Whoever holds a stolen session must not keep the account when the host resets its password."""
+    database = Database(admission_home.settings.database, application="test")
+    passwords = ResetBeside(admission_home)
+    logins = Logins(database, SystemClock(), passwords, admission_home.settings.web, lambda: 0)
+    old = await add_operator(admission_home)
+    session = await logins.session(await logins.log_in("kim", old, "127.0.0.1"), touch=True)
+    assert session is not None
+    passwords.armed = True
+    with pytest.raises(PasswordRefused):
+        await logins.change_password(session, old, "long enough for it", "long enough for it")
+    passwords.armed = False
+    assert await logins.log_in("kim", passwords.generated, "127.0.0.1")
+    await database.close()
+
+
+class ResetBeside(Passwords):
+    """The password is reset on the host while a new one is hashed here."""
+
+    def __init__(self, home: AdmissionHome) -> None:
+        super().__init__()
+        self.armed = False
+        self.generated = ""
+        self._home = home
+
+    async def hash(self, password: str) -> str:
+        """Reset it, then compute."""
+        if self.armed:
+            self.generated = await accounts_of(self._home, lambda each: each.reset_password("kim", who="root"))
+        return await super().hash(password)

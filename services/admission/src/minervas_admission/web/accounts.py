@@ -24,7 +24,7 @@ NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}\Z")
 STRANGER = "stranger"
 """`who` of attempts to log in that failed."""
 
-RESERVED_NAMES = (audit_log.SERVICE, audit_log.APPLICANT, STRANGER)
+RESERVED_NAMES = (audit_log.SERVICE, audit_log.APPLICANT, audit_log.MEMBER, STRANGER)
 """Stand in the audit log for somebody else."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -97,7 +97,7 @@ def scaled(text: str, factor: int, low: int, high: int) -> int | None:
     """A decimal number as a whole one of smaller units from `low` to `high`; None if it is none."""
     try:
         exact = Decimal(text) * factor if len(text) <= 20 else Decimal("nan")
-    except InvalidOperation:
+    except ArithmeticError:  # no number, or one beyond what Decimal can hold
         return None
     if not exact.is_finite() or exact != exact.to_integral_value() or not low <= exact <= high:
         return None

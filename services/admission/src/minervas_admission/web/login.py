@@ -242,6 +242,9 @@ class Logins:
         token = secrets.token_hex(32)
         now_ms = self._clock.now_ms()
         async with self._database.transaction() as connection:
+            row = await lock_operator(connection, name)
+            if row is None or row.disabled_ms is not None or row.password_hash != session.operator.password_hash:
+                raise PasswordRefused("wrong_old")  # closed, or replaced, while the hash was computed
             await set_password(connection, name, encoded, now_ms, must_change=False)
             await insert_session(connection, sha256_hex(token.encode()), name, now_ms)
             await self._audit(connection, name, "change password")
