@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from minervas_admission import http_api
 from minervas_admission.ca import fingerprint
 from minervas_admission.rate_limit import RateLimit, client_key
 from minervas_core.applicant import About, Panel
@@ -354,3 +355,13 @@ async def test_without_the_consortiums_ca_nobody_trusts_the_server(home: Admissi
     async with httpx.AsyncClient(verify=ssl.create_default_context()) as client:
         with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
             await client.get(f"https://localhost:{home.http_port}/healthz")
+
+
+async def test_one_address_can_not_have_the_cas_signed_without_end(
+    admission_home: AdmissionHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each answer costs a signature and a question to the database."""
+    monkeypatch.setattr(http_api, "QUESTIONS_PER_MINUTE", 2)
+    async with admission_home.running(), admission_home.http() as client:
+        statuses = [(await client.get("/v1/ca-bundle")).status_code for _ in range(3)]
+    assert statuses == [200, 200, 429]

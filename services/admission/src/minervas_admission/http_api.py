@@ -27,7 +27,8 @@ BODY_TIMEOUT_S = 10.0
 """How long a client may take to send an application of a few kB."""
 
 QUESTIONS_PER_MINUTE = 600
-"""How often one client address may ask where applications stand: ten applicants behind it, once a second each."""
+"""How often one client address may ask where applications stand, and for the signed CAs: ten applicants behind it, once a
+second each."""
 
 _JSON = "application/json"
 _APPLICATION_BODY = {
@@ -76,9 +77,9 @@ def make_app(
     """
     app = FastAPI(title="Minervas admission", version=__version__, docs_url=None, redoc_url=None)
     install_error_handlers(app)
-    _add_public(app, intake, healthy)
     applications = RateLimit(applications_per_minute, monotonic_ms)
     questions = RateLimit(QUESTIONS_PER_MINUTE, monotonic_ms)
+    _add_public(app, intake, healthy, questions)
     _add_applications(app, intake, applications, questions)
     _add_additions(app, additions, applications)
     _add_forms(app, intake, questions)
@@ -86,7 +87,7 @@ def make_app(
     return app
 
 
-def _add_public(app: FastAPI, intake: Intake, healthy: Callable[[], bool]) -> None:
+def _add_public(app: FastAPI, intake: Intake, healthy: Callable[[], bool], questions: RateLimit) -> None:
     """Add what anybody may ask."""
 
     @app.get("/ca.crt", response_class=Response)
@@ -109,8 +110,9 @@ def _add_public(app: FastAPI, intake: Intake, healthy: Callable[[], bool]) -> No
         )
 
     @app.get("/v1/ca-bundle", response_class=Response)
-    async def ca_bundle() -> Response:
+    async def ca_bundle(request: Request) -> Response:
         """The CAs in use, signed by the authority: nodes believe it whoever they have it from."""
+        within(questions, request)
         return _record(await intake.ca_bundle())
 
     @app.get("/healthz", response_class=Response)
