@@ -5,7 +5,8 @@ certificates, write below issued/)::
 
     enrol/<service>.json    our claim, signed by our own key
     enrol/renewals/         requests for the next certificates (`renewal_files`)
-    issued/ca.crt           the consortium's certificate authority
+    issued/ca.crt           the consortium's certificate authorities in use
+    issued/ca-bundle.json   the signed bundle that they are from, once there was one
     issued/genesis.json     the genesis file
     issued/membership.json  the member's own authority-signed transactions, a JSON array
     issued/broker.json      {"host": ..., "port": ...}

@@ -92,7 +92,6 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     join = commands.add_parser("join", help="apply for membership and install what is granted; add gateways")
     add_join_arguments(join)
-    _add_shared(join)
     for name, text in (
         ("status", "the node at a glance"),
         ("members", "everybody who is or was a member"),

@@ -48,6 +48,8 @@ def add_join_arguments(command: argparse.ArgumentParser) -> None:
     add("--accept-visibility", action="store_true", help="accept without a question that all members see all trades")
     add("--system-ca", action="store_true", help="the server has a certificate of a public CA (the operator says so)")
     add("--timeout", type=arguments.number(1, MAX_SECONDS), metavar="SECONDS", help="give up waiting after this time")
+    add("--api", type=arguments.http_url, default=argparse.SUPPRESS, metavar="URL", help="the peer's API, for --add")
+    add("--token-file", type=Path, default=argparse.SUPPRESS, metavar="FILE", help="the peer's api.token, for --add")
     ways = command.add_mutually_exclusive_group()
     ways.add_argument(
         "--add",
