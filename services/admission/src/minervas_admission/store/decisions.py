@@ -32,7 +32,7 @@ class Decision:
 
     id: int
     kind: str
-    """approve, reject, revoke, reconcile, suspend, resume, leave, or parameters."""
+    """approve, replace, rotate, reject, revoke, reconcile, suspend, resume, leave, or parameters."""
     member: str | None
     application: str | None
     reason: str
@@ -42,7 +42,7 @@ class Decision:
     """queued, carried_out, done, superseded, or refused."""
     finished_ms: int | None
     content: str
-    """Canonical JSON of what is to be changed; empty but for kind parameters."""
+    """Canonical JSON of what is to be changed; empty but for kinds parameters and rotate."""
     outcome: str
     """Why it was superseded; the error (``code: text``) for which it was refused."""
 
