@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Literal
 
 import msgspec
 import pytest
@@ -24,7 +23,6 @@ from minervas_core.membership import apply_membership, check_membership, check_m
 from minervas_core.messages import (
     Failure,
     GetMembership,
-    GetTransactionStatus,
     MembershipBatch,
     Reply,
     TransactionStatus,
@@ -48,6 +46,7 @@ from minervas_runtime.requests import Request, Requester
 from tests.support.admission import OPERATOR_MEMBER, AdmissionHome, Applicant, SagaBench
 from tests.support.builders import seed_bytes
 from tests.support.fix_admission import AdmissionWithBroker
+from tests.support.operator_peer import OperatorPeer
 from tests.support.wait import wait_until_async
 
 SPAN = 50
@@ -283,22 +282,6 @@ async def test_a_member_learns_of_the_others_over_the_real_broker(admission_and_
         assert [membership_of(decode_transaction(bytes(raw))).change.member for raw in batch.transactions] == ["alpha"]
         await requester.stop()
         await bus.stop()
-
-
-class OperatorPeer:
-    """Answers as the operator member's peer does: everything is in block 3."""
-
-    def __init__(self, requester: Requester) -> None:
-        self.state: Literal["in_block", "final"] = "in_block"
-        self.asked: list[str] = []
-        requester.serve("tx_status", self._answer)
-
-    async def _answer(self, request: Request) -> bytes:
-        question = decode(request.payload, GetTransactionStatus, max_bytes=10**6)
-        self.asked += question.ids
-        statuses = [TransactionStatus(id=item, state=self.state, height=3, depth=2) for item in question.ids]
-        answer = TransactionStatuses(statuses=statuses, tip_height=4, final_height=3 if self.state == "final" else 0)
-        return encode(Reply(body=msgspec.Raw(encode(answer))))
 
 
 async def test_the_operators_peer_is_asked_until_the_chain_has_confirmed(

@@ -59,7 +59,8 @@ def test_waiting_ends_as_soon_as_the_condition_holds() -> None:
     assert time.monotonic() < began + DEFAULT_TIMEOUT_S
 
 
-def test_timeout_says_what_was_awaited_and_what_was_seen() -> None:
+def test_timeout_says_what_was_awaited_and_what_was_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MINERVAS_TIMEOUT_FACTOR", raising=False)
     with pytest.raises(WaitTimeout, match=r"waited 0.05 s for a condition.*; tip is 7"):
         wait_until(lambda: False, timeout=0.05, describe=lambda: "tip is 7")
     with pytest.raises(WaitTimeout, match=r"waited 0.05 s for height 8"):

@@ -27,13 +27,13 @@ from tests.support.fix_simulated_bus import BusRack
 from tests.support.gateway import (
     ARRAY,
     GATEWAY,
-    GATEWAY_KEY,
     LEDGER,
     MEMBER,
     PV1,
     FakeChain,
     FakeLedger,
     Key,
+    gateway_keys,
     load,
     make_issued,
     write_settings,
@@ -65,7 +65,7 @@ class Site:
         bus = self.broker.connect(
             GATEWAY, rights, will=offline_will(MEMBER, GATEWAY.service, version="0", now_ms=0), timeout_s=1.0
         )
-        gateway = Gateway(self.context, ports, bus, make_issued(self._directory), GATEWAY_KEY)
+        gateway = Gateway(self.context, ports, bus, make_issued(self._directory), gateway_keys(self._directory))
         self._running = asyncio.create_task(gateway.run())
 
     async def stop_gateway(self) -> None:
@@ -215,6 +215,18 @@ async def test_until_its_meters_are_registered_readings_stay_in_the_spool(site: 
     await wait_until_async(lambda: site.health["spool"]["unacknowledged"] >= 10)
     assert site.chain.submitted == []
     assert site.health["channels"]["pv1.dc"]["registered"] is False
+
+
+async def test_readings_that_the_ledger_put_aside_leave_the_spool_and_are_counted(site: Site) -> None:
+    def counted() -> float:
+        return REGISTRY.get_sample_value("minervas_gateway_readings_put_aside_total") or 0.0
+
+    before = counted()
+    site.ledger.puts_aside = True
+    await site.ledger.start()
+    await site.wait_for_readings(10)
+    await wait_until_async(lambda: site.health["spool"]["unacknowledged"] <= 2)
+    assert counted() >= before + 8
 
 
 async def test_a_gateway_that_the_broker_refuses_ends_with_the_reason(site: Site) -> None:

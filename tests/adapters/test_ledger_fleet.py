@@ -72,6 +72,21 @@ async def test_presence_of_all_members_is_kept(operator: LedgerNode) -> None:
     await until_fleet(operator, PEER, ("online", "1", now_ms, None, 7, None, None, 0, "blocks"))
 
 
+async def test_what_a_gateway_tells_of_its_clock_and_spool_is_kept(operator: LedgerNode) -> None:
+    await operator.start()
+    told = Presence(
+        state="online", version="1", sent_at_ms=operator.clock.now_ms(), clock_synchronised=False, clock_offset_ms=-70,
+        spool_readings=12,
+    )  # fmt: skip
+    await say(operator, GATEWAY, told)
+    await wait_until_async(lambda: fleet(operator, GATEWAY), timeout=20)
+    with contextlib.closing(connect(operator.database, application="test")) as connection:
+        row = connection.execute(
+            "SELECT clock_synchronised, told_offset_ms, spool_readings FROM fleet WHERE service = 'meter-gateway'"
+        ).fetchall()
+    assert row == [(False, -70, 12)]
+
+
 async def test_who_is_offline_keeps_what_it_said_before(operator: LedgerNode) -> None:
     await operator.start()
     now_ms = operator.clock.now_ms()

@@ -13,7 +13,7 @@ from minervas_core.errors import Code, LocalFault, PeerFault
 from minervas_core.identifiers import Principal
 from minervas_core.rights import rights_for
 from minervas_runtime import certificate_keeper
-from minervas_runtime.bus import Message
+from minervas_runtime.bus import BusRefused, Message
 from minervas_runtime.certificate_keeper import DAY_MS, renewal_due_ms
 from minervas_runtime.clock import ManualClock, SystemClock
 from minervas_runtime.key_files import load_or_create_tls_key
@@ -239,7 +239,7 @@ def bus_of(service: RenewingService, broker: Broker) -> tuple[MqttBus, certifica
         retry_min_s=0.05,
         retry_max_s=0.2,
     )
-    bus = MqttBus(settings, before_connect=keeper.wait_current)
+    bus = MqttBus(settings, before_connect=keeper.wait_current, may_mend=keeper.is_renewing)
     keeper.on_renewed(bus.reconnect)
     return bus, keeper
 
@@ -303,7 +303,7 @@ async def test_an_expired_service_waits_for_a_new_certificate_and_then_connects(
 
 
 async def test_a_start_in_the_middle_of_a_renewal_waits_for_its_end(
-    tmp_path: Path, own_broker: Broker, member: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, own_broker: Broker, member: str
 ) -> None:
     """The node was off for days after admission had made the new certificate, so the old one was revoked."""
     who = Principal(member, "miner")
@@ -320,16 +320,25 @@ async def test_a_start_in_the_middle_of_a_renewal_waits_for_its_end(
 
     await wait_until_async(is_revoked)
     bus, keeper = bus_of(service, own_broker)
-    looks: list[None] = []
-    monkeypatch.setattr(keeper, "_show", lambda: looks.append(None))
     async with keeper.running():
         starting = asyncio.create_task(bus.start())
-        await wait_until_async(lambda: len(looks) > 30)
-        assert not starting.done(), "the broker would have refused it by now"
+        await wait_until_async(lambda: bus.refusal is not None)
+        assert not starting.done(), "the refusal may end with the renewal"
         service.certify(service.requested())
         await starting
         assert bus.connected
     await bus.stop()
+
+
+async def test_a_refusal_at_the_start_is_final_if_no_renewal_is_under_way(
+    tmp_path: Path, broker: Broker, member: str
+) -> None:
+    service = RenewingService.make(tmp_path / "node", Authority(tmp_path / "strangers"), Principal(member, "miner"))
+    (service.paths.issued / "ca.crt").write_bytes(broker.authority.ca_pem)
+    bus, keeper = bus_of(service, broker)
+    async with keeper.running():
+        with pytest.raises(BusRefused):
+            await bus.start()
 
 
 async def test_a_certificate_that_ends_while_the_broker_is_away_is_not_tried_again(

@@ -58,8 +58,10 @@ def test_certificates_near_their_end_are_renewed_while_metering_and_trading_go_o
     before = age_certificates(network.consortium, seller, 29.9)
     orders = [accepted(seller.market.offer(PRICE, lots=(lot,)))]
     while not all_renewed(seller, before):  # the node trades all the time
-        orders.append(accepted(seller.market.bid(10, 1)))
-        orders.append(accepted(buyer.market.bid(10, 1)))
+        for trader in (seller, buyer):
+            answer = trader.market.bid(10, 1)
+            if answer.status != 503:  # in the moment of a reconnect the peer may miss its ledger's answer, and says so
+                orders.append(accepted(answer))
         network.wait_blocks(1, buyer)
     wait_renewed(seller, before)
     height = network.height(seller)

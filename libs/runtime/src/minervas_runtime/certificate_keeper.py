@@ -36,9 +36,6 @@ SPREAD_MS = DAY_MS
 """Over this time processes come one after another, by their names."""
 POLL_S = 1.0
 """How often the files are looked at."""
-UNDER_WAY_S = 30.0
-"""How long a service that starts waits for the answer to a request from before: the certificate that it has may have
-been revoked meanwhile, because its successor was made."""
 REMIND_S = 30.0
 """How often the log repeats that a new certificate is waited for."""
 
@@ -64,7 +61,6 @@ class CertificateKeeper:
         self._file = certificate_file(paths, who.service)
         self._seen = self._mark()
         self._identity = adopt_identity(paths.data, self._file, str(who))
-        self._under_way = self._is_asked() and (paths.data / NEXT_KEY_FILE).exists()
         self._on_renewed: list[Callable[[], None]] = []
         self._said = ""
         self._changed = asyncio.Event()
@@ -75,20 +71,16 @@ class CertificateKeeper:
         """When the certificate ends."""
         return self._identity.expires_ms
 
+    def is_renewing(self) -> bool:
+        """Whether another certificate was asked for and is not in use yet: ours may have been revoked by now."""
+        return request_file(self._paths, self._who.service).exists()
+
     def on_renewed(self, callback: Callable[[], None]) -> None:
         """Call `callback` on the event loop after every change of key and certificate."""
         self._on_renewed.append(callback)
 
     async def wait_current(self) -> None:
-        """Return as soon as the certificate is one that the broker takes; at once if it is.
-
-        After a start in the middle of a renewal its end is waited for, but not for ever.
-        """
-        if self._under_way:
-            self._under_way = False
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(UNDER_WAY_S):
-                    await self._changed.wait()
+        """Return as soon as the certificate is one that has not ended; at once if it is."""
         while not self._identity.is_current(self._clock.now_ms()):
             report = read_report(self._paths.issued)
             fields = {"expired_ms": self.expires_ms, "code": report.code, "reason": report.message}
@@ -158,9 +150,6 @@ class CertificateKeeper:
         write_request(self._paths, self._who, self._identity.certificate, key, load_or_create_tls_key(next_file))
         log.info("certificate_renewal_asked", extra={"fields": {"expires_ms": self.expires_ms}})
 
-    def _is_asked(self) -> bool:
-        return request_file(self._paths, self._who.service).exists()
-
     def _is_due(self) -> bool:
         return self._clock.now_ms() >= renewal_due_ms(self._identity, str(self._who)) or (
             self._identity.hash in read_report(self._paths.issued).replace
@@ -178,7 +167,7 @@ class CertificateKeeper:
         """Tell people how the certificate stands."""
         CERTIFICATE_EXPIRES.labels(str(self._who)).set(self.expires_ms // 1000)
         report = read_report(self._paths.issued)
-        asked = self._is_asked()
+        asked = self.is_renewing()
         current = self._identity.is_current(self._clock.now_ms())
         state = "valid" if current and not asked else "renewing" if current else "waiting for a new certificate"
         self._status["certificate"] = {

@@ -47,15 +47,24 @@ AWAY_LOG_EVERY_S = 30.0
 class MqttBus:
     """A client of the broker; see `minervas_runtime.bus.Bus`."""
 
-    def __init__(self, settings: BusSettings, *, before_connect: Callable[[], Awaitable[None]] | None = None) -> None:
+    def __init__(
+        self,
+        settings: BusSettings,
+        *,
+        before_connect: Callable[[], Awaitable[None]] | None = None,
+        may_mend: Callable[[], bool] = lambda: False,
+    ) -> None:
         """Prepare.
 
         Args:
             settings: where the broker is, and as whom we come.
             before_connect: awaited before every attempt to connect, e.g. until there is a certificate to come with.
+            may_mend: whether a refusal at the start may end by itself, e.g. with a certificate that is under way; then
+                `start` goes on trying.
         """
         self._settings = settings
         self._before_connect = before_connect
+        self._may_mend = may_mend
         self._state = ConnectionState(settings.principal)
         self._subscriptions = Subscriptions()
         self._granted: list[str] = []
@@ -194,7 +203,7 @@ class MqttBus:
             try:
                 pause_s = await self._live_once(first)
             except LocalFault as fault:
-                if not first.done():
+                if not first.done() and not self._may_mend():
                     first.set_exception(fault)
                     return
                 log.error("bus_refused", extra={"fields": {"code": fault.code, "reason": str(fault)}})  # noqa: TRY400

@@ -21,6 +21,7 @@ from minervas_core.blocks import VERSION
 from minervas_core.encoding import Record, encode
 from minervas_core.enrolment import MAX_APPLICATION_BYTES, ConsortiumInfo
 from minervas_core.errors import Code, InvalidEncoding, TransientFault
+from minervas_core.rekeying import MAX_ROTATION_BYTES
 
 BODY_TIMEOUT_S = 10.0
 """How long a client may take to send an application of a few kB."""
@@ -40,6 +41,15 @@ _ADDITION_BODY = {
     "requestBody": {
         "required": True,
         "description": "An addition in canonical JSON (RFC 8785), as `minervas join --add` makes it.",
+        "content": {_JSON: {"schema": {"type": "object"}}},
+    }
+}
+
+
+_ROTATION_BODY = {
+    "requestBody": {
+        "required": True,
+        "description": "A signed rotation in canonical JSON (RFC 8785), as `minervas keys rotate` makes it.",
         "content": {_JSON: {"schema": {"type": "object"}}},
     }
 }
@@ -119,6 +129,14 @@ def _add_applications(app: FastAPI, intake: Intake, applications: RateLimit, que
         address = within(applications, request)
         raw = await read_body(request, MAX_APPLICATION_BYTES)
         receipt, new = await intake.receive(raw, address, bearer_token(request))
+        return _record(receipt, 201 if new else 200)
+
+    @app.post("/v1/rotations", response_class=Response, status_code=201, openapi_extra=_ROTATION_BODY)
+    async def rotate(request: Request) -> Response:
+        """Ask for new keys of a member, signed by its wallet. Where it stands is asked as for an application."""
+        address = within(applications, request)
+        raw = await read_body(request, MAX_ROTATION_BYTES)
+        receipt, new = await intake.receive_rotation(raw, address)
         return _record(receipt, 201 if new else 200)
 
     @app.get("/v1/applications/{application_id}", response_class=Response)

@@ -36,6 +36,7 @@ from minervas_admission.sagas.addition import AdditionSaga
 from minervas_admission.sagas.approval import Approval
 from minervas_admission.sagas.parameters import ParameterChange
 from minervas_admission.sagas.reconciliation import Reconciliation
+from minervas_admission.sagas.rekeying import Replacement, Rotation
 from minervas_admission.sagas.revocation import Revocation
 from minervas_admission.sagas.rollover import Rollover
 from minervas_admission.sagas.runner import SagaRunner
@@ -127,9 +128,13 @@ class AdmissionService:
             export=settings.paths.broker_export,
         )
         reconciliation = Reconciliation(databases.work, rights, self.revocation_list, clock)
+        approval = Approval(databases.work, consortium, rights, feed, clock)
+        revocation = Revocation(databases.work, consortium, rights, self.revocation_list, feed, clock)
         sagas = [
-            Approval(databases.work, consortium, rights, feed, clock).saga(),
-            *Revocation(databases.work, consortium, rights, self.revocation_list, feed, clock).sagas(),
+            approval.saga(),
+            *revocation.sagas(),
+            Replacement(databases.work, consortium, approval, revocation, feed, clock).saga(),
+            Rotation(databases.work, consortium, feed, clock).saga(),
             *Voting(databases.work, consortium, feed, clock).sagas(),
             AdditionSaga(databases.work, consortium, rights, feed, clock).saga(),
             ParameterChange(databases.work, consortium, feed, clock).saga(),

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 LOOK_S = 5.0
 BACK_PER_CENT = 110
-"""What was refused is taken again only when there is a tenth more than it needs: no switching to and fro."""
+"""What was refused is taken again only when there is a tenth more than it needs: no switching back and forth."""
 
 MEGABYTE = 1_000_000
 

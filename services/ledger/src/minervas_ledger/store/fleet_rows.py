@@ -14,8 +14,9 @@ from minervas_ledger.store.connection import Connection
 UPSERT = """
 INSERT INTO fleet AS f (
     member, service, state, version, last_seen_ms, changed_ms, certificate_expires_ms, tip_height, tip_hash,
-    disk_use_per_mille, spool_use_per_mille, clock_offset_ms, low_disk
-) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+    disk_use_per_mille, spool_use_per_mille, clock_offset_ms, low_disk,
+    clock_synchronised, told_offset_ms, spool_readings
+) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 ON CONFLICT (member, service) DO UPDATE SET
     state = excluded.state, version = excluded.version,
     last_seen_ms = greatest(f.last_seen_ms, excluded.last_seen_ms),
@@ -24,7 +25,10 @@ ON CONFLICT (member, service) DO UPDATE SET
     tip_height = coalesce(excluded.tip_height, f.tip_height), tip_hash = coalesce(excluded.tip_hash, f.tip_hash),
     disk_use_per_mille = coalesce(excluded.disk_use_per_mille, f.disk_use_per_mille),
     spool_use_per_mille = coalesce(excluded.spool_use_per_mille, f.spool_use_per_mille),
-    clock_offset_ms = coalesce(excluded.clock_offset_ms, f.clock_offset_ms), low_disk = excluded.low_disk
+    clock_offset_ms = coalesce(excluded.clock_offset_ms, f.clock_offset_ms), low_disk = excluded.low_disk,
+    clock_synchronised = coalesce(excluded.clock_synchronised, f.clock_synchronised),
+    told_offset_ms = coalesce(excluded.told_offset_ms, f.told_offset_ms),
+    spool_readings = coalesce(excluded.spool_readings, f.spool_readings)
 """
 """Who is offline says nothing of the rest: what it said before stays."""
 
@@ -61,6 +65,7 @@ def _row(heard: Heard) -> tuple[object, ...]:
         _or_null(presence.spool_use_per_mille),
         presence.sent_at_ms - heard.at_ms if is_online and not heard.retained else None,
         _or_null(presence.low_disk),
+        *map(_or_null, (presence.clock_synchronised, presence.clock_offset_ms, presence.spool_readings)),
     )
 
 
