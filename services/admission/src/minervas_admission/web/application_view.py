@@ -12,7 +12,7 @@ from minervas_admission.certificate_request import describe_key, request_public_
 from minervas_admission.commands.output import degrees, tenths
 from minervas_admission.key_identity import box_key_id, tls_key_id
 from minervas_admission.rotations import decode_rotation
-from minervas_admission.store.applications import KIND_ADDITION, ROTATE, ApplicationRow
+from minervas_admission.store.applications import ROTATE, ApplicationRow
 from minervas_core.applicant import About
 from minervas_core.enrolment import Application, BringsServices, ServiceClaim, declared_meters
 
@@ -76,11 +76,6 @@ class ApplicationView:
     meters: list[MeterView]
     more: dict[str, Any]
     """Other fields of the application, by their names, as plain values, lists and objects."""
-
-    @property
-    def is_addition(self) -> bool:
-        """Whether a member adds gateways or meters."""
-        return self.row.kind == KIND_ADDITION
 
     @property
     def rated_w(self) -> int:
