@@ -25,6 +25,7 @@ from minervas_admission.api_description import (
     plain,
 )
 from minervas_admission.http_errors import install_error_handlers
+from minervas_admission.http_paths import PrintablePaths
 from minervas_admission.intake import Intake
 from minervas_admission.rate_limit import RateLimit
 from minervas_admission.web.install import install_web
@@ -77,6 +78,7 @@ def make_app(
     _add_applications(app, intake, applications, questions)
     _add_additions(app, additions, applications)
     _add_forms(app, intake, questions)
+    app.add_middleware(PrintablePaths)
     install_web(app, site)
     describe(app)
     return app
