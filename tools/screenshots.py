@@ -17,6 +17,7 @@ from typing import Any
 
 from playwright.async_api import Browser
 
+from minervas_admission import __version__
 from minervas_core.applicant import About, Panel, Site
 from minervas_core.encoding import encode
 from minervas_core.enrolment import Application
@@ -26,6 +27,7 @@ from minervas_core.topics import mesh
 from minervas_devnet.postgres import PostgresServer
 from minervas_devnet.workdir import WorkDir
 from minervas_runtime.clock import SystemClock
+from minervas_runtime.mqtt_bus import MqttBus
 from tests.support.admission import OPERATOR_MEMBER, SERVICES, AdmissionHome, Applicant, declared_meter, grant_of
 from tests.support.admission_web import add_operator
 from tests.support.wait import wait_until_async
@@ -38,6 +40,8 @@ OPERATOR = "minji.kim"
 GATEWAY = "meter-gateway"
 HEIGHT = 48_211
 MAX_BYTES = 200_000
+MAX_HEIGHT = 1_500
+"""Of a picture, in pixels of the page: longer pages are cut."""
 
 
 @dataclass(frozen=True)
@@ -110,13 +114,13 @@ async def _populate(service: WebService) -> None:
         await home.decisions(on_chain=True).approve(made.member, confirmed=True)
         home.install(applicant, grant_of(await home.state(receipt)))
         await _come_on_line(service, made)
-    await _say_hello(service, OPERATOR_MEMBER, ("peer",))
+    await _say_hello(service, OPERATOR_MEMBER, SERVICES)
     await home.decisions(on_chain=True).suspend(SUSPENDED, "its ledger is away for repair", confirmed=True)
     for made in WAITING:
         await home.apply(_application(Applicant(made.member), made))
-    seen = len(home.as_owner("SELECT 1 FROM presence"))
+    expected = sum(len(SERVICES) + bool(made.rated_w) for made in MEMBERS) + len(SERVICES) - 1  # one is away
     await wait_until_async(
-        lambda: len(home.as_owner("SELECT 1 FROM presence WHERE state = 'online'")) >= seen, describe="presences"
+        lambda: len(home.as_owner("SELECT 1 FROM presence WHERE state = 'online'")) >= expected, describe="presences"
     )
 
 
@@ -151,20 +155,22 @@ async def _come_on_line(service: WebService, made: Made) -> None:
 async def _say_hello(service: WebService, member: str, names: tuple[str, ...]) -> None:
     """Publish what the member's services say of themselves."""
     for name in names:
-        if name != "peer" or member != OPERATOR_MEMBER:
-            async with _bus(service, member, name) as bus:
-                presence = Presence(
-                    state="online",
-                    version="0.1.0",
-                    sent_at_ms=SystemClock().now_ms(),
-                    tip=ChainTip(height=HEIGHT + 1, hash="3f" * 32, work="123456"),
-                    disk_use_per_mille=310,
-                )
-                await bus.publish(mesh(Principal(member, name), "presence"), encode(presence), retain=True)
+        async with _bus(service, member, name) as bus:
+            presence = Presence(
+                state="online",
+                version=__version__,
+                sent_at_ms=SystemClock().now_ms(),
+                tip=ChainTip(height=HEIGHT + 1, hash="3f" * 32, work="123456"),
+                disk_use_per_mille=310,
+            )
+            await bus.publish(mesh(Principal(member, name), "presence"), encode(presence), retain=True)
 
 
 @contextlib.asynccontextmanager
-async def _bus(service: WebService, member: str, name: str) -> AsyncIterator[Any]:
+async def _bus(service: WebService, member: str, name: str) -> AsyncIterator[MqttBus]:
+    if (member, name) == (OPERATOR_MEMBER, "peer") and service.operator.bus is not None:
+        yield service.operator.bus  # it is connected already
+        return
     bus = service.home.bus(service.broker, member, name)
     await bus.start()
     try:
@@ -195,7 +201,7 @@ async def _take_all(service: WebService, browser: Browser) -> None:
             await _take(walk, "revoked")
             await page.goto("/operator/members")
             await _take(walk, "members")
-    async with open_page(browser, service, "ko", PHONE) as page:
+    async with open_page(browser, service, "ko", {**PHONE, "device_scale_factor": 1.5}) as page:
         walk = Walk(page, "ko")
         await page.goto("/operator/members")
         await walk.log_in(OPERATOR, PASSWORD)
@@ -216,7 +222,11 @@ async def _revoke(walk: Walk) -> str:
 async def _take(walk: Walk, name: str) -> None:
     file = SCREENS / f"admission-{name}-{walk.t.language}.png"
     await walk.page.evaluate("document.activeElement.blur()")
-    content = await walk.page.screenshot(full_page=True, animations="disabled")
+    width, height = await walk.page.evaluate(
+        "[document.documentElement.clientWidth, document.documentElement.scrollHeight]"
+    )
+    clip: Any = {"x": 0, "y": 0, "width": width, "height": min(height, MAX_HEIGHT)}
+    content = await walk.page.screenshot(full_page=True, clip=clip, animations="disabled")
     if len(content) > MAX_BYTES:
         sys.exit(f"{file.name} would have {len(content):,} bytes; {MAX_BYTES:,} are allowed")
     file.write_bytes(content)

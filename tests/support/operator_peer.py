@@ -23,6 +23,8 @@ class OperatorPeer:
     def __init__(self, requester: Requester) -> None:
         self.state: Literal["in_block", "final"] = "in_block"
         self.height = 3
+        self.bus: MqttBus | None = None
+        """With which it is connected, if `operator_peer` made it."""
         self.asked: list[str] = []
         requester.serve("tx_status", self._answer)
 
@@ -52,6 +54,7 @@ async def operator_peer(home: AdmissionHome, broker: BrokerServer, **details: An
     await bus.start()
     requester = Requester(bus, SystemClock())
     peer = OperatorPeer(requester)
+    peer.bus = bus
     await requester.start()
     try:
         yield peer
