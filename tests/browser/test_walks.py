@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -21,16 +22,27 @@ REVOKING = ("database", "broker", "revocation_list", "transaction", "chain")
 SIZES = {"desktop": DESKTOP, "phone": PHONE}
 
 
+@dataclass(frozen=True)
+class Visitor:
+    """Who walks through the pages."""
+
+    language: str
+    size: str
+    script: bool = True
+
+
 @pytest.mark.parametrize(
-    ("language", "size", "script"),
-    [("en", "desktop", True), ("ko", "phone", True), ("ko", "desktop", False)],
+    "visitor",
+    [Visitor("en", "desktop"), Visitor("ko", "phone"), Visitor("ko", "desktop", script=False)],
+    ids=lambda visitor: f"{visitor.language}-{visitor.size}-{'' if visitor.script else 'no-'}script",
 )
 async def test_application_becomes_a_member_that_is_suspended_resumed_and_revoked(
-    pages: WebService, window: Browser, tmp_path: Path, language: str, size: str, script: bool
+    pages: WebService, window: Browser, tmp_path: Path, visitor: Visitor
 ) -> None:
-    fields = ApplicantFields(f"{language}-{size}")
+    language = visitor.language
+    fields = ApplicantFields(f"{language}-{visitor.size}")
     first = await add_operator(pages.home, fields.member)
-    async with open_page(window, pages, language, SIZES[size], java_script_enabled=script) as page:
+    async with open_page(window, pages, language, SIZES[visitor.size], java_script_enabled=visitor.script) as page:
         walk = Walk(page, language)
         command = await apply(walk, fields)
         async with joining(command, tmp_path / "node", fields.member) as join:

@@ -18,18 +18,22 @@ from tests.support.admission import OPERATOR_MEMBER, AdmissionHome, Applicant, g
 
 
 class OperatorPeer:
-    """Answers as the operator member's peer does: everything is in block 3."""
+    """Answers as the operator member's peer does: everything is in one block, the one below the tip."""
 
     def __init__(self, requester: Requester) -> None:
         self.state: Literal["in_block", "final"] = "in_block"
+        self.height = 3
+        self.bus: MqttBus | None = None
+        """With which it is connected, if `operator_peer` made it."""
         self.asked: list[str] = []
         requester.serve("tx_status", self._answer)
 
     async def _answer(self, request: Request) -> bytes:
         question = decode(request.payload, GetTransactionStatus, max_bytes=10**6)
         self.asked += question.ids
-        statuses = [TransactionStatus(id=item, state=self.state, height=3, depth=2) for item in question.ids]
-        answer = TransactionStatuses(statuses=statuses, tip_height=4, final_height=3 if self.state == "final" else 0)
+        statuses = [TransactionStatus(id=item, state=self.state, height=self.height, depth=2) for item in question.ids]
+        final = self.height if self.state == "final" else 0
+        answer = TransactionStatuses(statuses=statuses, tip_height=self.height + 1, final_height=final)
         return encode(Reply(body=msgspec.Raw(encode(answer))))
 
 
@@ -50,6 +54,7 @@ async def operator_peer(home: AdmissionHome, broker: BrokerServer, **details: An
     await bus.start()
     requester = Requester(bus, SystemClock())
     peer = OperatorPeer(requester)
+    peer.bus = bus
     await requester.start()
     try:
         yield peer

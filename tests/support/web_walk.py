@@ -196,8 +196,7 @@ class Walk:
 @asynccontextmanager
 async def joining(command: str, node: Path, member: str) -> AsyncIterator[Join]:
     """Run the command of the form's last page in a node's directory whose services have handed in their keys."""
-    node.mkdir()
-    enrol(node, member=member, generation=member)
+    _start_services(node, member)
     program, *arguments = shlex.split(command)
     process = await asyncio.create_subprocess_exec(
         console_script(program), *arguments, cwd=node, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
@@ -208,3 +207,9 @@ async def joining(command: str, node: Path, member: str) -> AsyncIterator[Join]:
         if process.returncode is None:
             process.kill()
         await process.wait()
+
+
+def _start_services(node: Path, member: str) -> None:
+    """Let the services hand in their keys, as they do at their start."""
+    node.mkdir()
+    enrol(node, member=member, generation=member)

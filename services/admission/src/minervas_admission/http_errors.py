@@ -75,7 +75,9 @@ async def on_http_error(request: Request, error: Exception) -> JSONResponse:  # 
     status = error.status_code if isinstance(error, HTTPException) else 500
     code = Code.NOT_FOUND if status == 404 else Code.UNKNOWN_TYPE
     message = "There is nothing here" if status == 404 else "This can not be done here"
-    return error_response(status, code, message)
+    answer = error_response(status, code, message)
+    answer.headers.update((isinstance(error, HTTPException) and error.headers) or {})  # which methods are allowed
+    return answer
 
 
 async def on_bug(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001 - logged by the server

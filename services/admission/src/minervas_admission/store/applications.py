@@ -16,6 +16,9 @@ MAX_PENDING = 1_000
 KIND_JOIN = "join"
 KIND_ADDITION = "add"
 
+ROTATED_GATEWAY_KEY = "new gateway key"
+"""Purpose under which `rotations` claims a gateway's new key."""
+
 FORGOTTEN = "its data was deleted"
 """What whoever still asks for the state of a forgotten application is told."""
 
@@ -148,10 +151,11 @@ def _reused(claim: KeyClaim) -> InvalidEnrolment:
 
 
 async def _is_own(connection: Connection, member: str, claim: KeyClaim) -> bool:
-    """Whether this member has claimed the key for this very purpose."""
+    """Whether this member has claimed the key for this very purpose; a gateway's may have come with a rotation."""
+    purposes = [claim.purpose, *([ROTATED_GATEWAY_KEY] if claim.purpose.startswith("gateway key ") else [])]
     cursor = await connection.execute(
-        "SELECT 1 FROM claimed_keys WHERE key_id = %s AND member = %s AND purpose = %s",
-        (claim.key_id, member, claim.purpose),
+        "SELECT 1 FROM claimed_keys WHERE key_id = %s AND member = %s AND purpose = ANY(%s)",
+        (claim.key_id, member, purposes),
     )
     return await cursor.fetchone() is not None
 
