@@ -9,7 +9,6 @@ import psycopg
 
 from benchmarks.naive.node import NaiveNode
 from benchmarks.naive.store import NaiveStore, make_tables
-from minervas_core.finality.state import Voter
 from minervas_core.genesis import Genesis
 from minervas_devnet.postgres import PostgresServer
 from minervas_devnet.workdir import WorkDir
@@ -48,8 +47,8 @@ class Databases:
 
 
 def opener(database: DatabaseSettings, genesis: Genesis) -> ChainOpener:
-    """Opens the project's chain, as the ledger of a member that is not admitted: it does not vote."""
-    return ChainOpener(database, genesis, Voter(member="bench", vote_key="0" * 64))
+    """Opens the project's chain; it does not vote."""
+    return ChainOpener(database, genesis, [])
 
 
 @contextmanager

@@ -7,7 +7,10 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
+from minervas_admission.application_check import gateway_claims
 from minervas_admission.commands.show import show_pending
+from minervas_admission.store.applications import KIND_ADDITION, ApplicationRow, insert_addition
+from minervas_admission.store.database import Database
 from minervas_core.addition import Addition, addition_fingerprint, sign_addition
 from minervas_core.encoding import encode
 from minervas_core.errors import Code
@@ -76,6 +79,27 @@ async def test_further_meters_of_a_gateway_are_registered_and_its_certificate_st
         await home.decisions().approve("alpha", confirmed=True)
         assert grant_of(await home.state(receipt)).certificates == {"meter-gateway": before}
     assert transactions(home) == [(0, "admit"), (1, "register_meter"), (2, "register_meter")]
+
+
+async def test_meters_can_be_added_to_a_gateway_whose_key_was_rotated(admission_home: AdmissionHome) -> None:
+    """The rotation has claimed the key under a purpose of its own."""
+    async with admission_home.running():
+        alpha = Applicant("alpha")
+        services = [alpha.enrolment(name) for name in ("peer", "miner", "ledger")]
+        await admission_home.apply(alpha.application(services=[*services, alpha.gateway("meter-gateway", "roof")]))
+        claimed = "UPDATE claimed_keys SET purpose = 'new gateway key' WHERE starts_with(purpose, 'gateway key of')"
+        admission_home.as_owner(claimed)
+        database = Database(admission_home.settings.database, application="test claims")
+        claims = gateway_claims(alpha.addition(admission_home, alpha.gateway("meter-gateway", "roof", "barn")))
+        row = ApplicationRow(
+            id="0" * 32, member="alpha", name="", contact="", content=b"", fingerprint="", token_hash="",
+            remote_address="", received_ms=1, state="pending", reason="", decided_ms=None, kind=KIND_ADDITION,
+        )  # fmt: skip
+        try:
+            async with database.transaction() as connection:
+                await insert_addition(connection, row, claims)
+        finally:
+            await database.close()
 
 
 async def test_a_consumer_can_add_its_first_gateway(admission_and_broker: AdmissionWithBroker) -> None:

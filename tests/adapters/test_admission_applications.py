@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from minervas_admission.ca import fingerprint
 from minervas_admission.rate_limit import RateLimit, client_key
+from minervas_core.applicant import About, Panel
 from minervas_core.encoding import decode, encode
 from minervas_core.enrolment import (
     MAX_APPLICATION_BYTES,
@@ -91,6 +92,14 @@ async def test_without_the_token_an_application_does_not_exist(home: AdmissionHo
         unknown = await client.get("/v1/applications/" + "0" * 32, headers=headers)
     assert with_wrong.status_code == unknown.status_code == 404
     assert with_wrong.content == unknown.content
+
+
+async def test_without_consent_and_with_details_that_do_not_fit_nothing_is_stored(home: AdmissionHome) -> None:
+    alpha = Applicant("alpha")
+    assert await refusal(home, alpha.application(accepts_visibility=False)) == (422, Code.CONSENT_MISSING)
+    panel = Panel(site="barn", rated_w=1, tilt_tenths=0, azimuth_tenths=0)
+    assert await refusal(home, alpha.application(about=About(panels=[panel]))) == (422, Code.BAD_ENROLMENT)
+    assert applications_stored(home) == 0
 
 
 async def test_a_name_that_waits_for_a_decision_is_taken(home: AdmissionHome) -> None:

@@ -30,7 +30,7 @@ PERSONAL = ("Kim Minsu", "010-1234-5678", "her roof is leaking", "127.0.0.1")
 """Name, contact, what the operator wrote, and where from."""
 TABLES = (
     *("applications", "claimed_keys", "members", "certificates", "decisions", "saga_steps", "membership_transactions"),
-    *("presence", "audit_log"),
+    *("presence", "audit_log", "application_forms", "renewals"),
 )
 
 
@@ -150,6 +150,10 @@ async def test_forgetting_needs_the_end_of_the_membership_and_leaves_what_the_ch
         assert holds(home) == list(PERSONAL[:2] + PERSONAL[3:])
         await home.decisions().revoke("alpha", PERSONAL[2], confirmed=True)
         assert holds(home) == list(PERSONAL)
+        home.as_owner(
+            "INSERT INTO applications SELECT repeat('f', 32), member, name, contact, content, fingerprint, token_hash,"
+            " remote_address, received_ms, 'rejected', %s, decided_ms, NULL, 'add' FROM applications", PERSONAL[2],
+        )  # fmt: skip
         kept = all_that_stays(home)
         await run_forget(home.settings, "alpha", confirmed=True)
         assert holds(home) == []

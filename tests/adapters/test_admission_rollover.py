@@ -202,6 +202,16 @@ async def test_a_step_of_a_rollover_survives_a_crash(
     assert len(home.as_owner("SELECT 1 FROM claimed_keys WHERE purpose = 'ca'")) == min(2, state.number)
 
 
+async def test_a_lost_key_of_the_new_ca_is_not_replaced(admission_home: AdmissionHome) -> None:
+    home = admission_home
+    async with home.running():
+        await change(home, START, SWITCH)
+    home.data.ca("ca-2").key.unlink()
+    with pytest.raises(LocalFault) as refused:
+        initialise(home.settings, SystemClock())
+    assert refused.value.code is Code.BAD_KEY_FILE
+
+
 async def test_the_new_cas_key_is_encrypted_and_private(admission_home: AdmissionHome) -> None:
     home = admission_home
     async with home.running():

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import ssl
 from collections.abc import Iterable, Iterator
 
+import pytest
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
+from minervas_admission.settings import DatabaseSettings
+from minervas_admission.store import database as database_module
+from minervas_admission.web import forms
 from minervas_admission.web.forms import MAX_BYTES
 from minervas_admission.web.headers import HEADERS
 from minervas_admission.web.install import install_web
+from minervas_admission.web.site import SESSION_COOKIE
 from tests.support.admission import AdmissionHome
 from tests.support.admission_web import LOGIN, Browser, unconnected_site, words_of
 
-PUBLIC = {"/", LOGIN, "/language/{language}", "/static/site.css", "/static/icon.svg"}
+PUBLIC = {"/", LOGIN, "/apply", "/language/{language}", "/static/site.css", "/static/icon.svg"}
 """Pages that need no login: whoever adds one decides that it shows nothing of members."""
 
 
@@ -154,3 +161,44 @@ async def test_page_of_an_unexpected_error_is_as_guarded_as_any(admission_home: 
         assert "Something went wrong here" in words_of(page)
         for name, value in HEADERS.items():
             assert page.headers[name] == value
+
+
+async def test_pages_say_what_to_do_when_the_database_is_away(
+    admission_home: AdmissionHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = database_module.connect
+
+    async def refused(settings: DatabaseSettings, *, application: str) -> database_module.Connection:
+        if application == "minervas-admission pages":
+            raise database_module.database_away(settings, OSError("no route"))
+        return await connect(settings, application=application)
+
+    monkeypatch.setattr(database_module, "connect", refused)
+    async with admission_home.running(), Browser(admission_home) as browser:
+        browser.client.cookies.set(SESSION_COOKIE, "0" * 64, domain="localhost.local", path="/")
+        page = await browser.get("/operator/queue")
+        assert (page.status_code, page.headers["retry-after"]) == (503, "60")
+        assert "The database does not answer" in words_of(page)
+        assert 'href="/operator/queue"' in page.text
+        assert "no route" not in page.text
+
+
+async def test_form_that_does_not_arrive_is_given_up(
+    admission_home: AdmissionHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forms, "TIMEOUT_S", 0.05)
+    head = (
+        f"POST {LOGIN} HTTP/1.1\r\nHost: localhost\r\nOrigin: https://localhost\r\nAccept: text/html\r\n"
+        f"Content-Type: {forms.FORM_TYPE}\r\nContent-Length: 100\r\n\r\nname=k"
+    )
+    async with admission_home.running():
+        context = ssl.create_default_context(cafile=str(admission_home.data.trusted_cas))
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", admission_home.http_port, ssl=context, server_hostname="localhost"
+        )
+        writer.write(head.encode())
+        async with asyncio.timeout(60):
+            answer = (await reader.read()).decode()  # to the end: the server closes the connection
+        writer.close()
+        assert answer.startswith("HTTP/1.1 408 ")
+        assert "The form did not arrive in time" in answer

@@ -16,7 +16,7 @@ import pytest
 
 from minervas_core.identifiers import Principal
 from minervas_core.topics import mesh
-from minervas_devnet.broker import BrokerServer
+from minervas_devnet.broker import RUNNING, BrokerServer
 from tests.support.fix_broker import Broker
 from tests.support.pki import DAY, HOUR, Authority, CertFiles, publish_crl
 from tests.support.promises import kept_within
@@ -178,7 +178,7 @@ def test_without_a_valid_list_the_broker_does_not_start_and_says_so(work_dir: Pa
         server.wait_for_log("revocation list ignored")
         assert "mosquitto version" not in server.output()
         publish_crl(export_dir, authority.crl_pem())
-        server.wait_for_log(" running")
+        server.wait_for_log(RUNNING)
     finally:
         server.stop()
 
@@ -192,7 +192,7 @@ def test_without_its_certificate_the_broker_waits_and_names_the_file(work_dir: P
     try:
         server.wait_for_log(f"waiting for {server.directory}/pki/ca.crt")
         server.install(authority.ca_pem, authority.sign_server(csr))
-        server.wait_for_log(" running")
+        server.wait_for_log(RUNNING)
     finally:
         server.stop()
     wait_until(lambda: server.exit_status == 0, describe="an orderly end")

@@ -106,7 +106,7 @@ async def test_a_deleted_client_is_cut_off_within_a_second_under_load_and_comes_
         await wait_until_async(lambda: topic in last_seen, describe="the flood")
         begin = time.monotonic()
         await asyncio.to_thread(broker.kick, victim)
-        with pytest.raises(BusRevoked):
+        with pytest.raises((BusRevoked, BusDenied)):  # 2.1 answers the last publication before it ends the session
             await flooding
         end = time.monotonic()
         # Without a revocation list the connection itself succeeds, but the inbox is denied: it never counts as back.

@@ -115,7 +115,7 @@ async def test_a_slow_reader_loses_nothing_within_the_limits(broker: Broker, mem
     with pair.reading(clean_start=True) as slow:
         slow.subscribe(inbox_filter(pair.reader))
         slow.hold.clear()
-        bus = broker.bus(pair.writer, pair.writer_files)
+        bus = broker.bus(pair.writer, pair.writer_files, publish_timeout_s=120.0)
         await bus.start()
         topic = inbox_of(pair.reader, pair.writer)
         await asyncio.gather(*(bus.publish(topic, payload) for payload in wanted))

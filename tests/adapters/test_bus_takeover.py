@@ -55,6 +55,11 @@ async def test_a_broker_that_does_not_name_it_sees_ever_longer_pauses(
     begin = asyncio.get_running_loop().time()
     for bus in buses:
         await bus.start()
+    if "mosquitto version 2.1" in broker.server.output():
+        await wait_until_async(lambda: any(bus.refusal for bus in buses), describe="the end that 2.1 gives a name")
+        for bus in buses:
+            await bus.stop()
+        return
     await wait_until_async(lambda: "bus_unstable" in caplog.messages, describe="the explanation in the log")
     took_s = asyncio.get_running_loop().time() - begin
     for bus in buses:

@@ -16,6 +16,7 @@ from minervas_devnet.api_client import (
     LedgerState,
     PeerView,
     Search,
+    SenderKey,
     Status,
 )
 from minervas_devnet.snapshot import NodeSnapshot, Snapshot
@@ -47,6 +48,8 @@ def snapshot() -> Snapshot:
     peer = PeerView(member="haenam-farm", standing="active", presence="online", their_key="held", our_key_given=True)
     status = Status(
         member="mokpo-univ",
+        node_id="ab" * 32,
+        sender_key=SenderKey(epoch=1),
         standing="active",
         connected=True,
         bus_refusal="",

@@ -31,6 +31,7 @@ from tests.support.gateway import (
     NODE_KEY,
     FakeChain,
     FakeLedger,
+    gateway_keys,
     reading,
     settle,
 )
@@ -51,14 +52,14 @@ class Outlet:
         self.bus = self.broker.connect(GATEWAY, rights_for(GATEWAY, operator_member="other"))
         self.ledger = self._new_ledger()
         self._link = NodeLink(self.bus, NODE_KEY, MEMBER, GATEWAY.service, NETWORK)
-        LedgerLink(self._link, GATEWAY_KEY.public).on_stored(self._stored)
+        LedgerLink(self._link, gateway_keys(directory)).on_stored(self._stored)
         self.publisher = Publisher(
             bus=self.bus,
             topic=mesh(GATEWAY, "reading"),
             spool=self.spool,
             network=NETWORK,
             member=MEMBER,
-            key=GATEWAY_KEY,
+            key=lambda: GATEWAY_KEY,
             monotonic_ms=monotonic_ms,
             patience_ms=PATIENCE_MS,
         )

@@ -27,13 +27,13 @@ from tests.support.fix_simulated_bus import BusRack
 from tests.support.gateway import (
     ARRAY,
     GATEWAY,
-    GATEWAY_KEY,
     LEDGER,
     MEMBER,
     PV1,
     FakeChain,
     FakeLedger,
     Key,
+    gateway_keys,
     load,
     make_issued,
     write_settings,
@@ -65,7 +65,7 @@ class Site:
         bus = self.broker.connect(
             GATEWAY, rights, will=offline_will(MEMBER, GATEWAY.service, version="0", now_ms=0), timeout_s=1.0
         )
-        gateway = Gateway(self.context, ports, bus, make_issued(self._directory), GATEWAY_KEY)
+        gateway = Gateway(self.context, ports, bus, make_issued(self._directory), gateway_keys(self._directory))
         self._running = asyncio.create_task(gateway.run())
 
     async def stop_gateway(self) -> None:

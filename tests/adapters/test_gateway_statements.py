@@ -55,7 +55,7 @@ class StatementBench:
         self.sender = StatementSender(
             book=self.book,
             ledger=ChainLedger(self.chain),
-            key=GATEWAY_KEY,
+            key=lambda: GATEWAY_KEY,
             network=NETWORK,
             member=MEMBER,
             clock=self.clock,

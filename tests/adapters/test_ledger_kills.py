@@ -111,7 +111,7 @@ class Victim:
 
         def try_it() -> bool:
             try:
-                opened.append(ChainOpener(self.database, killed_ledger.genesis(), VOTER).open())
+                opened.append(ChainOpener(self.database, killed_ledger.genesis(), [VOTER]).open())
             except TransientFault:
                 return False
             return True

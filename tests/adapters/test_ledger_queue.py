@@ -161,7 +161,7 @@ def test_what_no_longer_applies_is_dropped_at_start_and_counted(stored: StoredCh
 async def working(stored: StoredChain) -> AsyncIterator[tuple[ChainWorker, Intake]]:
     """The chain on its thread, opened again whenever it is lost."""
     stored.now.close()
-    opener = ChainOpener(stored.settings, stored.genesis, VOTER)
+    opener = ChainOpener(stored.settings, stored.genesis, [VOTER])
     worker = ChainWorker(opener.open, lambda: as_transient(stored.settings))
     await worker.start()
     keeper = asyncio.create_task(worker.keep_open())

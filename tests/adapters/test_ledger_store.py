@@ -98,7 +98,7 @@ def test_many_blocks_of_one_commit_equal_one_by_one(stored: StoredChain, local: 
 def test_signature_seen_in_the_queue_is_not_verified_again_in_a_block(
     ledger_database: DatabaseSettings, local: LocalChain
 ) -> None:
-    opener = ChainOpener(ledger_database, local.genesis, VOTER)
+    opener = ChainOpener(ledger_database, local.genesis, [VOTER])
     opener.open().close()
     chain = opener.open()  # also after the database was away
     joining = admit("m0")
@@ -293,7 +293,7 @@ def kill_when_hanging(server: PostgresServer, watcher: Connection) -> None:
 
 
 def test_second_ledger_on_one_database_is_refused(stored: StoredChain) -> None:
-    opener = ChainOpener(stored.settings, stored.genesis, VOTER)
+    opener = ChainOpener(stored.settings, stored.genesis, [VOTER])
     with pytest.raises(TransientFault, match="Another ledger") as caught:
         opener.open()
     assert caught.value.code == Code.DATABASE_AWAY
@@ -305,7 +305,7 @@ def test_database_of_another_genesis_is_refused(stored: StoredChain) -> None:
     stored.now.close()
     other = make_genesis(name="Another consortium")
     with pytest.raises(LocalFault, match="another genesis") as caught:
-        ChainOpener(stored.settings, other, VOTER).open()
+        ChainOpener(stored.settings, other, [VOTER]).open()
     assert caught.value.code == Code.BAD_GENESIS
     assert caught.value.values["expected"] == other.hash
 

@@ -28,7 +28,7 @@ from tests.support.voting import VotingChain, make_vote
 OTHERS = FOUR[1:]
 
 
-def sign(body: VoteBody) -> Vote:
+def sign(body: VoteBody, _key: str = "") -> Vote:
     return sign_vote(body, VOTE_KEY)
 
 
@@ -114,7 +114,9 @@ def test_database_refuses_a_second_own_vote_for_a_height(twins: Twins) -> None:
     forgetful = twins.stored.now.votes
     forgetful._book.guard = Guard()
     with pytest.raises(psycopg.errors.UniqueViolation):
-        forgetful.cast(lambda body: sign_vote(make_vote(MEMBER, body.source, elsewhere(3)).body, VOTE_KEY), Guard(), 1)
+        forgetful.cast(
+            lambda body, _key: sign_vote(make_vote(MEMBER, body.source, elsewhere(3)).body, VOTE_KEY), Guard(), 1
+        )
     assert not twins.stored.now.usable
 
 

@@ -35,6 +35,7 @@ from minervas_miner.settings import MinerSettings
 from minervas_runtime.bus import Message
 from minervas_runtime.clock import SystemClock
 from minervas_runtime.enrolment import Issued
+from minervas_runtime.key_ring import KeyRing
 from minervas_runtime.memory_bus import MemoryBroker, MemoryBus
 from minervas_runtime.metrics import REFUSALS
 from minervas_runtime.node_link import NodeLink
@@ -133,7 +134,8 @@ class Node:
             node_key=NODE_KEY,
             certificate_expires_ms=NOW_MS,
         )
-        self.running = asyncio.create_task(serve(self.context, self.bus, issued, BLOCK_KEY))
+        keys = KeyRing(self.context.settings.paths.data, "block", lambda _seed: BLOCK_KEY)
+        self.running = asyncio.create_task(serve(self.context, self.bus, issued, keys))
 
     async def stop(self) -> None:
         if self.running is not None:

@@ -22,7 +22,7 @@ BODY = added(HAENAM).body
 def peer() -> FastAPI:
     app = FastAPI()
     add_error_handlers(app)
-    add_addition_path(app, Notary(HAENAM.member, HAENAM.wallet, NETWORK), TOKEN)
+    add_addition_path(app, Notary(HAENAM.member, lambda: HAENAM.wallet, NETWORK), TOKEN)
     return app
 
 

@@ -243,7 +243,7 @@ async def test_a_server_that_our_ca_does_not_know_gets_no_renewal(
         node.ask()
         await node.collector._look()
         assert admission.renewals == []
-        assert node.collector.report().code == "bad_enrolment"
+        assert node.collector.report().code == "tls_intercepted"
         settings = node.make_collector(ca_file=tmp_path / "other-ca" / "ca.crt")
         await settings._look()
         assert certified(node) == set(SERVICES), "the operator's own HTTPS certificate can be named in the settings"

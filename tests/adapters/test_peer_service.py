@@ -10,16 +10,22 @@ from pathlib import Path
 import httpx
 import pytest
 
+from minervas_core import box
+from minervas_core.box import BoxKey
 from minervas_core.enrolment import BrokerAddress
 from minervas_core.errors import Code, LocalFault
 from minervas_core.identifiers import Principal
+from minervas_core.keys import SigningKey
 from minervas_core.rights import rights_for
+from minervas_core.transactions import Admit, NewKeys, Recover, Rotate
 from minervas_peer import __main__ as program
 from minervas_peer.api.server import ApiServer
-from minervas_peer.service import check_membership, load_keys, run_peer, serve
+from minervas_peer.rekey.own_keys import OwnKeys
+from minervas_peer.service import granted_identity, load_keys, run_peer, serve
 from minervas_peer.settings import ApiSettings, PeerSettings, load_peer_settings
 from minervas_runtime.clock import SystemClock
 from minervas_runtime.enrolment import Issued
+from minervas_runtime.key_ring import KeyRing
 from minervas_runtime.memory_bus import MemoryBroker
 from minervas_runtime.service import ServiceContext
 from minervas_runtime.settings import NodePaths, SettingsError
@@ -83,7 +89,7 @@ async def running(tmp_path: Path) -> AsyncIterator[Running]:
     broker, api, given = MemoryBroker(), ApiServer(ApiSettings(port=0)), context(tmp_path)
     principal = Principal("anna", "peer")
     bus = broker.connect(principal, rights_for(principal, operator_member="nobody"))
-    task = asyncio.create_task(serve(given, bus, ANNA.identity, issued(), api))
+    task = asyncio.create_task(serve(given, bus, own_keys(tmp_path), issued(), api))
     yield Running(broker, given, f"http://127.0.0.1:{api.port}", task)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
@@ -94,12 +100,12 @@ async def running(tmp_path: Path) -> AsyncIterator[Running]:
 
 def test_keys_are_made_once_and_private_to_their_owner(tmp_path: Path) -> None:
     directory = tmp_path / "peer"
-    wallet, box = load_keys(directory)
+    wallets, boxes = load_keys(directory)
     assert directory.stat().st_mode & 0o777 == 0o700
     for name in ("wallet.key", "box.key"):
         assert (directory / name).stat().st_mode & 0o777 == 0o600
-    again, box_again = load_keys(directory)
-    assert (again.public, box_again.public) == (wallet.public, box.public)
+    again, boxes_again = load_keys(directory)
+    assert (again.first.public, boxes_again.first.public) == (wallets.first.public, boxes.first.public)
 
 
 def test_a_key_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
@@ -121,21 +127,44 @@ async def test_a_peer_hands_in_its_keys_and_waits_for_approval(tmp_path: Path) -
         await task
 
 
-def test_the_membership_that_was_issued_to_us_is_accepted() -> None:
-    check_membership(ANNA.identity, CONSORTIUM.genesis)
+def rings(directory: Path, member: Member) -> tuple[KeyRing[SigningKey], KeyRing[BoxKey]]:
+    """Rings whose first keys are a member's."""
+    return (
+        KeyRing(directory, "wallet", lambda _seed: member.wallet),
+        KeyRing(directory, "box", lambda _seed: member.box, box.SEED_BYTES),
+    )
+
+
+def own_keys(directory: Path) -> OwnKeys:
+    return OwnKeys(ANNA.identity, *rings(directory, ANNA), lambda: ANNA.identity.membership)
+
+
+def test_the_membership_that_was_issued_to_us_is_accepted(tmp_path: Path) -> None:
+    identity = granted_identity("anna", *rings(tmp_path, ANNA), issued())
+    assert (identity.wallet, identity.box) == (ANNA.wallet, ANNA.box)
+
+
+def test_the_membership_of_a_node_that_replaced_another_is_accepted_while_its_wallet_waits(tmp_path: Path) -> None:
+    lost = CONSORTIUM.member("lost")
+    admit = CONSORTIUM.sign(Admit(member="anna", keys=lost.keys))
+    others = NewKeys(box=ANNA.keys.box, block=ANNA.keys.block, vote=ANNA.keys.vote)
+    rotate = CONSORTIUM.sign(Rotate(member="anna", keys=others, meters=[]))
+    recover = CONSORTIUM.sign(Recover(member="anna", wallet=ANNA.keys.wallet))
+    granted = replace(issued(), membership=[admit.raw, rotate.raw, recover.raw])
+    assert granted_identity("anna", *rings(tmp_path, ANNA), granted).wallet == ANNA.wallet
 
 
 @pytest.mark.parametrize("shown", [[], [BERT], [Consortium(network="77" * 16).member("anna")]])
-def test_a_membership_that_is_not_ours_is_refused_at_start(shown: list[Member]) -> None:
-    identity = replace(ANNA.identity, membership=tuple(member.admit.raw for member in shown))
+def test_a_membership_that_is_not_ours_is_refused_at_start(tmp_path: Path, shown: list[Member]) -> None:
+    granted = replace(issued(), membership=[member.admit.raw for member in shown])
     with pytest.raises(LocalFault) as refusal:
-        check_membership(identity, CONSORTIUM.genesis)
+        granted_identity("anna", *rings(tmp_path, ANNA), granted)
     assert "not usable" in refusal.value.message
 
 
-def test_other_keys_than_those_we_were_admitted_with_are_refused_at_start() -> None:
+def test_other_keys_than_those_we_were_admitted_with_are_refused_at_start(tmp_path: Path) -> None:
     with pytest.raises(LocalFault) as refusal:
-        check_membership(replace(ANNA.identity, wallet=BERT.wallet), CONSORTIUM.genesis)
+        granted_identity("anna", *rings(tmp_path, BERT), issued())
     assert "other keys" in refusal.value.message
 
 

@@ -165,7 +165,7 @@ def test_guard_wants_higher_targets_and_no_lower_sources(source: int, target: in
 
 
 def book(local: VotingChain, votes: list[Vote] | None = None, member: str = "a") -> VoteBook:
-    return VoteBook(local.genesis, voter(member), votes or [])
+    return VoteBook(local.genesis, [voter(member)], votes or [])
 
 
 def test_book_learns_the_nodes_own_votes_from_wherever_they_come(local: VotingChain) -> None:
@@ -219,10 +219,19 @@ def test_votes_under_a_key_of_before_bind_us_too(local: VotingChain) -> None:
     local.grow_to(4)
     (old,) = local.votes(0, 3, "a")
     renewed = Voter(member="a", vote_key=vote_key("a2").public)
-    assert VoteBook(local.genesis, renewed, [old]).guard == Guard(0, 3)
-    told = VoteBook(local.genesis, renewed)
+    assert VoteBook(local.genesis, [renewed], [old]).guard == Guard(0, 3)
+    told = VoteBook(local.genesis, [renewed])
     told.take(old, local.chain.state)
     assert told.guard == Guard(0, 3)
+
+
+def test_a_vote_is_signed_with_the_key_of_ours_that_its_checkpoint_has(local: VotingChain) -> None:
+    """Both keys are at hand before and after a rotation; the chain says which counts."""
+    local.grow_to(4)
+    both = VoteBook(local.genesis, [Voter(member="a", vote_key=vote_key("a2").public), voter("a")])
+    due = both.next_vote(local.chain.state)
+    assert due is not None
+    assert both.key_for(due, local.chain.state) == voter("a").vote_key
 
 
 def test_vote_in_our_name_that_we_did_not_sign_does_not_bind_us(local: VotingChain) -> None:
@@ -244,7 +253,7 @@ def test_votes_of_others_do_not_move_the_guard(local: VotingChain) -> None:
 
 def test_who_only_watches_votes_nothing(local: VotingChain) -> None:
     local.grow_to(4)
-    assert VoteBook(local.genesis, None).next_vote(local.chain.state) is None
+    assert VoteBook(local.genesis, []).next_vote(local.chain.state) is None
 
 
 def test_vote_that_is_known_is_told_as_not_new(local: VotingChain) -> None:

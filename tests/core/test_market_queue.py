@@ -55,7 +55,7 @@ class Node:
 
     def mine(self) -> tuple[Transaction, ...]:
         """Mine what a draft says; the block must connect, and the queue learns of it."""
-        draft, transactions, _ = build_draft(self.local.chain, self.pool, (), "c", self.local.tip.time_ms + 1_000)
+        draft, transactions, *_ = build_draft(self.local.chain, self.pool, (), "c", self.local.tip.time_ms + 1_000)
         block = sign_block(find_nonce(draft), transactions)
         outcome = self.local.receive(block)
         assert outcome.status == "connected", outcome.error

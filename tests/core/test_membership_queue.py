@@ -54,7 +54,7 @@ class Node:
         return {each.id for each in self.pool.forget_disused(self.local.chain.state)}
 
     def mine(self, miner: str) -> tuple[Transaction, ...]:
-        draft, transactions, _ = build_draft(self.local.chain, self.pool, (), miner, self.local.tip.time_ms + 1_000)
+        draft, transactions, *_ = build_draft(self.local.chain, self.pool, (), miner, self.local.tip.time_ms + 1_000)
         outcome = self.local.receive(sign_block(find_nonce(draft), transactions))
         assert outcome.status == "connected", outcome.error
         self.pool.remove_included(sign_block(find_nonce(draft), transactions))
@@ -146,5 +146,5 @@ def test_a_miner_that_is_alone_exchanges_its_block_key_itself() -> None:
     local.extend("a", [admit("a")])
     pool = Mempool(local.genesis, local.chain.signatures, ROOMY)
     pool.add(rotate("a", "a2", "block"), local.chain.state, local.tip.time_ms)
-    draft, transactions, _ = build_draft(local.chain, pool, (), "a", local.tip.time_ms + 1_000)
+    draft, transactions, *_ = build_draft(local.chain, pool, (), "a", local.tip.time_ms + 1_000)
     assert local.receive(sign_block(find_nonce(draft), transactions, signer="a2")).status == "connected"

@@ -23,6 +23,7 @@ from minervas_core import (
     genesis,
     messages,
     metering,
+    rekeying,
     renewal,
     transactions,
 )
@@ -219,6 +220,8 @@ def test_every_purpose_of_a_signature_is_listed() -> None:
         messages.KEY_REQUEST_PURPOSE,
         metering.BATCH_PURPOSE,
         authority.PURPOSE,
+        rekeying.KEY_PURPOSE,
+        rekeying.REQUEST_PURPOSE,
     }
 
 

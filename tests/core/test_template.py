@@ -38,7 +38,7 @@ class Node:
 
     def mine(self, miner: str) -> None:
         """What comes of a draft is a block that connects."""
-        draft, transactions, _ = self.draft(miner)
+        draft, transactions, *_ = self.draft(miner)
         outcome = self.local.receive(sign_block(find_nonce(draft), transactions))
         assert outcome.status == "connected", outcome.error
 
@@ -46,7 +46,7 @@ class Node:
 def test_a_draft_follows_the_tip_and_carries_the_queue_in_order() -> None:
     node = Node("a", "b", "c")
     node.queue(admit("d"), admit("e"), revoke("b"), admit("f"))
-    draft, transactions, _ = node.draft("c", node.local.tip.time_ms + 777)
+    draft, transactions, *_ = node.draft("c", node.local.tip.time_ms + 777)
     assert (draft.height, draft.prev, draft.miner) == (2, node.local.tip.hash, "c")
     assert draft.time_ms == node.local.tip.time_ms + 777
     assert draft.difficulty == node.local.chain.next_difficulty()

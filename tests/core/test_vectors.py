@@ -19,6 +19,7 @@ from minervas_core import (
     node_market_messages,
     node_messages,
     node_vote_messages,
+    rekeying,
     renewal,
 )
 from minervas_core.blocks import (
@@ -222,6 +223,7 @@ def sample(case: Case) -> None:
         enrolment,
         ca_bundle,
         renewal,
+        rekeying,
         messages,
         node_messages,
         node_market_messages,

@@ -34,8 +34,6 @@ def test_energy_of_a_second_gateway_and_of_a_meter_added_to_it_gets_on_chain(net
         added.wait_ready()
         added.join()
         wait_minted(node, "shed", by=network.gamma)
-        wait_minted(node, "barn", by=network.gamma)
         assert_one_market(network)
-        network.audit_all()
     finally:
         added.stop()

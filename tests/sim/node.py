@@ -190,7 +190,7 @@ class Node:
         """The search has found a block, if there was one to search for."""
         try:
             votes = self.voter.candidates()
-            draft, transactions, carried = build_draft(self.chain, self.mempool, votes, self.member, self.now_ms)
+            draft, transactions, carried, _ = build_draft(self.chain, self.mempool, votes, self.member, self.now_ms)
         except TransientFault:
             self._search_anew()
             return

@@ -27,7 +27,7 @@ class VoterPart:
         """Who has told which of our votes it knows, since our start."""
         self._knows_own_votes = False
         own = Voter(member=node.member, vote_key=self._key.public)
-        self.book = VoteBook(node.world.genesis, own, [decode_vote(raw) for raw in node.disk.votes])
+        self.book = VoteBook(node.world.genesis, [own], [decode_vote(raw) for raw in node.disk.votes])
 
     def receive(self, source: str, message: VotingMessage) -> None:
         """Take a message about votes."""

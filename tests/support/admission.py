@@ -37,6 +37,7 @@ from minervas_admission.revocation_list import RevocationListKeeper
 from minervas_admission.sagas.addition import AdditionSaga
 from minervas_admission.sagas.approval import Approval
 from minervas_admission.sagas.parameters import ParameterChange
+from minervas_admission.sagas.rekeying import Replacement, Rotation
 from minervas_admission.sagas.revocation import Revocation
 from minervas_admission.sagas.rollover import Rollover
 from minervas_admission.sagas.runner import SagaRunner
@@ -390,9 +391,13 @@ class SagaBench:
             confirm_depth=settings.chain.confirm_depth,
             interval_ms=100,
         )
+        approval = Approval(self.database, consortium, self.rights, self.feed, clock)
+        revocation = Revocation(self.database, consortium, self.rights, keeper, self.feed, clock)
         self.sagas = [
-            Approval(self.database, consortium, self.rights, self.feed, clock).saga(),
-            *Revocation(self.database, consortium, self.rights, keeper, self.feed, clock).sagas(),
+            approval.saga(),
+            *revocation.sagas(),
+            Replacement(self.database, consortium, approval, revocation, self.feed, clock).saga(),
+            Rotation(self.database, consortium, self.feed, clock).saga(),
             *Voting(self.database, consortium, self.feed, clock).sagas(),
             AdditionSaga(self.database, consortium, self.rights, self.feed, clock).saga(),
             ParameterChange(self.database, consortium, self.feed, clock).saga(),

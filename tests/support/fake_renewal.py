@@ -101,7 +101,7 @@ class RenewingNode:
             paths=self.paths,
             member=MEMBER,
             genesis=self.admission.consortium.genesis,
-            wallet=self.admission.member.wallet,
+            wallet=lambda: self.admission.member.wallet,
             clock=self.clock,
             **changes,
         )

@@ -37,12 +37,14 @@ from minervas_core.topics import mesh
 from minervas_core.transactions import PURPOSE, decode_transaction
 from minervas_meter_gateway.block_read import BlockRead
 from minervas_meter_gateway.bus_plan import MeterPlan, PortPlan, plan_ports
+from minervas_meter_gateway.gateway_keys import GatewayKeys
 from minervas_meter_gateway.map_files import load_maps
 from minervas_meter_gateway.modbus_frames import crc16, read_request, registers_of
 from minervas_meter_gateway.port_worker import MeterSample
 from minervas_meter_gateway.settings import GatewaySettings, load_gateway_settings
 from minervas_runtime.bus import Bus, Message
 from minervas_runtime.enrolment import Issued
+from minervas_runtime.key_ring import KeyRing
 from minervas_runtime.node_link import NodeLink
 
 MEMBER = "mokpo-univ"
@@ -71,6 +73,11 @@ def make_genesis() -> Genesis:
         parameters=Parameters(),
     )
     return sign_genesis(body, authority)
+
+
+def gateway_keys(directory: Path) -> GatewayKeys:
+    """Keys of which the first is `GATEWAY_KEY`."""
+    return GatewayKeys(KeyRing(directory, "gateway", lambda _seed: GATEWAY_KEY))
 
 
 def make_issued(directory: Path) -> Issued:

@@ -21,7 +21,7 @@ from minervas_core.transactions import TransactionForm, sign_transaction
 from minervas_devnet.node import Node
 from minervas_devnet.options import GATEWAY
 from minervas_devnet.ports import LOOPBACK
-from minervas_meter_gateway.service import KEY_FILE
+from minervas_meter_gateway.gateway_keys import GATEWAY_KEY
 from minervas_runtime.bus import BusDenied
 from minervas_runtime.enrolment import NODE_KEY_FILE
 from minervas_runtime.key_files import read_seed
@@ -46,7 +46,7 @@ class HostileGateway:
 
     def __init__(self, node: Node, network: str, broker_port: int) -> None:
         self.member = node.member
-        self.key = SigningKey(read_seed(node.directory / GATEWAY / KEY_FILE))
+        self.key = SigningKey(read_seed(node.directory / GATEWAY / f"{GATEWAY_KEY}.key"))
         """The gateway's own: the one under which the member's meters are registered."""
         self._network = network
         self._node_key = read_seed(node.directory / "secrets" / NODE_KEY_FILE)

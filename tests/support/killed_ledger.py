@@ -161,7 +161,7 @@ class Workload:
     async def _vote(self) -> None:
         """The vote that is due: what was cast must be known for ever, or the node would contradict itself."""
         vote = await self._worker.run(
-            lambda chain: chain.votes.cast(lambda body: sign_vote(body, VOTE_KEY), Guard(), FAR_FUTURE_MS)
+            lambda chain: chain.votes.cast(lambda body, _key: sign_vote(body, VOTE_KEY), Guard(), FAR_FUTURE_MS)
         )
         if vote is not None:
             acknowledge(f"vote {hashlib.sha256(vote.raw).hexdigest()}")
@@ -198,7 +198,7 @@ def first_blocks() -> list[Block]:
 
 async def work(database: DatabaseSettings, seed: str) -> None:
     """Open the chain and work until killed."""
-    worker = ChainWorker(ChainOpener(database, genesis(), VOTER).open, lambda: as_transient(database))
+    worker = ChainWorker(ChainOpener(database, genesis(), [VOTER]).open, lambda: as_transient(database))
     await worker.start()
     acknowledge("open")
     try:

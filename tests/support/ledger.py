@@ -51,8 +51,10 @@ from minervas_ledger.store.connection import connect
 from minervas_ledger.store.schema import migrate
 from minervas_ledger.sync import Sync
 from minervas_ledger.sync_chain import WorkerSyncChain
+from minervas_ledger.vote_keys import VoteKeys
 from minervas_runtime.clock import Clock, ManualClock, monotonic_ms
 from minervas_runtime.enrolment import Issued
+from minervas_runtime.key_ring import KeyRing
 from minervas_runtime.memory_bus import MemoryBroker
 from minervas_runtime.node_link import NodeLink
 from minervas_runtime.service import ServiceContext
@@ -123,7 +125,7 @@ class StoredChain:
     def __init__(self, settings: DatabaseSettings, genesis: Genesis) -> None:
         self.settings = settings
         self.genesis = genesis
-        self.now = ChainOpener(settings, genesis, VOTER).open()
+        self.now = ChainOpener(settings, genesis, [VOTER]).open()
 
     def take(self, *blocks: Block, now_ms: int = FAR_FUTURE_MS) -> list[str]:
         """Hand blocks in, in one commit; returns what became of each."""
@@ -132,7 +134,7 @@ class StoredChain:
     def reopen(self) -> NodeChain:
         """Close and open again, with nothing but the database."""
         self.now.close()
-        self.now = ChainOpener(self.settings, self.genesis, VOTER).open()
+        self.now = ChainOpener(self.settings, self.genesis, [VOTER]).open()
         return self.now
 
 
@@ -380,9 +382,12 @@ class LedgerNode:
             certificate_expires_ms=FAR_FUTURE_MS,
         )
         bus = self.broker.connect(LEDGER, rights_for(LEDGER, operator_member=self._operator))
-        self.running = asyncio.create_task(serve(self.context, bus, issued, VOTE_KEY))
+        self.running = asyncio.create_task(serve(self.context, bus, issued, self._vote_keys()))
         if wait:
             await wait_until_async(lambda: self.peer.tips or self._ended(), describe="the ledger's first tip")
+
+    def _vote_keys(self) -> VoteKeys:
+        return VoteKeys(KeyRing(self._directory, "vote", lambda _seed: VOTE_KEY), MEMBER)
 
     async def stop_ledger(self) -> None:
         if self.running is not None:

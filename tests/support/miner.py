@@ -58,7 +58,13 @@ def make_template(genesis: Genesis, number: int = 1, **draft: Any) -> Template:
         "miner": MEMBER,
         **draft,
     }
-    return Template(template_id=f"{number:032x}", draft=Draft(**fields), give_up_ms=60_000, retime_ms=1_000)
+    return Template(
+        template_id=f"{number:032x}",
+        draft=Draft(**fields),
+        block_key=BLOCK_KEY.public,
+        give_up_ms=60_000,
+        retime_ms=1_000,
+    )
 
 
 class FakeWorker:
@@ -134,7 +140,7 @@ class MinerBench:
         self.miner = Miner(
             member=MEMBER,
             genesis=genesis,
-            key=BLOCK_KEY,
+            find_key=lambda public: BLOCK_KEY if public == BLOCK_KEY.public else None,
             link=self.link,
             worker=self.worker,
             clock=self.clock,

@@ -25,6 +25,8 @@ MEMBERS = ("alpha", "beta", "gamma")
 
 BLOCK_INTERVAL_MS = 500
 SLOT_MS = 4_000
+RECOVERY_WAIT_MS = 30_000
+"""Long enough to see a node whose wallet waits."""
 
 SITES = {
     "alpha": Site(
@@ -224,6 +226,7 @@ def start_network(work: WorkDir, members: Sequence[str] = MEMBERS) -> Iterator[N
             lwma_window=8,
             slot_ms=SLOT_MS,
             diversity_per_mille=0,  # a member that is cut off can go on alone
+            recovery_wait_ms=RECOVERY_WAIT_MS,
         ),
     )
     consortium = Consortium(work.path, options)

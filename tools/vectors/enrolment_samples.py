@@ -21,6 +21,7 @@ from tools.vectors.fixtures import (
     seed,
 )
 from tools.vectors.market_fixtures import PANELS, gateway_key
+from tools.vectors.rekeying_samples import key_wish, signed_rotation
 
 NOW_MS = START_MS + 10_000
 Service = Literal["ledger", "miner", "peer", "meter-gateway"]
@@ -125,6 +126,9 @@ def enrolment_samples() -> dict[str, Record]:
         "ServiceEnrolment": service_enrolment(HAENAM, "peer"),
         "ServiceEnrolment, meter-gateway": service_enrolment(HAENAM, "meter-gateway"),
         "Application": handed_in,
+        "Application, replacement": structs.replace(application(HAENAM), kind="replace"),
+        "KeyWish": key_wish(),
+        "SignedRotation": signed_rotation(HAENAM, NOW_MS),
         "Application with a meter-gateway": application(HAENAM, ALL_SERVICES),
         "Application with details": detailed_application(HAENAM),
         "ApplicationForm": application_form(),

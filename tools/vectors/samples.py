@@ -245,7 +245,11 @@ def node_samples() -> dict[str, Record]:
             "FetchBodies": node_messages.FetchBodies(member=HAENAM.member, hashes=[BLOCK_2.hash]),
             "GetTemplate": node_messages.GetTemplate(),
             "Template": node_messages.Template(
-                template_id=template_id, draft=BLOCK_3.header.draft(), give_up_ms=8_000, retime_ms=1_000
+                block_key=HAENAM.public.block,
+                template_id=template_id,
+                draft=BLOCK_3.header.draft(),
+                give_up_ms=8_000,
+                retime_ms=1_000,
             ),
             "Pause": node_messages.Pause(reason="not admitted yet"),
             "SearchProgress": _progress(),

@@ -61,17 +61,31 @@ class PeerView(msgspec.Struct, frozen=True):
     our_key_given: bool
 
 
+class SenderKey(msgspec.Struct, frozen=True):
+    """Under which the node's frames are sealed."""
+
+    epoch: int
+
+
 class Status(msgspec.Struct, frozen=True):
     """A node at a glance."""
 
     member: str
+    node_id: str
     standing: str
     connected: bool
     bus_refusal: str
     refusals: dict[str, int]
     peers: list[PeerView]
+    sender_key: SenderKey
     ledger: LedgerState | None = None
     """None while the ledger does not answer."""
+
+
+class Recovery(msgspec.Struct, frozen=True):
+    """A recovery of a member's wallet that waits."""
+
+    effective_ms: int
 
 
 class Member(msgspec.Struct, frozen=True):
@@ -81,6 +95,9 @@ class Member(msgspec.Struct, frozen=True):
     status: str
     admitted_height: int
     ended_height: int
+    recovery: Recovery | None = None
+    keys: dict[str, str] = {}
+    """Public keys: wallet, box, block, vote."""
 
 
 class Members(msgspec.Struct, frozen=True):

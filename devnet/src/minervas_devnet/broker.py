@@ -25,6 +25,9 @@ from minervas_devnet.waiting import stretched, wait_until
 INFRASTRUCTURE = Path(__file__).parents[3] / "infra" / "mosquitto"
 """The script and its templates in the repository."""
 
+RUNNING = " running\n"
+"""End of the line that says so; 2.1 has said 'running mosquitto as user' before, when it does not listen yet."""
+
 PASSED_ON = ("MOSQUITTO_BIN", "MINERVAS_DYNSEC_PLUGIN")
 """Environment variables with which a user names another Mosquitto."""
 
@@ -128,7 +131,7 @@ class BrokerServer:
                 **self._account.run_as(),
             )
         if wait:
-            self.wait_for_log(" running")
+            self.wait_for_log(RUNNING)
 
     def wait_for_log(self, text: str, *, timeout_s: float = START_TIMEOUT_S) -> None:
         """Wait until it has logged `text` since its last start.

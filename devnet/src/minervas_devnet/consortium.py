@@ -96,6 +96,20 @@ class Consortium:
         node.write_settings()
         return node
 
+    def replace(self, lost: Node) -> Node:
+        """Let a member come with a fresh node, all of whose keys are new, for one that was lost; its meters go on.
+
+        Raises:
+            ProcessFailed: if the application or its approval fails.
+        """
+        lost.lose()
+        node = self._make_node(lost.member, self.options, replaces=lost)
+        node.write_settings()
+        node.start()
+        self._finish_nodes([node])
+        self.join(node)
+        return node
+
     def join(self, *nodes: Node) -> None:
         """Let nodes apply, approve them one after another as the operator would, and wait until they work.
 
@@ -206,14 +220,16 @@ class Consortium:
             for node in nodes:
                 node.wait_enrolled()
 
-    def _make_node(self, member: str, options: DevnetOptions) -> Node:
+    def _make_node(self, member: str, options: DevnetOptions, *, replaces: Node | None = None) -> Node:
+        name = member if replaces is None else f"{replaces.name}-2"
         node = Node(
             member,
-            self.directory / "nodes" / member,
+            self.directory / "nodes" / name,
             log_dir=self.log_dir,
-            database=self.postgres.create_database(member),
+            database=self.postgres.create_database(name),
             broker_port=self.broker.port,
             options=options,
+            replaces=replaces,
         )
         self.nodes[member] = node
         return node

@@ -134,7 +134,17 @@ class _Obligations(msgspec.Struct, frozen=True):
     obligations: list[Obligation]
 
 
+class RegisteredMeter(msgspec.Struct, frozen=True):
+    """A meter on the chain."""
+
+    member: str
+    meter: str
+    gateway: str
+    """Its gateway's public key."""
+
+
 class _Meters(msgspec.Struct, frozen=True):
+    meters: list[RegisteredMeter]
     energy: list[ChannelEnergy]
 
 
@@ -184,6 +194,10 @@ class MarketApi:
     def minted(self) -> list[ChannelEnergy]:
         """What every registered channel has minted."""
         return self._api.get("/v1/meters", _Meters).energy
+
+    def meters(self, member: str) -> list[RegisteredMeter]:
+        """A member's registered meters."""
+        return self._api.get(f"/v1/meters?member={member}", _Meters).meters
 
     def readings(self, limit: int = 10) -> Readings:
         """The newest readings of the member's own channels."""

@@ -49,6 +49,7 @@ class Node:
         database: the ledger's.
         broker_port: of the broker, on loopback.
         options: of the devnet.
+        replaces: the member's node that was lost; its meters go on.
     """
 
     def __init__(
@@ -60,9 +61,11 @@ class Node:
         database: NodeDatabase,
         broker_port: int,
         options: DevnetOptions,
+        replaces: Node | None = None,
     ) -> None:
         self.member = member
-        self.name = member
+        self.name = directory.name
+        self.replaces = replaces
         self.directory = directory
         self.database = database
         self.api_port = free_port()
@@ -78,7 +81,8 @@ class Node:
         self.services = {service: self._process(service, log_dir) for service in names}
         """The services' processes by name."""
         site = options.sites.get(member)
-        self.meters = SimulatedMeters(member, directory / "meters", log_dir, site) if site else None
+        own = SimulatedMeters(member, directory / "meters", log_dir, site) if site else None
+        self.meters: SimulatedMeters | None = replaces.meters if replaces else own
         """What it meters; None for a mere consumer."""
         self._log_dir = log_dir
         self._options = options
@@ -90,7 +94,7 @@ class Node:
     def write_settings(self) -> None:
         """Make the directory and the services' settings files."""
         self.directory.mkdir(mode=0o700, parents=True)
-        if self.meters:
+        if self.meters and not self.replaces:
             self.meters.write_settings()
         for service in self.services:
             self.settings_file(service).write_text(self._settings(service), encoding="utf-8")
@@ -127,8 +131,9 @@ class Node:
             *("--member", self.member, "--name", self.member, "--contact", f"post@{self.member}.example"),
             *("--node", self.directory, "--accept-visibility"),
             *(["--gateway"] if self.meters else []),
+            *(["--replace"] if self.replaces else []),
         ]
-        return ManagedProcess(f"{self.member}.join", command, self._log_dir / f"{self.member}.join.log")
+        return ManagedProcess(f"{self.name}.join", command, self._log_dir / f"{self.name}.join.log")
 
     def stop_services(self) -> None:
         """Stop the services, the one that others need last."""
@@ -137,9 +142,13 @@ class Node:
 
     def stop(self) -> None:
         """Stop the services and end the proxies, for good."""
-        self.stop_services()
         if self.meters:
             self.meters.process.stop()
+        self.lose()
+
+    def lose(self) -> None:
+        """Stop everything but the meters, which go on counting, for good."""
+        self.stop_services()
         for proxy in self.proxies.values():
             proxy.stop()
         self.api.close()
@@ -170,8 +179,8 @@ class Node:
 
     def _process(self, service: str, log_dir: Path) -> ManagedProcess:
         command: list[str | Path] = [console_script(PROGRAMS[service]), "run", "--config", self.settings_file(service)]
-        log_file = log_dir / f"{self.member}.{service}.log"
-        return ManagedProcess(f"{self.member}.{service}", command, log_file, directory=log_dir)
+        log_file = log_dir / f"{self.name}.{service}.log"
+        return ManagedProcess(f"{self.name}.{service}", command, log_file, directory=log_dir)
 
     def _settings(self, service: str) -> str:
         tables: dict[str, Value] = {

@@ -86,6 +86,8 @@ class Application(Record, frozen=True, kw_only=True):
     """Whether the applicant has accepted `applicant.VISIBILITY`; an application without that is refused."""
     about: About | msgspec.UnsetType = msgspec.UNSET
     """Details for the operator."""
+    kind: Literal["replace"] | msgspec.UnsetType = msgspec.UNSET
+    """``replace``: new keys for an active member whose node was lost. Absent: a new membership."""
 
 
 class ApplicationReceipt(Record, frozen=True, kw_only=True):

@@ -67,6 +67,7 @@ class Code(StrEnum):
     BAD_CONSENT = "bad_consent"
     RECOVERY_PENDING = "recovery_pending"
     RECOVERY_UNKNOWN = "recovery_unknown"
+    WALLET_WAITS = "wallet_waits"
     KEY_REUSED = "key_reused"
     # parameters and authority
     PARAMETER_UNKNOWN = "parameter_unknown"

@@ -336,6 +336,8 @@ class Template(Record, frozen=True, kw_only=True):
     template_id: Salt
     draft: Draft
     """The miner may raise ``time_ms`` to its clock as it goes on."""
+    block_key: PublicKey
+    """The block key that this block must be signed with: the member's, after the block's own transactions."""
     give_up_ms: Count
     retime_ms: Count
     """How often the miner renews ``time_ms``."""

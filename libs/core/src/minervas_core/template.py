@@ -29,6 +29,8 @@ class BlockContent(NamedTuple):
     draft: Draft
     transactions: tuple[Transaction, ...]
     votes: tuple[Vote, ...]
+    block_key: str
+    """The miner's block key (public, hex) after these transactions: the block must be signed with it."""
 
 
 def build_draft(chain: Chain, mempool: Mempool, votes: Iterable[Vote], miner: str, now_ms: int) -> BlockContent:
@@ -69,7 +71,8 @@ def build_draft(chain: Chain, mempool: Mempool, votes: Iterable[Vote], miner: st
         difficulty=chain.next_difficulty(),
         miner=miner,
     )
-    return BlockContent(draft, tuple(chosen), carried)
+    record = layer.roster.active(miner)
+    return BlockContent(draft, tuple(chosen), carried, record.keys.block if record else "")
 
 
 def _own_block_keys(chain: Chain, mempool: Mempool, miner: str) -> set[str]:

@@ -5,7 +5,8 @@ certificates, write below issued/)::
 
     enrol/<service>.json    our claim, signed by our own key
     enrol/renewals/         requests for the next certificates (`renewal_files`)
-    issued/ca.crt           the consortium's certificate authority
+    issued/ca.crt           the consortium's certificate authorities in use
+    issued/ca-bundle.json   the signed bundle that they are from, once there was one
     issued/genesis.json     the genesis file
     issued/membership.json  the member's own authority-signed transactions, a JSON array
     issued/broker.json      {"host": ..., "port": ...}
@@ -162,12 +163,9 @@ def load_issued(paths: NodePaths, service: str, member: str, *, broker: BrokerSe
         if broker
         else _read(paths.issued / "broker.json", lambda data: msgspec.json.decode(data, type=BrokerAddress))
     )
-    transactions = _read(
-        paths.issued / "membership.json", lambda data: msgspec.json.decode(data, type=list[msgspec.Raw])
-    )
     return Issued(
         genesis=_read(paths.issued / "genesis.json", load_genesis),
-        membership=[bytes(transaction) for transaction in transactions],
+        membership=read_membership(paths),
         broker=address,
         ca_file=paths.issued / "ca.crt",
         cert_file=identity.file,
@@ -175,6 +173,18 @@ def load_issued(paths: NodePaths, service: str, member: str, *, broker: BrokerSe
         node_key=read_seed(paths.secrets / NODE_KEY_FILE),
         certificate_expires_ms=identity.expires_ms,
     )
+
+
+def read_membership(paths: NodePaths) -> list[bytes]:
+    """The member's own authority-signed membership transactions, as they are installed now.
+
+    Raises:
+        LocalFault: ``bad_enrolment``.
+    """
+    transactions = _read(
+        paths.issued / "membership.json", lambda data: msgspec.json.decode(data, type=list[msgspec.Raw])
+    )
+    return [bytes(transaction) for transaction in transactions]
 
 
 def certificate_file(paths: NodePaths, service: str) -> Path:

@@ -52,8 +52,12 @@ def load_consortium(settings: AdmissionSettings) -> Consortium:
             contradict the genesis, which can not be changed.
     """
     data = DataDirectory(settings.paths.data)
-    first = data.ca(read_ca_state(data).signing)
-    for file in (first.key, first.certificate, data.authority_key, data.genesis, data.token_key):
+    signing = data.ca(read_ca_state(data).signing)
+    if data.ca_state.exists() and not (signing.key.exists() and signing.certificate.exists()):
+        raise LocalFault(
+            Code.BAD_KEY_FILE, "Key or certificate of the CA that signs is gone; restore them", file=str(signing.key)
+        )
+    for file in (signing.key, signing.certificate, data.authority_key, data.genesis, data.token_key):
         if not file.exists():
             raise LocalFault(
                 Code.NOT_READY, "The consortium is not made yet; run minervas-admission init", missing=str(file)

@@ -10,7 +10,14 @@ from dataclasses import dataclass
 from minervas_admission import audit_log
 from minervas_admission.commands.checks import check_operator_member, check_sensible
 from minervas_admission.parameter_changes import ParameterView, WantedChange
-from minervas_admission.store.applications import KIND_JOIN, ApplicationRow, lock_application, set_application_state
+from minervas_admission.store.applications import (
+    KIND_JOIN,
+    REPLACE,
+    ROTATE,
+    ApplicationRow,
+    lock_application,
+    set_application_state,
+)
 from minervas_admission.store.database import Connection
 from minervas_admission.store.decisions import insert_decision
 from minervas_admission.store.members import insert_member
@@ -34,15 +41,17 @@ class Decider:
     """The operator's own member (settings)."""
 
     async def approve(self, application_id: str) -> int:
-        """Approve a pending application, or an addition of a member.
+        """Approve a pending application, an addition of a member, or new keys of one.
 
         Raises:
-            LocalFault: ``not_found`` if it does not wait (any more).
+            LocalFault: ``not_found`` if it does not wait (any more), or see `check_sensible` for new keys.
         """
         row = await self._still_pending(application_id)
         await set_application_state(self.connection, row.id, "approving", decided_ms=self.now_ms)
         if row.kind == KIND_JOIN:
             await insert_member(self.connection, row.member, row.id, self.now_ms)
+        elif row.kind in (REPLACE, ROTATE):
+            await check_sensible(self.connection, row.kind, row.member)
         return await self._record(row.approval, row.member, application=row.id)
 
     async def reject(self, application_id: str, reason: str) -> int:

@@ -43,6 +43,7 @@ from minervas_core.enrolment import (
     ConsortiumInfo,
 )
 from minervas_core.errors import Code, InvalidEncoding, TransientFault
+from minervas_core.rekeying import MAX_ROTATION_BYTES, SignedRotation
 
 BODY_TIMEOUT_S = 10.0
 """How long a client may take to send an application of a few kB."""
@@ -134,6 +135,20 @@ def _add_applications(app: FastAPI, intake: Intake, applications: RateLimit, que
         address = within(applications, request)
         raw = await read_body(request, MAX_APPLICATION_BYTES)
         receipt, new = await intake.receive(raw, address, bearer_token(request))
+        return _record(receipt, 201 if new else 200)
+
+    @app.post(
+        "/v1/rotations",
+        response_class=Response,
+        status_code=201,
+        responses=answers(ApplicationReceipt, 400, 404, 409, 410, 413, 422, 429, 503, status=201, also=200),
+        openapi_extra=body(SignedRotation, "`minervas keys rotate`"),
+    )
+    async def rotate(request: Request) -> Response:
+        """Ask for new keys of a member, signed by its wallet. Where it stands is asked as for an application."""
+        address = within(applications, request)
+        raw = await read_body(request, MAX_ROTATION_BYTES)
+        receipt, new = await intake.receive_rotation(raw, address)
         return _record(receipt, 201 if new else 200)
 
     @app.get(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import msgspec
@@ -13,9 +13,13 @@ from minervas_admission.application_check import decode_application, decode_requ
 from minervas_admission.authority import Consortium
 from minervas_admission.forms import Forms
 from minervas_admission.metrics import APPLICATIONS
+from minervas_admission.replacement import check_replacement
+from minervas_admission.rotations import checked_rotation, decode_rotation, judge_rotation
 from minervas_admission.store.applications import (
     KIND_ADDITION,
+    KIND_JOIN,
     MAX_PENDING,
+    ROTATE,
     ApplicationRow,
     count_pending,
     find_application,
@@ -24,7 +28,7 @@ from minervas_admission.store.applications import (
 from minervas_admission.store.certificates import member_certificates
 from minervas_admission.store.database import Connection, Database
 from minervas_admission.store.members import find_member
-from minervas_admission.store.transactions import ALIVE, authority_changes, transactions_of_member
+from minervas_admission.store.transactions import ALIVE, KEY_ACTIONS, authority_changes, transactions_of_member
 from minervas_admission.tokens import application_id, application_token, token_hash, token_matches
 from minervas_core.ca_bundle import CaBundle, SignedCaBundle, sign_ca_bundle
 from minervas_core.enrolment import (
@@ -36,6 +40,7 @@ from minervas_core.enrolment import (
     application_fingerprint,
 )
 from minervas_core.errors import Code, InvalidEnrolment, TransientFault
+from minervas_core.rekeying import rotation_fingerprint
 from minervas_runtime.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -66,7 +71,8 @@ class Intake:
 
         Raises:
             InvalidEncoding: if the bytes are not an application.
-            PeerFault: why it is refused; see `judge_application`, `insert_application` and `Forms.use`.
+            PeerFault: why it is refused; see `judge_application`, `check_replacement`, `insert_application` and
+                `Forms.use`.
             TransientFault: ``rate_limited`` if too many wait for a decision; ``database_away``.
         """
         application = decode_application(raw)
@@ -83,15 +89,55 @@ class Intake:
                 return receipt, False
             if await count_pending(connection) >= MAX_PENDING:
                 raise TransientFault(Code.RATE_LIMITED, "Too many applications wait for a decision", limit=MAX_PENDING)
+            await check_replacement(connection, application)
             await insert_application(connection, row, judged.claims)
             if form_token:
                 await self.forms.use(connection, form_token, row.member, row.id)
             await audit_log.append(
-                connection, time_ms=row.received_ms, who=audit_log.APPLICANT, action="apply", subject=row.member,
+                connection, time_ms=row.received_ms, who=audit_log.APPLICANT, subject=row.member,
+                action="apply" if row.kind == KIND_JOIN else f"apply {row.kind}",
                 application=row.id, fingerprint=row.fingerprint,
             )  # fmt: skip
         APPLICATIONS.labels("new").inc()
         log.info("application_received", extra={"fields": {"application": row.id, "applicant": row.member}})
+        return receipt, True
+
+    async def receive_rotation(self, raw: bytes, remote_address: str) -> tuple[ApplicationReceipt, bool]:
+        """Take a member's request for the rotation of keys in; the same bytes again get the same answer.
+
+        Raises:
+            InvalidEncoding: if the bytes are not a request.
+            PeerFault: why it is refused; see `judge_rotation`, `checked_rotation` and `insert_application`.
+            TransientFault: ``rate_limited`` if too many wait for a decision; ``database_away``.
+        """
+        signed = decode_rotation(raw)
+        receipt = ApplicationReceipt(
+            application_id=application_id(raw),
+            token=application_token(self.token_key, raw),
+            fingerprint=rotation_fingerprint(signed),
+        )
+        async with self.database.transaction() as connection:
+            if await find_application(connection, receipt.application_id) is not None:
+                return receipt, False
+        claims = judge_rotation(signed, self.consortium.network, self.clock.now_ms())
+        async with self.database.transaction() as connection:
+            member, _ = await checked_rotation(connection, signed.request)
+            granted = await find_application(connection, member.application)
+            if granted is None:
+                raise InvalidEnrolment(Code.MEMBER_UNKNOWN, "There is no such member", member=member.member)
+            if await count_pending(connection) >= MAX_PENDING:
+                raise TransientFault(Code.RATE_LIMITED, "Too many applications wait for a decision", limit=MAX_PENDING)
+            row = replace(
+                granted, id=receipt.application_id, content=raw, fingerprint=receipt.fingerprint,
+                token_hash=token_hash(receipt.token), remote_address=remote_address,
+                received_ms=self.clock.now_ms(), state="pending", reason="", decided_ms=None, kind=ROTATE,
+            )  # fmt: skip
+            await insert_application(connection, row, claims)
+            await audit_log.append(
+                connection, time_ms=row.received_ms, who=audit_log.APPLICANT, action="apply rotate", subject=row.member,
+                application=row.id, fingerprint=row.fingerprint,
+            )  # fmt: skip
+        log.info("rotation_received", extra={"fields": {"application": row.id, "applicant": row.member}})
         return receipt, True
 
     async def state(self, wanted_id: str, token: str) -> ApplicationState:
@@ -135,11 +181,13 @@ class Intake:
         member = await find_member(connection, row.member)
         certificates = await member_certificates(connection, row.member, self.clock.now_ms())
         transactions = await transactions_of_member(connection, row.member)
-        services = {item.claim.service for item in decode_requested(row).services}
-        issued = {service: item.pem for item in certificates if (service := _service(item.principal)) in services}
+        issued = {_service(item.principal): item.pem for item in certificates}
+        if row.kind != ROTATE:  # all others have what they asked for
+            services = {item.claim.service for item in decode_requested(row).services}
+            issued = {service: pem for service, pem in issued.items() if service in services}
         if member is None or member.state != "active" or not issued:
             return _state(row, "rejected", reason="the certificates of this membership have expired")
-        shown = ("admit", "register_meter") if row.kind == KIND_ADDITION else ("admit",)
+        shown = (*KEY_ACTIONS, "register_meter") if row.kind == KIND_ADDITION else KEY_ACTIONS
         grant = Grant(
             ca_pem=self.consortium.cas.pem,
             certificates=issued,
@@ -175,6 +223,7 @@ class Intake:
             state="pending",
             reason="",
             decided_ms=None,
+            kind=KIND_JOIN if isinstance(application.kind, msgspec.UnsetType) else application.kind,
         )
 
 

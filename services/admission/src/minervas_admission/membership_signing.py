@@ -19,17 +19,20 @@ async def sign_change(
     change: Change,
     decision_id: int,
     now_ms: int,
+    *,
+    expires_height: int = 0,
 ) -> TransactionRow:
     """Sign a change of the roster and store it as the next transaction.
 
     It expires half the allowed span above the operator's tip as last reported, which leaves room for a report that is
-    behind. One that expires before any block carried it is signed anew.
+    behind. One that expires before any block carried it is signed anew. An `expires_height` may be given: a member's
+    consent names it.
     """
     body = Membership(
         network=consortium.network,
         sender=consortium.signer.public,
         salt=new_salt(),
-        expires_height=await _default_expiry(connection, consortium),
+        expires_height=expires_height or await _default_expiry(connection, consortium),
         change=change,
     )
     action = str(change.__struct_config__.tag)

@@ -16,6 +16,7 @@ import msgspec
 
 from minervas_admission import audit_log
 from minervas_admission.store.applications import (
+    KIND_ADDITION,
     ApplicationRow,
     applications_of,
     find_application,
@@ -76,7 +77,7 @@ async def find_subject(connection: Connection, wanted: str) -> Subject:
     if by_id is not None and (member is None or by_id.state == "rejected"):
         return Subject(name, None, (by_id,))
     rows = await applications_of(connection, name)
-    own = tuple(row for row in rows if member is None or row.state != "rejected")
+    own = tuple(row for row in rows if member is None or row.state != "rejected" or row.kind == KIND_ADDITION)
     if not own:
         raise LocalFault(Code.NOT_FOUND, "There is no member and no application of this name or id", wanted=wanted)
     return Subject(name, member, own)

@@ -33,7 +33,7 @@ from minervas_admission.store.renewals import (
     find_renewal,
     insert_renewal,
 )
-from minervas_admission.store.transactions import ALIVE, authority_changes, transactions_of_member
+from minervas_admission.store.transactions import ALIVE, KEY_ACTIONS, authority_changes, transactions_of_member
 from minervas_core.encoding import decode, sha256_hex
 from minervas_core.enrolment import BrokerAddress
 from minervas_core.errors import Code, InvalidEnrolment, TransientFault
@@ -53,9 +53,6 @@ log = logging.getLogger(__name__)
 
 MAX_RENEWALS_PER_DAY = 24
 """Of one member: a node asks once in 20 days, and a few times more if its services ask one after another."""
-
-_KEY_ACTIONS = ("admit", "rotate")
-"""Transactions that prove a member's keys to other peers; a recovery proves nothing without the chain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,11 +169,7 @@ class Renewals:
             ],
             membership=[
                 *map(msgspec.Raw, await authority_changes(connection)),
-                *(
-                    msgspec.Raw(each.raw)
-                    for each in transactions
-                    if each.action in _KEY_ACTIONS and each.state in ALIVE
-                ),
+                *(msgspec.Raw(each.raw) for each in transactions if each.action in KEY_ACTIONS and each.state in ALIVE),
             ],
             broker=self.broker,
         )

@@ -8,7 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from minervas_admission.ca_set import CaSet
-from minervas_admission.crl import RevokedCertificate, build_list, export_ca, export_list, next_number
+from minervas_admission.crl import (
+    RevokedCertificate,
+    build_list,
+    export_ca,
+    export_list,
+    make_export_directory,
+    next_number,
+)
 from minervas_admission.data_directory import DataDirectory
 from minervas_admission.metrics import CRL_ENTRIES, CRL_ISSUED_AT
 from minervas_admission.store.certificates import revoked_certificates
@@ -41,8 +48,13 @@ def issue_lists(
         entries = [*revoked.get("", []), *revoked.get(authority.id, [])]
         lists.append(build_list(authority, entries, next_number(previous, now_ms), now_ms))
         write_atomic(stored, lists[-1])
+    # While a CA is being added the lists come first, for a CA without a list is no use to the broker yet.
+    if len(lists) > 1:
+        make_export_directory(export)
+        export_list(export, b"".join(lists))
     export_ca(export, cas.pem.encode())
-    export_list(export, b"".join(lists))
+    if len(lists) == 1:
+        export_list(export, lists[0])
 
 
 class RevocationListKeeper:

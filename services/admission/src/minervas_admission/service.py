@@ -36,6 +36,7 @@ from minervas_admission.sagas.addition import AdditionSaga
 from minervas_admission.sagas.approval import Approval
 from minervas_admission.sagas.parameters import ParameterChange
 from minervas_admission.sagas.reconciliation import Reconciliation
+from minervas_admission.sagas.rekeying import Replacement, Rotation
 from minervas_admission.sagas.revocation import Revocation
 from minervas_admission.sagas.rollover import Rollover
 from minervas_admission.sagas.runner import SagaRunner
@@ -101,23 +102,7 @@ class AdmissionService:
         self._data = DataDirectory(settings.paths.data)
         operator = settings.consortium.operator_member
         feed = MembershipFeed(databases.work, interval_ms=settings.chain.publish_interval_ms)
-        follower = ChainFollower(
-            database=databases.work,
-            consortium=consortium,
-            feed=feed,
-            clock=clock,
-            operator_member=operator,
-            confirm_depth=settings.chain.confirm_depth,
-            interval_ms=settings.chain.publish_interval_ms,
-        )
-        self.link = BrokerLink(
-            self._make_bus,
-            clock,
-            feed=feed,
-            follower=follower,
-            presences=PresenceKeeper(databases.work, clock),
-            presence=self._presence,
-        )
+        self.link = self._make_link(databases, feed)
         rights = BrokerRights(databases.work, clock, operator_member=operator, dynsec=lambda: self.link.dynsec)
         self.revocation_list = RevocationListKeeper(
             databases.work,
@@ -127,9 +112,13 @@ class AdmissionService:
             export=settings.paths.broker_export,
         )
         reconciliation = Reconciliation(databases.work, rights, self.revocation_list, clock)
+        approval = Approval(databases.work, consortium, rights, feed, clock)
+        revocation = Revocation(databases.work, consortium, rights, self.revocation_list, feed, clock)
         sagas = [
-            Approval(databases.work, consortium, rights, feed, clock).saga(),
-            *Revocation(databases.work, consortium, rights, self.revocation_list, feed, clock).sagas(),
+            approval.saga(),
+            *revocation.sagas(),
+            Replacement(databases.work, consortium, approval, revocation, feed, clock).saga(),
+            Rotation(databases.work, consortium, feed, clock).saga(),
             *Voting(databases.work, consortium, feed, clock).sagas(),
             AdditionSaga(databases.work, consortium, rights, feed, clock).saga(),
             ParameterChange(databases.work, consortium, feed, clock).saga(),
@@ -214,6 +203,25 @@ class AdmissionService:
                 decisions_under_way=self.worker.busy,
             ),
             steps=self._steps,
+        )
+
+    def _make_link(self, databases: Databases, feed: MembershipFeed) -> BrokerLink:
+        follower = ChainFollower(
+            database=databases.work,
+            consortium=self._consortium,
+            feed=feed,
+            clock=self._clock,
+            operator_member=self.settings.consortium.operator_member,
+            confirm_depth=self.settings.chain.confirm_depth,
+            interval_ms=self.settings.chain.publish_interval_ms,
+        )
+        return BrokerLink(
+            self._make_bus,
+            self._clock,
+            feed=feed,
+            follower=follower,
+            presences=PresenceKeeper(databases.applicants, self._clock),  # members' messages hold up no revocation
+            presence=self._presence,
         )
 
     def _make_housekeeping(self, reconciliation: Reconciliation) -> Housekeeping:

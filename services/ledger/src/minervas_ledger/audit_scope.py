@@ -20,6 +20,7 @@ LEFT_ALONE = {
     "reading_archives": "where readings went; each file has its own checksum",
     "statement_checks": "what this node found; the audit compares statements with readings anew",
     "fleet": "what services said of themselves",
+    "expected_output": "what a model expects of panels; nothing rests on it",
     "reading_channels": "counts what was ever stored of readings",
 }
 """Tables, each with the reason."""

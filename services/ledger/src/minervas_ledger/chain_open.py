@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from minervas_core.blocks import decode_block
 from minervas_core.chain import Chain, RestoredNode
@@ -43,12 +43,12 @@ class ChainOpener:
     Args:
         database: where it is.
         genesis: the consortium's genesis.
-        voter: whose votes this ledger casts; None for a command that casts none.
+        voters: whose votes this ledger casts, one entry for each key; none for a command that casts none. It may grow.
     """
 
-    def __init__(self, database: DatabaseSettings, genesis: Genesis, voter: Voter | None) -> None:
+    def __init__(self, database: DatabaseSettings, genesis: Genesis, voters: Sequence[Voter]) -> None:
         self._database = database
-        self._voter = voter
+        self._voters = voters
         self._genesis = genesis
         self._signatures = SignatureCache(genesis, spread=VerifyingThreads())
 
@@ -78,8 +78,8 @@ class ChainOpener:
             abandoned_searches = count_searches(connection)
             mempool = Mempool(self._genesis, self._signatures)
             queue_rows = load_queue(connection, mempool, chain.state)
-            voter = self._voter.member if self._voter else ""
-            votes = VoteBook(self._genesis, self._voter, read_votes(connection, state.final_height, voter))
+            voter = self._voters[0].member if self._voters else ""
+            votes = VoteBook(self._genesis, self._voters, read_votes(connection, state.final_height, voter))
         loaders.source = NodeChain(
             connection,
             chain,

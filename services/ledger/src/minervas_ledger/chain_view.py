@@ -13,6 +13,7 @@ from minervas_core.mempool import Mempool
 from minervas_core.messages import ChainTip
 from minervas_ledger import metrics
 from minervas_ledger.gateways import Gateways
+from minervas_ledger.roster_view import roster_digest
 
 SYNCING_FROM = 2
 """So many blocks behind verified headers count as syncing; one missing block is the usual race between two miners."""
@@ -90,7 +91,7 @@ def look(
         work=tip.work,
         tip_time_ms=tip.time_ms,
         difficulty=chain.next_difficulty(),
-        roster_hash=chain.state.roster.hash(),
+        roster_hash=roster_digest(chain.state),
         active_members=chain.state.roster.active_count,
         side_branches=side_branches,
         mempool_transactions=len(mempool),

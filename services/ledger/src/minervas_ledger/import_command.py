@@ -54,7 +54,7 @@ def run_import(
                 found=reader.genesis_hash,
                 expected=genesis.hash,
             )
-        with contextlib.closing(ChainOpener(settings.database, genesis, None).open()) as chain:
+        with contextlib.closing(ChainOpener(settings.database, genesis, []).open()) as chain:
             with as_transient(settings.database):
                 taken = ChainImport(chain, str(path), clock, Progress(tell, "import")).run(reader)
             tip = chain.view().tip

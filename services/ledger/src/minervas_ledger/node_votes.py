@@ -103,11 +103,11 @@ class NodeVotes:
         _count(fresh)
         return VoteResults(accepted=len(fresh), known=len(taken) - len(fresh), refused=dict(refused))
 
-    def cast(self, sign: Callable[[VoteBody], Vote], guard: Guard, now_ms: int) -> Vote | None:
+    def cast(self, sign: Callable[[VoteBody, str], Vote], guard: Guard, now_ms: int) -> Vote | None:
         """Make the vote that is due, if any; when this returns it is on disk, and only then may it be sent.
 
         Args:
-            sign: signs a vote with our vote key.
+            sign: signs a vote with that vote key of ours whose public half it is given.
             guard: what we signed since our start, whatever the database says.
             now_ms: our clock.
 
@@ -118,7 +118,7 @@ class NodeVotes:
         body = self._book.next_vote(self._chain.state)
         if body is None:
             return None
-        vote = sign(body)
+        vote = sign(body, self._book.key_for(body, self._chain.state))
         with self._memory_first():
             store_cast(self._connection, vote, now_ms)
             self._book.take(vote, self._chain.state)
@@ -145,6 +145,11 @@ class NodeVotes:
     def active_members(self) -> list[str]:
         """Ids of the active members at the tip."""
         return [record.member for record in self._chain.state.roster.active_members()]
+
+    def registered_key(self, member: str) -> str:
+        """The vote key of an active member at the tip; empty if it is none."""
+        record = self._chain.state.roster.active(member)
+        return record.keys.vote if record is not None else ""
 
     def report(self, voting: str) -> FinalityReport:
         """How far finality has come.

@@ -10,6 +10,7 @@ from minervas_core.genesis import Genesis
 from minervas_ledger.archive import ArchiveDuty
 from minervas_ledger.chain_view import ChainView
 from minervas_ledger.disk import Level, refusal
+from minervas_ledger.expected_intake import ExpectedIntake
 from minervas_ledger.fleet import Fleet
 from minervas_ledger.ledger_inbox import LedgerInbox
 from minervas_ledger.ledger_questions import LedgerQuestions
@@ -95,6 +96,9 @@ class ReadingsNode:
         working = [self.flush.run(), self._checks.run()]
         if self._has_all:
             working += [self._pull.run(), self._fleet.run()]
+        if (directory := self._parts.settings.expected_output) is not None:
+            member, duties = self._parts.settings.member, self._parts.duties
+            working.append(ExpectedIntake(directory, member, has_all=self._has_all, database=duties).run())
         if (archive := self._parts.settings.archive) is not None:
             parts = self._parts
             working.append(ArchiveDuty(archive, parts.genesis.network, parts.archiving, parts.clock).run())

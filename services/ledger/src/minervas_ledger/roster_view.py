@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from minervas_core.chain import Chain
+from minervas_core.encoding import sha256_hex
 from minervas_core.genesis import Parameters
 from minervas_core.node_messages import Roster, RosterEntry, WaitingRecovery
 from minervas_core.roster import MemberRecord
@@ -25,7 +26,19 @@ def roster_of(state: ChainState, parameters: Parameters) -> Roster:
         )
         for record in state.roster.members()
     ]
-    return Roster(members=entries, height=state.height, roster_hash=state.roster.hash())
+    return Roster(members=entries, height=state.height, roster_hash=roster_digest(state))
+
+
+def roster_digest(state: ChainState) -> str:
+    """By which a peer sees that it knows the same members, and the same recoveries that wait.
+
+    It is the roster hash while none waits.
+    """
+    waiting = sorted(state.governance.recoveries.items())
+    if not waiting:
+        return state.roster.hash()
+    rows = "".join(f" {member} {row.transaction} {row.since_ms}" for member, row in waiting)
+    return sha256_hex(f"{state.roster.hash()}{rows}".encode())
 
 
 def records_of(chain: Chain) -> dict[str, MemberRecord]:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from minervas_core.errors import MinervasError
-from minervas_core.finality.state import Voter
 from minervas_core.identifiers import Principal
 from minervas_core.keys import SigningKey
 from minervas_ledger import __version__
@@ -32,12 +31,13 @@ from minervas_ledger.sync import Sync
 from minervas_ledger.sync_chain import WorkerSyncChain
 from minervas_ledger.templates import TemplateMaker
 from minervas_ledger.tip_teller import TipTeller
+from minervas_ledger.vote_keys import VOTE_KEY, VoteKeys
 from minervas_ledger.voting import Voting
 from minervas_runtime.bus import Bus
 from minervas_runtime.certificate_keeper import CertificateKeeper
 from minervas_runtime.clock import monotonic_ms
 from minervas_runtime.enrolment import Issued, wait_for_issue, write_enrolment
-from minervas_runtime.key_files import load_or_create_seed
+from minervas_runtime.key_ring import KeyRing, Rotatable, WishWatch
 from minervas_runtime.mqtt_bus import BusSettings, MqttBus
 from minervas_runtime.node_link import NodeLink
 from minervas_runtime.presence import PresencePublisher, offline_will
@@ -46,7 +46,6 @@ from minervas_runtime.service import ServiceContext
 log = logging.getLogger(__name__)
 
 SERVICE: Literal["ledger"] = "ledger"
-VOTE_KEY_FILE = "vote.key"
 
 STATUS_S = 0.5
 """How often /healthz is brought up to date."""
@@ -61,8 +60,8 @@ async def run_ledger(context: ServiceContext[LedgerSettings]) -> None:
         MinervasError: if keys, issued files, schema or the broker's refusal make it impossible.
     """
     settings = context.settings
-    key = SigningKey(load_or_create_seed(settings.paths.data / VOTE_KEY_FILE))
-    write_enrolment(settings.paths, settings.member, SERVICE, key)
+    ring = KeyRing(settings.paths.data, VOTE_KEY, SigningKey)
+    write_enrolment(settings.paths, settings.member, SERVICE, ring.first)
     issued = await wait_for_issue(settings.paths, SERVICE, settings.member, broker=settings.broker)
     keeper = CertificateKeeper(
         settings.paths, Principal(settings.member, SERVICE), issued, context.clock, context.status
@@ -70,23 +69,23 @@ async def run_ledger(context: ServiceContext[LedgerSettings]) -> None:
     bus = MqttBus(_bus_settings(context, issued), before_connect=keeper.wait_current, may_mend=keeper.is_renewing)
     keeper.on_renewed(bus.reconnect)
     async with keeper.running():
-        await serve(context, bus, issued, key)
+        await serve(context, bus, issued, VoteKeys(ring, settings.member))
 
 
-async def serve(context: ServiceContext[LedgerSettings], bus: Bus, issued: Issued, key: SigningKey) -> None:
+async def serve(context: ServiceContext[LedgerSettings], bus: Bus, issued: Issued, keys: VoteKeys) -> None:
     """Work over a bus that is not started yet, until cancelled.
 
     Args:
         context: settings, clock and status.
         bus: the connection.
         issued: what admission gave us.
-        key: the vote key.
+        keys: the vote keys.
 
     Raises:
         LocalFault: if the database is not one that this ledger can work in, or the broker does not let us in.
     """
     database = context.settings.database
-    opener = ChainOpener(database, issued.genesis, Voter(member=context.member, vote_key=key.public))
+    opener = ChainOpener(database, issued.genesis, keys.voters)
     worker = ChainWorker(opener.open, lambda: as_transient(database))
     storage = Storage(
         worker,
@@ -95,7 +94,7 @@ async def serve(context: ServiceContext[LedgerSettings], bus: Bus, issued: Issue
         DutyConnection(database),
         SideConnection(database, "minervas-ledger archive"),
     )
-    node = assemble(context, bus, issued, key, storage)
+    node = assemble(context, bus, issued, keys, storage)
     reporter = asyncio.create_task(node.keep_status(), name="status")
     try:
         await worker.start()
@@ -135,6 +134,7 @@ class Node:
     disk: DiskWatch
     status: NodeStatus
     presence: PresencePublisher
+    wishes: WishWatch
 
     async def run(self) -> None:
         """Connect, and work until cancelled."""
@@ -151,6 +151,7 @@ class Node:
                 group.create_task(self.voting.run())
                 group.create_task(self.disk.run())
                 group.create_task(self._release_postponed())
+                group.create_task(self.wishes.run())
                 for work in self.readings.work():
                     group.create_task(work)
         finally:
@@ -193,7 +194,7 @@ def assemble(
     context: ServiceContext[LedgerSettings],
     bus: Bus,
     issued: Issued,
-    key: SigningKey,
+    keys: VoteKeys,
     storage: Storage,
 ) -> Node:
     """Make all parts and tie kinds of messages to them."""
@@ -206,7 +207,7 @@ def assemble(
     voting = Voting(
         member=member,
         genesis=genesis,
-        key=key,
+        keys=keys,
         worker=worker,
         link=link,
         fetcher=fetcher,
@@ -248,7 +249,16 @@ def assemble(
     listen_to_miner(link, finds, templates, status)
     answer_about_chain(link, Questions(worker, reader), voting)
     answer_about_market(link, market, ReadingsQuestions(member, reader), statements)
-    return Node(context, bus, link, worker, sync, templates, teller, voting, readings, disk, status, presence)
+    wishes = _watch_wishes(context, worker, keys)
+    return Node(context, bus, link, worker, sync, templates, teller, voting, readings, disk, status, presence, wishes)
+
+
+def _watch_wishes(context: ServiceContext[LedgerSettings], worker: ChainWorker, keys: VoteKeys) -> WishWatch:
+    async def registered() -> str:
+        return await worker.run(lambda chain: chain.votes.registered_key(context.member))
+
+    vote = Rotatable("vote", registered, keys.make)
+    return WishWatch(context.settings.paths.enrol, context.member, SERVICE, {VOTE_KEY: vote})
 
 
 def _bus_settings(context: ServiceContext[LedgerSettings], issued: Issued) -> BusSettings:

@@ -58,6 +58,8 @@ class LedgerSettings(NodeSettings, frozen=True, kw_only=True, forbid_unknown_fie
     database_owner: DatabaseOwnerSettings | None = None
     disk: DiskSettings = DiskSettings()
     archive: ArchiveSettings | None = None
+    expected_output: Path | None = None
+    """Directory with files of the expected-output job; the operator's ledger takes those of all members."""
     readings: Literal["own", "all"] = "own"
     """Whose readings to store; the operator's ledger stores those of all members."""
     readings_flush_ms: Annotated[int, msgspec.Meta(ge=10, le=60_000)] = 1_000

@@ -21,6 +21,7 @@ class GivenTemplate:
     draft: Draft
     transactions: tuple[Transaction, ...]
     votes: tuple[Vote, ...] = ()
+    block_key: str = ""
 
 
 class TemplateBook:

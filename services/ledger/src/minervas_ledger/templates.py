@@ -152,7 +152,9 @@ class TemplateMaker:
                 case _:
                     raise
             return
-        await self._give(GivenTemplate(new_salt(), content.draft, content.transactions, content.votes))
+        await self._give(
+            GivenTemplate(new_salt(), content.draft, content.transactions, content.votes, content.block_key)
+        )
 
     async def _give(self, given: GivenTemplate) -> None:
         """Send a template, unless it is the one that the miner has; that one is only repeated on demand."""
@@ -166,6 +168,7 @@ class TemplateMaker:
         template = Template(
             template_id=given.template_id,
             draft=given.draft,
+            block_key=given.block_key,
             give_up_ms=parameters.give_up_ms,
             retime_ms=max(parameters.block_interval_ms // 10, 100),
         )
@@ -183,9 +186,10 @@ class TemplateMaker:
 
 def _same(one: GivenTemplate, other: GivenTemplate) -> bool:
     """Whether two templates ask for the same block, but for its time."""
-    return (one.draft.prev, one.draft.tx_root, one.draft.votes_root, one.draft.difficulty) == (
+    return (one.draft.prev, one.draft.tx_root, one.draft.votes_root, one.draft.difficulty, one.block_key) == (
         other.draft.prev,
         other.draft.tx_root,
         other.draft.votes_root,
         other.draft.difficulty,
+        other.block_key,
     )

@@ -16,15 +16,15 @@ import msgspec
 
 from minervas_core.errors import MinervasError
 from minervas_core.finality.voter import Guard
-from minervas_core.finality.votes import Vote, sign_vote
+from minervas_core.finality.votes import Vote
 from minervas_core.genesis import Genesis
-from minervas_core.keys import SigningKey
 from minervas_core.messages import MAX_VOTES_PER_FRAME, MAX_VOTES_PER_REPLY, GetVotes, Votes
 from minervas_core.node_vote_messages import AnnounceVotes, FinalityReport, GetFinality
 from minervas_ledger.chain_view import ChainView
 from minervas_ledger.chain_worker import ChainWorker
 from minervas_ledger.node_chain import NodeChain
 from minervas_ledger.templates import Sender
+from minervas_ledger.vote_keys import VoteKeys
 from minervas_runtime.clock import Clock, monotonic_ms
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class Voting:
     Args:
         member: whose ledger this is.
         genesis: the consortium's genesis.
-        key: the vote key.
+        keys: the vote keys.
         worker: the chain.
         link: to the peer.
         fetcher: asks other members.
@@ -78,7 +78,7 @@ class Voting:
         *,
         member: str,
         genesis: Genesis,
-        key: SigningKey,
+        keys: VoteKeys,
         worker: ChainWorker,
         link: Sender,
         fetcher: VoteFetcher,
@@ -89,7 +89,7 @@ class Voting:
         """Why we do not vote at present; empty if we do."""
         self._member = member
         self._genesis = genesis
-        self._key = key
+        self._keys = keys
         self._worker = worker
         self._link = link
         self._fetcher = fetcher
@@ -134,7 +134,7 @@ class Voting:
         now_ms, guard = self._clock.now_ms(), self._guard
 
         def cast(chain: NodeChain) -> tuple[Vote | None, Guard]:
-            return chain.votes.cast(lambda body: sign_vote(body, self._key), guard, now_ms), chain.votes.guard
+            return chain.votes.cast(self._keys.sign, guard, now_ms), chain.votes.guard
 
         vote, signed = await self._worker.run(cast)
         self._guard = self._guard.joined(signed)

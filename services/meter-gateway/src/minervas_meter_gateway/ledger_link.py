@@ -13,6 +13,7 @@ import msgspec
 from minervas_core.errors import Code, InvalidFrame
 from minervas_core.node_market_messages import ChannelRegisters, GetChannelRegisters, ReadingsStored, Statement
 from minervas_core.node_messages import SubmitResult
+from minervas_meter_gateway.gateway_keys import GatewayKeys
 from minervas_runtime.node_link import NodeLink
 
 LEDGER = "ledger"
@@ -27,12 +28,12 @@ class LedgerLink:
 
     Args:
         link: to the services of our node.
-        gateway: our public key.
+        keys: ours; they follow what the chain has.
     """
 
-    def __init__(self, link: NodeLink, gateway: str) -> None:
+    def __init__(self, link: NodeLink, keys: GatewayKeys) -> None:
         self._link = link
-        self._gateway = gateway
+        self._keys = keys
 
     def on_stored(self, handle: Callable[[ReadingsStored], Awaitable[None]]) -> None:
         """Call `handle` with every acknowledgement of our own ledger."""
@@ -53,7 +54,7 @@ class LedgerLink:
         answer = await self._link.request(
             LEDGER, "channel_registers", GetChannelRegisters(), ChannelRegisters, TIMEOUT_S
         )
-        own = {meter.meter for meter in answer.meters if meter.gateway == self._gateway}
+        own = self._keys.follow(answer.meters)
         channels = [channel for channel in answer.channels if channel.meter in own]
         return msgspec.structs.replace(answer, channels=channels)
 

@@ -58,7 +58,7 @@ class Publisher:
         spool: SpoolThread,
         network: str,
         member: str,
-        key: SigningKey,
+        key: Callable[[], SigningKey],
         monotonic_ms: Callable[[], int],
         patience_ms: int = UNACKNOWLEDGED_MS,
     ) -> None:
@@ -180,12 +180,12 @@ class Publisher:
         body = ReadingBatchBody(
             network=self._network,
             member=self._member,
-            gateway=self._key.public,
+            gateway=self._key().public,
             spool=self._spool.file.id,
             readings=readings,
         )
         try:
-            await self._bus.publish(self._topic, encode(sign_batch(body, self._key)))
+            await self._bus.publish(self._topic, encode(sign_batch(body, self._key())))
         except MinervasError as error:
             log.info("batch_not_published", extra={"fields": {"kind": kind, "code": error.code, "reason": str(error)}})
             return False

@@ -20,6 +20,7 @@ from minervas_meter_gateway.bus_plan import PortPlan
 from minervas_meter_gateway.clock_check import ClockCheck
 from minervas_meter_gateway.discovery_publisher import DiscoveryPublisher
 from minervas_meter_gateway.enrolment import declared_meters
+from minervas_meter_gateway.gateway_keys import GATEWAY_KEY, GatewayKeys
 from minervas_meter_gateway.home_assistant import discovery
 from minervas_meter_gateway.ledger_link import LedgerLink
 from minervas_meter_gateway.metrics import PUT_ASIDE, SPOOL_DEPTH
@@ -37,7 +38,7 @@ from minervas_runtime.certificate_keeper import CertificateKeeper
 from minervas_runtime.clock import monotonic_ms
 from minervas_runtime.enrolment import Issued, wait_for_issue, write_enrolment
 from minervas_runtime.kernel_clock import kernel_clock
-from minervas_runtime.key_files import load_or_create_seed
+from minervas_runtime.key_ring import KeyRing, Rotatable, WishWatch
 from minervas_runtime.mqtt_bus import BusSettings, MqttBus
 from minervas_runtime.node_link import NodeLink
 from minervas_runtime.presence import PresencePublisher, offline_will
@@ -45,7 +46,6 @@ from minervas_runtime.service import ServiceContext
 
 log = logging.getLogger(__name__)
 
-KEY_FILE = "gateway.key"
 SPOOL_FILE = "spool.db"
 DISCOVERY_FILE = "home_assistant.json"
 READING = "reading"
@@ -61,15 +61,15 @@ async def run_gateway(context: ServiceContext[GatewaySettings], ports: Sequence[
         MinervasError: if keys, issued files, the spool or the broker's refusal make it impossible.
     """
     settings = context.settings
-    key = SigningKey(load_or_create_seed(settings.paths.data / KEY_FILE))
-    write_enrolment(settings.paths, settings.member, settings.service, key, meters=declared_meters(ports))
+    ring = KeyRing(settings.paths.data, GATEWAY_KEY, SigningKey)
+    write_enrolment(settings.paths, settings.member, settings.service, ring.first, meters=declared_meters(ports))
     issued = await wait_for_issue(settings.paths, settings.service, settings.member, broker=settings.broker)
     who = Principal(settings.member, settings.service)
     keeper = CertificateKeeper(settings.paths, who, issued, context.clock, context.status)
     bus = MqttBus(_bus_settings(context, issued), before_connect=keeper.wait_current, may_mend=keeper.is_renewing)
     keeper.on_renewed(bus.reconnect)
     async with keeper.running():
-        await Gateway(context, ports, bus, issued, key).run()
+        await Gateway(context, ports, bus, issued, GatewayKeys(ring)).run()
 
 
 class Gateway:
@@ -80,7 +80,7 @@ class Gateway:
         ports: what is read.
         bus: not started yet.
         issued: what the consortium issued.
-        key: the gateway's.
+        keys: the gateway's.
     """
 
     def __init__(
@@ -89,13 +89,13 @@ class Gateway:
         ports: Sequence[PortPlan],
         bus: Bus,
         issued: Issued,
-        key: SigningKey,
+        keys: GatewayKeys,
     ) -> None:
         self._context = context
         self._ports = ports
         self._bus = bus
         self._issued = issued
-        self._key = key
+        self._keys = keys
         self._me = Principal(context.member, context.settings.service)
         settings = context.settings
         self._spool = SpoolThread(
@@ -110,7 +110,7 @@ class Gateway:
         self._link = NodeLink(
             bus, issued.node_key, context.member, self._me.service, issued.network, clock=context.clock
         )
-        self._ledger = LedgerLink(self._link, key.public)
+        self._ledger = LedgerLink(self._link, keys)
         self._recorder: Recorder | None = None
         self._presence = PresencePublisher(
             bus, self._me.member, self._me.service, self._own_presence, data=settings.paths.data
@@ -157,6 +157,7 @@ class Gateway:
                 group.create_task(self._connect(publisher, sender))
                 group.create_task(publisher.run())
                 group.create_task(sender.run())
+                group.create_task(self._wishes().run())
                 group.create_task(self._keep_reporting(report))
                 group.create_task(self._make_discovery().run())
         finally:
@@ -185,6 +186,14 @@ class Gateway:
         SPOOL_DEPTH.set(self._spool.file.depth)
         publisher.wake()
 
+    def _wishes(self) -> WishWatch:
+        async def registered() -> str:
+            return self._keys.current.public if self._keys.is_registered else ""
+
+        gateway = Rotatable("gateway", registered, self._keys.make)
+        enrol, me = self._context.settings.paths.enrol, self._me
+        return WishWatch(enrol, me.member, me.service, {GATEWAY_KEY: gateway})
+
     async def _keep_reporting(self, report: StatusReport) -> None:
         while True:
             self._context.status.update(report.describe())
@@ -197,7 +206,7 @@ class Gateway:
         return StatementSender(
             book=book,
             ledger=self._ledger,
-            key=self._key,
+            key=lambda: self._keys.current,
             network=self._issued.network,
             member=self._me.member,
             clock=self._context.clock,
@@ -214,7 +223,7 @@ class Gateway:
             spool=self._spool,
             network=self._issued.network,
             member=self._me.member,
-            key=self._key,
+            key=lambda: self._keys.current,
             monotonic_ms=monotonic_ms,
         )
 

@@ -24,7 +24,7 @@ from minervas_core.market.records import Register
 from minervas_core.metering import Generation, RegisterPoint
 from minervas_core.node_market_messages import ChannelRegisters
 from minervas_core.node_messages import SubmitResult
-from minervas_core.transactions import sign_transaction
+from minervas_core.transactions import decode_transaction, sign_transaction
 from minervas_meter_gateway.channel_state import Point
 from minervas_meter_gateway.clock_check import ClockCheck
 from minervas_meter_gateway.ledger_link import HOPELESS
@@ -69,7 +69,7 @@ class StatementSender:
     Args:
         book: the channels.
         ledger: the member's own.
-        key: the gateway's.
+        key: the gateway's, at the moment.
         network: network id.
         member: whose energy it is.
         clock: time of day.
@@ -84,7 +84,7 @@ class StatementSender:
         *,
         book: StatementBook,
         ledger: Ledger,
-        key: SigningKey,
+        key: Callable[[], SigningKey],
         network: str,
         member: str,
         clock: Clock,
@@ -163,7 +163,7 @@ class StatementSender:
         """Hand in the pending statements of one channel, until one is refused."""
         for pending in self._book.pending(key)[:MAX_PER_PASS]:
             statement = pending
-            if not statement.signed or statement.expires_height <= registers.tip_height:
+            if self._must_sign(statement, registers.tip_height):
                 statement = self._signed(pending, registers.tip_height + self._expiry_blocks)
                 await self._book.store_signed(statement)
                 self._accepted_ms.pop(statement.id, None)
@@ -176,6 +176,12 @@ class StatementSender:
                 await self._refused(statement, result)
                 return
             self._accepted_ms[statement.id] = self._monotonic_ms()
+
+    def _must_sign(self, statement: Statement, tip_height: int) -> bool:
+        """Whether a statement has no signature that a block could still carry: it expires, and so does a key."""
+        if not statement.signed or statement.expires_height <= tip_height:
+            return True
+        return decode_transaction(statement.signed).body.sender != self._key().public
 
     async def _refused(self, statement: Statement, result: SubmitResult) -> None:
         fields = {
@@ -191,10 +197,10 @@ class StatementSender:
             await self._book.begin_anew(statement.key)
 
     def _signed(self, statement: Statement, expires_height: int) -> Statement:
-        draft = statement.draft
+        draft, key = statement.draft, self._key()
         body = Generation(
             network=self._network,
-            sender=self._key.public,
+            sender=key.public,
             salt=new_salt(),
             expires_height=expires_height,
             member=self._member,
@@ -207,7 +213,7 @@ class StatementSender:
             reset=draft.reset,
             readings_root=draft.root,
         )
-        return replace(statement, signed=sign_transaction(body, self._key).raw, expires_height=expires_height)
+        return replace(statement, signed=sign_transaction(body, key).raw, expires_height=expires_height)
 
 
 def _as_point(register: Register | msgspec.UnsetType) -> Point | None:

@@ -52,6 +52,10 @@ LAST_REPORT_MS = 1_000
 """How long an ending search waits for its last report before it does without."""
 
 
+OTHER_KEY = "the chain has another block key of our member than this miner (yet)"
+"""Why a miner rests whose node replaced another one, until the chain has its key."""
+
+
 class Worker(Protocol):
     """What the miner needs of `search_worker.SearchWorker`."""
 
@@ -68,7 +72,7 @@ class Miner:
     Args:
         member: whose miner this is.
         genesis: the consortium's genesis.
-        key: the block key.
+        find_key: our block key of a public half, if we have it.
         link: to our ledger.
         worker: the search process.
         clock: time of day.
@@ -82,7 +86,7 @@ class Miner:
         *,
         member: str,
         genesis: Genesis,
-        key: SigningKey,
+        find_key: Callable[[str], SigningKey | None],
         link: LedgerLink,
         worker: Worker,
         clock: Clock,
@@ -92,13 +96,15 @@ class Miner:
     ) -> None:
         self._member = member
         self._genesis = genesis
-        self._key = key
+        self._find_key = find_key
         self._link = link
         self._worker = worker
         self._clock = clock
         self._monotonic_ms = monotonic_ms
         self._first_nonce = first_nonce
         self._status = status
+        self.registered_key = ""
+        """Our member's block key (public, hex) as the newest template has it; empty before the first."""
         self.deliveries = Deliveries(link)
         self._search: TemplateSearch | None = None
         self._last_job = 0
@@ -133,6 +139,10 @@ class Miner:
             raise
         running = self._search.template.template_id if self._search else ""
         if template.template_id in (running, self._solved_template):
+            return
+        self.registered_key = template.block_key
+        if self._find_key(template.block_key) is None:
+            self.pause(OTHER_KEY)
             return
         self._paused = ""
         self._ending_since_ms = None
@@ -223,7 +233,10 @@ class Miner:
         fields = {"height": header.height, "hash": block_hash, "nonce": header.nonce, "tries": search.tries}
         log.info("block_found", extra={"fields": fields})
         FOUND.inc()
-        signature = sign_block_hash(block_hash, header.network, self._key)
+        key = self._find_key(search.template.block_key)
+        if key is None:  # it was there when the search began, and keys are never deleted
+            raise KeyError(search.template.block_key)
+        signature = sign_block_hash(block_hash, header.network, key)
         found = Found(template_id=search.template.template_id, header=header, signature=signature)
         self._solved_template = search.template.template_id
         self._stop_search()

@@ -22,7 +22,7 @@ from minervas_runtime.bus import Bus, Message
 from minervas_runtime.certificate_keeper import CertificateKeeper
 from minervas_runtime.clock import monotonic_ms
 from minervas_runtime.enrolment import Issued, wait_for_issue, write_enrolment
-from minervas_runtime.key_files import load_or_create_seed
+from minervas_runtime.key_ring import KeyRing, Rotatable, WishWatch
 from minervas_runtime.mqtt_bus import BusSettings, MqttBus
 from minervas_runtime.node_link import NodeLink
 from minervas_runtime.presence import PresencePublisher, offline_will
@@ -32,7 +32,7 @@ from minervas_runtime.service import ServiceContext
 log = logging.getLogger(__name__)
 
 SERVICE: Literal["miner"] = "miner"
-BLOCK_KEY_FILE = "block.key"
+BLOCK_KEY = "block"
 REFUSAL_POLL_S = 0.5
 
 Body = TypeVar("Body", bound=Record)
@@ -45,8 +45,8 @@ async def run_miner(context: ServiceContext[MinerSettings]) -> None:
         MinervasError: if keys, issued files or the broker's refusal make it impossible.
     """
     settings = context.settings
-    key = SigningKey(load_or_create_seed(settings.paths.data / BLOCK_KEY_FILE))
-    write_enrolment(settings.paths, settings.member, SERVICE, key)
+    keys = KeyRing(settings.paths.data, BLOCK_KEY, SigningKey)
+    write_enrolment(settings.paths, settings.member, SERVICE, keys.first)
     issued = await wait_for_issue(settings.paths, SERVICE, settings.member, broker=settings.broker)
     keeper = CertificateKeeper(
         settings.paths, Principal(settings.member, SERVICE), issued, context.clock, context.status
@@ -54,10 +54,10 @@ async def run_miner(context: ServiceContext[MinerSettings]) -> None:
     bus = MqttBus(_bus_settings(context, issued), before_connect=keeper.wait_current, may_mend=keeper.is_renewing)
     keeper.on_renewed(bus.reconnect)
     async with keeper.running():
-        await serve(context, bus, issued, key)
+        await serve(context, bus, issued, keys)
 
 
-async def serve(context: ServiceContext[MinerSettings], bus: Bus, issued: Issued, key: SigningKey) -> None:
+async def serve(context: ServiceContext[MinerSettings], bus: Bus, issued: Issued, keys: KeyRing[SigningKey]) -> None:
     """Search over a bus that is not started yet, until cancelled.
 
     Raises:
@@ -70,7 +70,7 @@ async def serve(context: ServiceContext[MinerSettings], bus: Bus, issued: Issued
     miner = Miner(
         member=member,
         genesis=issued.genesis,
-        key=key,
+        find_key=keys.find,
         link=link,
         worker=worker,
         clock=context.clock,
@@ -97,10 +97,19 @@ async def serve(context: ServiceContext[MinerSettings], bus: Bus, issued: Issued
             group.create_task(worker.run(miner.on_report, miner.on_worker_start))
             group.create_task(miner.run())
             group.create_task(_watch_refusal(bus, miner))
+            group.create_task(_watch_wishes(context, miner, keys).run())
     finally:
         await presence.stop()
         await link.stop()
         await bus.stop()
+
+
+def _watch_wishes(context: ServiceContext[MinerSettings], miner: Miner, keys: KeyRing[SigningKey]) -> WishWatch:
+    async def registered() -> str:
+        return miner.registered_key
+
+    block = Rotatable("block", registered, keys.made_for)
+    return WishWatch(context.settings.paths.enrol, context.member, SERVICE, {BLOCK_KEY: block})
 
 
 def _bus_settings(context: ServiceContext[MinerSettings], issued: Issued) -> BusSettings:

@@ -21,6 +21,7 @@ from minervas_peer.commands.renew import run_renew
 from minervas_peer.commands.status import show_status
 from minervas_peer.commands.transaction import show_transaction
 from minervas_peer.join_cli import add_join_arguments, carry_out_join
+from minervas_peer.keys_cli import add_keys_command, run_keys
 from minervas_peer.market_cli import add_market_commands, market_actions
 from minervas_peer.settings import ApiSettings
 from minervas_runtime.service import EXIT_FAILED, EXIT_OK, report_errors
@@ -77,6 +78,7 @@ def _show(given: argparse.Namespace, client: ApiClient, output: Output) -> None:
     }
     actions["renew"] = lambda: run_renew(client, output, force=given.force, timeout_s=given.timeout)
     actions.update(market_actions(given, client, output))
+    actions["keys"] = lambda: run_keys(given, client, output)
     actions[given.command]()
 
 
@@ -90,7 +92,6 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     join = commands.add_parser("join", help="apply for membership and install what is granted; add gateways")
     add_join_arguments(join)
-    _add_shared(join)
     for name, text in (
         ("status", "the node at a glance"),
         ("members", "everybody who is or was a member"),
@@ -111,6 +112,7 @@ def _parser() -> argparse.ArgumentParser:
         return command
 
     add_market_commands(add)
+    add_keys_command(add)
     _add_renew(add("renew", "renew the certificates of the node's services now"))
     _add_check_proof(add("check-proof", "check a proof that a transaction is final; needs no node"))
     commands.add_parser("version", help="show the version")

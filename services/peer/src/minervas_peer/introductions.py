@@ -56,17 +56,19 @@ class Introductions:
         check_signed(hello.body, hello.signature, network=self._genesis.network, wallet=keys.wallet)
 
     def _keys_of_active(self, hello: Hello) -> ServiceKeys:
-        """Keys of a member on our own tip; those that it shows, if they follow from the tip's and it signed with them.
+        """Keys of a member on our own tip under which it signed, also with the wallet of a recovery that waits there.
 
-        A rotation reaches us only with its block, and that may come in a frame which the new wallet signed.
+        Or those that it shows, if they follow from the tip's and it signed with them: a rotation reaches us only with
+        its block, and that may come in a frame which the new wallet signed.
         """
         member = hello.body.member
-        known = self._directory.keys(member)
-        try:
-            self._check(hello, known)
-        except InvalidFrame:
-            return self._keys_rotated_ahead(hello) or known
-        return known
+        for keys in self._directory.speaking(member):
+            try:
+                self._check(hello, keys)
+            except InvalidFrame:
+                continue
+            return keys
+        return self._keys_rotated_ahead(hello) or self._directory.keys(member)
 
     def _keys_rotated_ahead(self, hello: Hello) -> ServiceKeys | None:
         """Keys to which a member has rotated since our tip, if the Hello proves that."""

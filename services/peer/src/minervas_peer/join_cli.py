@@ -48,6 +48,8 @@ def add_join_arguments(command: argparse.ArgumentParser) -> None:
     add("--accept-visibility", action="store_true", help="accept without a question that all members see all trades")
     add("--system-ca", action="store_true", help="the server has a certificate of a public CA (the operator says so)")
     add("--timeout", type=arguments.number(1, MAX_SECONDS), metavar="SECONDS", help="give up waiting after this time")
+    add("--api", type=arguments.http_url, default=argparse.SUPPRESS, metavar="URL", help="the peer's API, for --add")
+    add("--token-file", type=Path, default=argparse.SUPPRESS, metavar="FILE", help="the peer's api.token, for --add")
     ways = command.add_mutually_exclusive_group()
     ways.add_argument(
         "--add",
@@ -55,6 +57,8 @@ def add_join_arguments(command: argparse.ArgumentParser) -> None:
         metavar="GATEWAY",
         help="add gateways (meter-gateway, meter-gateway-2, ...) or their new meters to a member; needs --token-file",
     )
+    text = "this node takes the place of the member's, which was lost with its keys"
+    ways.add_argument("--replace", action="store_true", help=text)
     ways.add_argument("--status", action="store_true", help="show where it stands, without waiting")
 
 
@@ -105,6 +109,7 @@ def _join_options(given: argparse.Namespace, node: NodeDirectory, details: Detai
         form_token=given.token,
         system_ca=given.system_ca,
         timeout_s=given.timeout,
+        replace=given.replace,
     )
 
 

@@ -38,6 +38,7 @@ from minervas_core.messages import (
     sign_hello,
 )
 from minervas_core.node_messages import Roster
+from minervas_core.transactions import ServiceKeys
 from minervas_peer.authority_keys import AuthorityKeys
 from minervas_peer.introductions import Introductions
 from minervas_peer.key_requests import ASK_AGAIN_MS, KeyRequestLimits
@@ -62,14 +63,19 @@ BoxSealer = Callable[[str, bytes, bytes], bytes]
 """Seals (public box key, plaintext, info); it draws randomness and therefore comes from the runtime."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Identity:
-    """Our member's id, keys, and the transactions that prove its membership."""
+    """Our member's id, keys, and the transactions that prove its membership.
+
+    All but the id change when the chain registers other keys of ours (`rekey.own_keys`).
+    """
 
     member: str
     wallet: SigningKey
     box: BoxKey
     membership: tuple[bytes, ...]
+    other_boxes: tuple[BoxKey, ...] = ()
+    """Box keys of ours that are not registered any more, or not yet: others may not know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +102,7 @@ class KeyExchange:
         clock: Clock,
         limits: KeyRequestLimits | None = None,
         grace_ms: int = GRACE_MS,
+        follow_keys: Callable[[ServiceKeys], bool] = lambda _keys: False,
     ) -> None:
         self.own_key = own_key
         """The key that our frames are sealed under now."""
@@ -107,12 +114,13 @@ class KeyExchange:
         self._clock = clock
         self._limits = limits or KeyRequestLimits()
         self._grace_ms = grace_ms
+        self._follow_keys = follow_keys
+        """Switches our identity to the keys that our own tip registers; tells whether it changed."""
         self.authorities = AuthorityKeys(genesis, identity.membership)
         """Whose signature counts as the authority's."""
         self._introductions = Introductions(genesis, directory, self.keys, self.authorities)
         self._received = RateLimit(burst=MESSAGE_BURST, refill_ms=MESSAGE_REFILL_MS)
         self._given: dict[str, tuple[int, int]] = {}
-        self._shown = worth_showing(identity.membership)
 
     @property
     def given_to(self) -> frozenset[str]:
@@ -216,8 +224,10 @@ class KeyExchange:
         for member in change.ended:
             self.keys.forget(member)
         strangers = self.given_to - self._directory.active
+        registered = self._directory.registered(self._identity.member)
         must_change = bool(
-            change.lost
+            (registered is not None and self._follow_keys(registered))
+            or change.lost
             or change.ended & self.given_to
             or change.rekeyed & self.given_to
             or (change.settled and strangers)
@@ -241,8 +251,15 @@ class KeyExchange:
             )
 
     def _open(self, body: SenderKeyBody) -> SenderKey:
-        secret = self._identity.box.open(bytes.fromhex(body.sealed), sender_key_info(body))
-        return SenderKey(body.sender, body.epoch, body.key_id, secret)
+        """Open it with our box key, or with one that the sender still, or already, takes for ours."""
+        sealed, info = bytes.fromhex(body.sealed), sender_key_info(body)
+        *others, last = (self._identity.box, *self._identity.other_boxes)
+        for box in others:
+            try:
+                return SenderKey(body.sender, body.epoch, body.key_id, box.open(sealed, info))
+            except InvalidFrame:
+                continue
+        return SenderKey(body.sender, body.epoch, body.key_id, last.open(sealed, info))
 
     def _ask_if_overdue(self, member: str, now_ms: int) -> list[Outgoing]:
         missing = self.keys.missing(member)
@@ -282,7 +299,7 @@ class KeyExchange:
             epoch=self.own_key.epoch,
             key_id=self.own_key.key_id,
             sent_at_ms=self._clock.now_ms(),
-            membership=[msgspec.Raw(raw) for raw in self._shown],
+            membership=[msgspec.Raw(raw) for raw in worth_showing(self._identity.membership)],
         )
         return sign_hello(body, self._identity.wallet)
 

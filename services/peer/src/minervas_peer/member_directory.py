@@ -9,8 +9,10 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from enum import StrEnum
 
+import msgspec
+
 from minervas_core.errors import Code, PeerFault
-from minervas_core.node_messages import Roster, RosterEntry
+from minervas_core.node_messages import Roster, RosterEntry, WaitingRecovery
 from minervas_core.transactions import ServiceKeys
 
 MAX_INTRODUCED = 1_024
@@ -44,7 +46,8 @@ class RosterChange:
     ended: frozenset[str]
     """Everybody who is revoked or has left now and had not before."""
     rekeyed: frozenset[str]
-    """Members that have another wallet or box key than before: the old one may be in foreign hands."""
+    """Members that have another wallet or box key than before, or whose recovery was vetoed or took effect: whoever
+    had the other one may hold our key."""
     settled: bool
     """Whether our own admission has just appeared on our own tip."""
 
@@ -111,13 +114,40 @@ class MemberDirectory:
             code = Code.MEMBER_REVOKED if standing is Standing.REVOKED else Code.MEMBER_LEFT
             raise PeerFault(code, "Former members are not listened to", member=member)
 
+    def registered(self, member: str) -> ServiceKeys | None:
+        """The keys of an active member on our own tip."""
+        entry = self._roster.get(member)
+        return entry.keys if entry is not None and entry.status == "active" else None
+
     def wallet_on_tip(self, member: str) -> str:
         """The wallet of an active member on our own tip; empty if it is none."""
         entry = self._roster.get(member)
         return entry.keys.wallet if entry is not None and entry.status == "active" else ""
 
+    def waiting(self, member: str) -> WaitingRecovery | None:
+        """The recovery of an active member's wallet that waits on our own tip."""
+        entry = self._roster.get(member)
+        recovery = entry.recovery if entry is not None and entry.status == "active" else msgspec.UNSET
+        return None if isinstance(recovery, msgspec.UnsetType) else recovery
+
+    def speaking(self, member: str) -> list[ServiceKeys]:
+        """Keys under which an active member may introduce itself, by our own tip; those of its last Hello first.
+
+        While a recovery waits, the new wallet may speak for the member as well as the old one: the authority vouches
+        for it, as it does for every member. It signs no transaction before the recovery takes effect.
+        """
+        registered, recovery = self._roster[member].keys, self.waiting(member)
+        found = [self.keys(member), registered]
+        if recovery is not None:
+            found.append(msgspec.structs.replace(registered, wallet=recovery.wallet))
+        return found
+
     def advance(self, member: str, keys: ServiceKeys) -> None:
-        """Take over keys of an active member which it proved by rotations that our own tip does not have yet."""
+        """Take over keys of an active member under which it introduced itself, and which our tip allows.
+
+        They are the tip's, or with the wallet of a recovery that waits, or those of rotations that it proved and that
+        our own tip does not have yet.
+        """
         self._ahead[member] = keys
 
     def may_have_our_key(self, member: str) -> bool:
@@ -152,16 +182,24 @@ class MemberDirectory:
         self._roster = {entry.member: entry for entry in roster.members}
         self.height, self.roster_hash = roster.height, roster.roster_hash
         ended = {name for name, entry in self._roster.items() if entry.status != "active"}
-        rotated = {name for name in was_active & self.active if before[name].keys != self._roster[name].keys}
-        for name in rotated | ended:
+        stayed = was_active & self.active
+        rotated = {name for name in stayed if before[name].keys != self._roster[name].keys}
+        waited = {name: wallet for name in stayed if (wallet := _waiting_wallet(before[name]))}
+        decided = {name for name, wallet in waited.items() if _waiting_wallet(self._roster[name]) != wallet}
+        for name in rotated | decided | ended:
             self._ahead.pop(name, None)
         rekeyed = {name for name in rotated if _bus_keys(before[name].keys) != _bus_keys(self._roster[name].keys)}
         return RosterChange(
             lost=was_active - self.active,
             ended=frozenset(name for name in ended if name not in before or before[name].status == "active"),
-            rekeyed=frozenset(rekeyed),
+            rekeyed=frozenset(rekeyed | decided),
             settled=self.settled and not was_settled,
         )
+
+
+def _waiting_wallet(entry: RosterEntry) -> str:
+    """The wallet of a recovery that waits; empty if none does."""
+    return "" if isinstance(entry.recovery, msgspec.UnsetType) else entry.recovery.wallet
 
 
 def _bus_keys(keys: ServiceKeys) -> tuple[str, str]:

@@ -17,6 +17,7 @@ from minervas_core.transactions import (
     Admit,
     Leave,
     Membership,
+    Recover,
     Revoke,
     Rotate,
     ServiceKeys,
@@ -39,7 +40,9 @@ class ProvenKeys:
     """Wallets that were rotated away, oldest first."""
 
 
-def prove_keys(member: str, shown: Sequence[bytes], genesis: Genesis, trusted: frozenset[str]) -> ProvenKeys:
+def prove_keys(
+    member: str, shown: Sequence[bytes], genesis: Genesis, trusted: frozenset[str], *, recovered: bool = False
+) -> ProvenKeys:
     """The keys of `member`, as the transactions it shows of itself prove them: its admission, then its rotations.
 
     Before them may stand changes of the authority's key that lead from a trusted one to the one that admitted it. Each
@@ -51,6 +54,7 @@ def prove_keys(member: str, shown: Sequence[bytes], genesis: Genesis, trusted: f
         shown: canonical bytes, oldest first.
         genesis: the consortium's genesis.
         trusted: keys that count as the authority's.
+        recovered: whether recoveries count as if they had taken effect: of ourselves, whom admission granted them.
 
     Raises:
         PeerFault: ``member_unknown`` if there is no admission before the rotations, ``member_exists`` if there are two,
@@ -68,10 +72,20 @@ def prove_keys(member: str, shown: Sequence[bytes], genesis: Genesis, trusted: f
         if membership_of(transaction).change.member != member:
             of = membership_of(transaction).change.member
             raise PeerFault(Code.TX_WRONG_SENDER, "A membership of somebody else", member=member, of=of)
+        proven = _recovered(proven, transaction) if recovered else proven
         proven = _after(proven, transaction)
     if proven is None:
         raise PeerFault(Code.MEMBER_UNKNOWN, "No admission among the membership transactions", member=member)
     return proven
+
+
+def _recovered(proven: ProvenKeys | None, transaction: Transaction) -> ProvenKeys | None:
+    """What is proven once a recovery counts; anything else changes nothing."""
+    change = membership_of(transaction).change
+    if proven is None or not isinstance(change, Recover):
+        return proven
+    keys = msgspec.structs.replace(proven.keys, wallet=change.wallet)
+    return ProvenKeys(keys, (*proven.earlier_wallets, proven.keys.wallet))
 
 
 def _after(proven: ProvenKeys | None, transaction: Transaction) -> ProvenKeys | None:
@@ -99,10 +113,12 @@ def _after(proven: ProvenKeys | None, transaction: Transaction) -> ProvenKeys | 
 def prove_membership(member: str, granted: Sequence[bytes], genesis: Genesis) -> ServiceKeys:
     """The newest keys of our own `member`, as the transactions prove them that admission granted.
 
+    The wallet of a recovery is among them: it is ours, even while the recovery waits.
+
     Raises:
         PeerFault: as `prove_keys`.
     """
-    return prove_keys(member, granted, genesis, frozenset(granted_authorities(granted, genesis))).keys
+    return prove_keys(member, granted, genesis, frozenset(granted_authorities(granted, genesis)), recovered=True).keys
 
 
 def worth_showing(membership: Sequence[bytes]) -> tuple[bytes, ...]:

@@ -29,6 +29,7 @@ from minervas_peer.member_directory import MemberDirectory
 from minervas_peer.membership_feed import MembershipFeed
 from minervas_peer.presence_watch import PresenceWatch
 from minervas_peer.refusals import Refusals
+from minervas_peer.rekey.own_keys import OwnKeys
 from minervas_peer.remote_sync import RemoteSync
 from minervas_peer.sealed_channel import SealedChannel
 from minervas_peer.settings import GossipSettings
@@ -58,6 +59,8 @@ class NodeConfig:
     data: Path | None = None
     """Where the peer keeps its data, whose disk its presence tells of."""
     gossip: GossipSettings = field(default_factory=GossipSettings)
+    own_keys: OwnKeys | None = None
+    """All keys of this peer; None if it has only those of its identity."""
 
 
 class PeerNode:
@@ -82,6 +85,7 @@ class PeerNode:
             clock=clock,
             limits=KeyRequestLimits(ask_again_ms=config.gossip.ask_key_again_ms),
             grace_ms=config.gossip.ask_key_again_ms // 2,
+            follow_keys=config.own_keys.follow if config.own_keys else lambda _keys: False,
         )
         self._config = config
         self._clock = clock
@@ -151,8 +155,8 @@ class PeerNode:
         self._own_presence = PresencePublisher(self.bus, me.member, PEER, self._presence_fields, data=self._config.data)
         self.trader = Trader(
             genesis=self._config.genesis,
-            member=me.member,
-            wallet=self._config.identity.wallet,
+            directory=self.directory,
+            identity=self._config.identity,
             ledger=self.ledger,
             gossip=self.gossip,
             clock=self._clock,
@@ -165,7 +169,7 @@ class PeerNode:
             presence=self.presence,
             gossip=self.gossip,
             refusals=self.refusals,
-            wallet=self._config.identity.wallet.public,
+            identity=self._config.identity,
         )
 
     def _connect(self) -> None:

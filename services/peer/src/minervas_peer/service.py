@@ -10,7 +10,6 @@ from pathlib import Path
 from minervas_core import box
 from minervas_core.box import BoxKey
 from minervas_core.errors import Code, LocalFault, PeerFault
-from minervas_core.genesis import Genesis
 from minervas_core.identifiers import Principal
 from minervas_core.keys import SigningKey
 from minervas_peer import __version__
@@ -18,6 +17,7 @@ from minervas_peer.api.access_token import load_or_create_token
 from minervas_peer.api.addition_paths import Notary
 from minervas_peer.api.app import build_app
 from minervas_peer.api.request_limits import allowed_names
+from minervas_peer.api.rotation_paths import add_rotation_path
 from minervas_peer.api.server import ApiServer
 from minervas_peer.api.trade_view import TradeView
 from minervas_peer.api.view import NodeView
@@ -28,22 +28,24 @@ from minervas_peer.key_courier import PEER
 from minervas_peer.key_exchange import Identity
 from minervas_peer.membership_proof import prove_membership
 from minervas_peer.node import NodeConfig, PeerNode
+from minervas_peer.rekey.own_keys import OwnKeys
+from minervas_peer.rekey.signer import RotationSigner
 from minervas_peer.renewal.collector import RenewalCollector
 from minervas_peer.renewal.exchange import RenewalExchange
 from minervas_peer.renewal.node_files import find_address
 from minervas_peer.settings import PeerSettings
 from minervas_runtime.bus import Bus
 from minervas_runtime.certificate_keeper import CertificateKeeper
-from minervas_runtime.enrolment import Issued, wait_for_issue, write_enrolment
-from minervas_runtime.key_files import load_or_create_seed
+from minervas_runtime.enrolment import Issued, read_membership, wait_for_issue, write_enrolment
+from minervas_runtime.key_ring import KeyRing
 from minervas_runtime.mqtt_bus import BusSettings, MqttBus
 from minervas_runtime.presence import offline_will
 from minervas_runtime.service import ServiceContext
 
 log = logging.getLogger(__name__)
 
-WALLET_KEY_FILE = "wallet.key"
-BOX_KEY_FILE = "box.key"
+WALLET_KEY = "wallet"
+BOX_KEY = "box"
 STATE_FILE = "state.json"
 
 
@@ -54,13 +56,13 @@ async def run_peer(context: ServiceContext[PeerSettings]) -> None:
         MinervasError: if keys, issued files, the API's port or the broker's refusal make it impossible.
     """
     settings = context.settings
-    wallet, box_key = load_keys(settings.paths.data)
-    write_enrolment(settings.paths, settings.member, PEER, wallet, box_public=box_key.public)
+    wallets, boxes = load_keys(settings.paths.data)
+    write_enrolment(settings.paths, settings.member, PEER, wallets.first, box_public=boxes.first.public)
     api = ApiServer(settings.api)
     try:
         issued = await wait_for_issue(settings.paths, PEER, settings.member, broker=settings.broker)
-        identity = Identity(settings.member, wallet, box_key, tuple(issued.membership))
-        check_membership(identity, issued.genesis)
+        identity = granted_identity(settings.member, wallets, boxes, issued)
+        own = OwnKeys(identity, wallets, boxes, lambda: read_membership(settings.paths))
         certificate = CertificateKeeper(
             settings.paths, Principal(settings.member, PEER), issued, context.clock, context.status
         )
@@ -70,48 +72,49 @@ async def run_peer(context: ServiceContext[PeerSettings]) -> None:
         certificate.on_renewed(bus.reconnect)
         keeper = await _start_ca_keeper(settings, issued)
         async with certificate.running():
-            await serve(context, bus, identity, issued, api, keeper=keeper)
+            await serve(context, bus, own, issued, api, keeper=keeper)
     finally:
         api.close()
 
 
-def load_keys(directory: Path) -> tuple[SigningKey, BoxKey]:
-    """Read the wallet and box keys, or make them at first start.
+def load_keys(directory: Path) -> tuple[KeyRing[SigningKey], KeyRing[BoxKey]]:
+    """Read all wallets and box keys, or make the first ones at first start.
 
     Raises:
         LocalFault: ``bad_key_file`` if an existing file is unusable.
     """
-    wallet = SigningKey(load_or_create_seed(directory / WALLET_KEY_FILE))
-    return wallet, BoxKey(load_or_create_seed(directory / BOX_KEY_FILE, box.SEED_BYTES))
+    return KeyRing(directory, WALLET_KEY, SigningKey), KeyRing(directory, BOX_KEY, BoxKey, box.SEED_BYTES)
 
 
-def check_membership(identity: Identity, genesis: Genesis) -> None:
-    """Check that the authority admitted us with the keys that we have: nobody would listen to us otherwise.
+def granted_identity(member: str, wallets: KeyRing[SigningKey], boxes: KeyRing[BoxKey], issued: Issued) -> Identity:
+    """Our identity, with the newest keys that the authority signed: nobody would listen to us with others.
 
     Raises:
         LocalFault: ``bad_enrolment``.
     """
     try:
-        keys = prove_membership(identity.member, identity.membership, genesis)
+        keys = prove_membership(member, issued.membership, issued.genesis)
     except PeerFault as error:
         raise LocalFault(
             Code.BAD_ENROLMENT,
             "The issued membership is not usable; run `minervas join` again",
-            member=identity.member,
+            member=member,
             reason=str(error),
         ) from error
-    if (keys.wallet, keys.box) != (identity.wallet.public, identity.box.public):
+    wallet, box_key = wallets.find(keys.wallet), boxes.find(keys.box)
+    if wallet is None or box_key is None:
         raise LocalFault(
             Code.BAD_ENROLMENT,
             "We were admitted with other keys than those in our data directory; restore them from a backup",
-            member=identity.member,
+            member=member,
         )
+    return Identity(member, wallet, box_key, tuple(issued.membership))
 
 
 async def serve(
     context: ServiceContext[PeerSettings],
     bus: Bus,
-    identity: Identity,
+    own: OwnKeys,
     issued: Issued,
     api: ApiServer,
     *,
@@ -122,7 +125,7 @@ async def serve(
     Args:
         context: settings, clock, status.
         bus: the connection to the broker.
-        identity: who we are.
+        own: who we are, with all our keys.
         issued: what the consortium issued us.
         api: the API's port.
         keeper: keeps the CA certificates up to date, if it can.
@@ -133,7 +136,8 @@ async def serve(
     settings = context.settings
     config = NodeConfig(
         genesis=issued.genesis,
-        identity=identity,
+        identity=own.identity,
+        own_keys=own,
         node_key=issued.node_key,
         certificate_expires_ms=lambda: issued.certificate_expires_ms,
         data=settings.paths.data,
@@ -145,13 +149,14 @@ async def serve(
         if keeper is not None:
             await keeper.refresh(node.exchange.authorities.trusted)
 
-    collector = _make_collector(context, identity, issued, refresh_cas)
+    collector = _make_collector(context, own.identity, issued, refresh_cas)
     view = NodeView(issued.genesis, bus, node.ledger, node.status, collector)
     trade = TradeView(node.ledger, node.trader)
     names = allowed_names(settings.api.host, settings.api.names)
-    notary = Notary(identity.member, identity.wallet, issued.network)
+    notary = Notary(own.identity.member, lambda: own.identity.wallet, issued.network)
     token = load_or_create_token(settings.paths.data)
     app = build_app(view, names, trade=trade, notary=notary, renewals=collector, token=token)
+    add_rotation_path(app, RotationSigner(issued.genesis, own, node.directory, context.clock), token)
     _update_status(context, view)
     bus.on_connection_change(lambda _connected: _update_status(context, view))
     async with asyncio.TaskGroup() as group:
@@ -186,7 +191,7 @@ def _make_collector(
         paths=settings.paths,
         member=settings.member,
         genesis=issued.genesis,
-        wallet=identity.wallet,
+        wallet=lambda: identity.wallet,
         clock=context.clock,
         url=settings.admission.url,
         ca_file=settings.admission.ca_file,

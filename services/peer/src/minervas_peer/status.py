@@ -9,7 +9,7 @@ import msgspec
 from minervas_core.keys import node_id
 from minervas_core.messages import ChainTip, Presence
 from minervas_peer.gossip import Gossip
-from minervas_peer.key_exchange import KeyExchange
+from minervas_peer.key_exchange import Identity, KeyExchange
 from minervas_peer.member_directory import MemberDirectory, Standing
 from minervas_peer.presence_watch import PresenceWatch
 from minervas_peer.refusals import Refusals
@@ -26,21 +26,21 @@ class PeerStatus:
         presence: PresenceWatch,
         gossip: Gossip,
         refusals: Refusals,
-        wallet: str,
+        identity: Identity,
     ) -> None:
         self._directory = directory
         self._exchange = exchange
         self._presence = presence
         self._gossip = gossip
         self._refusals = refusals
-        self._wallet = wallet
+        self._identity = identity
 
     def own(self) -> dict[str, Any]:
         """Who we are, and how our keys stand."""
         standing = self._directory.standing(self._directory.me)
         return {
             "member": self._directory.me,
-            "node_id": node_id(self._wallet),
+            "node_id": node_id(self._identity.wallet.public),
             "standing": "newcomer" if standing is Standing.UNKNOWN else standing.value,
             "sender_key": {"epoch": self._exchange.own_key.epoch, "key_id": self._exchange.own_key.key_id},
             "pending_frames": len(self._gossip.pending),

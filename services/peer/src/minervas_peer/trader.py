@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import msgspec
 
-from minervas_core.errors import Code, InvalidTransaction, PeerFault
+from minervas_core.errors import Code, InvalidTransaction, PeerFault, TransientFault
 from minervas_core.genesis import Genesis
 from minervas_core.identifiers import check_member_id
 from minervas_core.keys import SigningKey
@@ -16,7 +17,9 @@ from minervas_core.node_market_messages import GetLots, Lots
 from minervas_core.node_messages import GetStatus, LedgerStatus, Submit, SubmitResults
 from minervas_core.transactions import Transaction, TransactionBody, Veto, sign_transaction
 from minervas_peer.gossip import Gossip
+from minervas_peer.key_exchange import Identity
 from minervas_peer.ledger_link import LedgerLink
+from minervas_peer.member_directory import MemberDirectory
 from minervas_runtime.clock import Clock
 from minervas_runtime.randomness import new_salt
 
@@ -40,11 +43,19 @@ class Trader:
     """Signs a member's orders, has its ledger check them, and spreads what was accepted."""
 
     def __init__(
-        self, *, genesis: Genesis, member: str, wallet: SigningKey, ledger: LedgerLink, gossip: Gossip, clock: Clock
+        self,
+        *,
+        genesis: Genesis,
+        directory: MemberDirectory,
+        identity: Identity,
+        ledger: LedgerLink,
+        gossip: Gossip,
+        clock: Clock,
     ) -> None:
+        self._directory = directory
         self._genesis = genesis
-        self._member = member
-        self._wallet = wallet
+        self._member = directory.me
+        self._identity = identity
         self._ledger = ledger
         self._gossip = gossip
         self._clock = clock
@@ -184,7 +195,33 @@ class Trader:
         status = await self._ledger.ask("status", GetStatus(), LedgerStatus)
         return status.tip.height + min(EXPIRY_BLOCKS, self._genesis.parameters.max_expiry_blocks)
 
+    @property
+    def _wallet(self) -> SigningKey:
+        return self._identity.wallet
+
+    def check_wallet(self) -> None:
+        """Check that our wallet may sign for the member by our own tip; that of a recovery has to wait.
+
+        Raises:
+            TransientFault: ``wallet_waits`` with the time when it does.
+        """
+        if not self._directory.settled or self._directory.wallet_on_tip(self._member) == self._wallet.public:
+            return  # a newcomer's order waits for its admission, as the ledger says
+        waiting = self._directory.waiting(self._member)
+        if waiting is None or waiting.wallet != self._wallet.public:
+            raise TransientFault(
+                Code.WALLET_WAITS,
+                "Our wallet is not the member's on our chain: its announcement is not in a block yet, or was vetoed",
+            )
+        moment = datetime.fromtimestamp(waiting.effective_ms / 1000, UTC).isoformat(timespec="seconds")
+        raise TransientFault(
+            Code.WALLET_WAITS,
+            f"This node was replaced, so it cannot trade yet: the new wallet takes effect at {moment}",
+            effective_ms=waiting.effective_ms,
+        )
+
     async def _place(self, body: TransactionBody) -> Transaction:
+        self.check_wallet()
         transaction = sign_transaction(body, self._wallet)
         submit = Submit(transactions=[msgspec.Raw(transaction.raw)], origin="local")
         result = (await self._ledger.ask("submit", submit, SubmitResults)).results[0]

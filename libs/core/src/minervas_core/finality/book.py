@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from minervas_core.errors import Code, InvalidVote
 from minervas_core.finality.pool import Equivocation, VotePool
 from minervas_core.finality.state import Voter
 from minervas_core.finality.voter import Guard, next_vote
-from minervas_core.finality.votes import Vote, VoteBody, check_vote_signature
+from minervas_core.finality.votes import Vote, VoteBody, check_vote_signature, is_signed_by
 from minervas_core.genesis import Genesis
 from minervas_core.state import ChainState
 
@@ -36,11 +36,11 @@ class VoteBook:
 
     Args:
         genesis: the consortium's genesis.
-        own: the member and public vote key of this node; None for one that only watches.
+        own: the member and each public vote key of this node; none for one that only watches. It may grow.
         votes: what the node has stored, its own votes among it. Their signatures were checked.
     """
 
-    def __init__(self, genesis: Genesis, own: Voter | None, votes: Iterable[Vote] = ()) -> None:
+    def __init__(self, genesis: Genesis, own: Sequence[Voter], votes: Iterable[Vote] = ()) -> None:
         self.pool = VotePool()
         self.guard = Guard()
         self._genesis = genesis
@@ -84,9 +84,14 @@ class VoteBook:
 
     def next_vote(self, state: ChainState) -> VoteBody | None:
         """What to vote now, if anything. Store the signed vote, and only then `take` it and tell others."""
-        if self._own is None:
-            return None
-        return next_vote(state.finality, state.height, self._own, self.guard, self._genesis)
+        due = (next_vote(state.finality, state.height, own, self.guard, self._genesis) for own in self._own)
+        return next((body for body in due if body is not None), None)
+
+    def key_for(self, body: VoteBody, state: ChainState) -> str:
+        """The key of ours (public, hex) that a vote to cast must be signed with: that of its checkpoint."""
+        checkpoint = state.finality.checkpoint(body.target.height)
+        voters = checkpoint.voters if checkpoint is not None else []
+        return next(own.vote_key for own in self._own if own in voters)
 
     def forget_final(self, final_height: int) -> None:
         """Forget votes that no block above a final one can carry."""
@@ -98,18 +103,13 @@ class VoteBook:
 
     def _recall(self, vote: Vote) -> None:
         """What our own key signed binds us, whatever our state (perhaps restored from a backup) says of the voter."""
-        own = self._own
-        if own is None or vote.body.voter != own.member:
-            return
-        try:
-            check_vote_signature(vote, self._genesis.network, own.vote_key)
-        except InvalidVote:
-            return
-        self.guard = self.guard.after([vote])
+        own = (each.vote_key for each in self._own if each.member == vote.body.voter)
+        if any(is_signed_by(vote, self._genesis.network, key) for key in own):
+            self.guard = self.guard.after([vote])
 
     def _remember(self, vote: Vote) -> bool:
         """Keep a vote whose signature is right; one of ours binds us also if it was signed with a key of before."""
-        if self._own is not None and vote.body.voter == self._own.member:
+        if any(vote.body.voter == own.member for own in self._own):
             self.guard = self.guard.after([vote])
         return self.pool.add(vote)
 

@@ -9,9 +9,10 @@ from minervas_core.errors import Code, LocalFault
 
 
 async def check_sensible(connection: Connection, kind: str, member: str) -> None:
-    """Check that a membership can be ended, suspended or resumed; it stays as it is until the end of the transaction.
+    """Check that a membership can be ended, suspended or resumed, or get new keys.
 
-    What was decided counts, even if the service has not carried it out yet.
+    It stays as it is until the end of the transaction. What was decided counts, even if the service has not carried it
+    out yet.
 
     Raises:
         LocalFault: ``not_found`` if there is no such member, or its membership has ended; for a vote also ``not_ready``
@@ -28,6 +29,8 @@ async def check_sensible(connection: Connection, kind: str, member: str) -> None
         return
     if row.state != "active":
         raise LocalFault(Code.NOT_READY, "Its approval is not carried out yet, so it has no vote", member=member)
+    if kind not in VOTING:
+        return
     vote = await newest_decision(connection, member, VOTING)
     if kind == "suspend" and vote is not None and vote.kind == "suspend":
         raise LocalFault(Code.MEMBER_SUSPENDED, "Its vote is suspended already", member=member)

@@ -17,8 +17,11 @@ from minervas_admission.commands.show import one_transaction, show_application, 
 from minervas_admission.data_directory import DataDirectory
 from minervas_admission.deciding import Decider
 from minervas_admission.parameter_changes import ParameterView, WantedChange
+from minervas_admission.replacement import WARNING
 from minervas_admission.settings import AdmissionSettings
 from minervas_admission.store.applications import (
+    REPLACE,
+    ROTATE,
     ApplicationRow,
     find_application,
     find_pending_of_member,
@@ -31,6 +34,19 @@ from minervas_runtime.clock import SystemClock
 HEADINGS = {"revoke": "Revoking", "leave": "Ending the membership of", "suspend": "Suspending", "resume": "Resuming"}
 """What is being done, by the kind of a decision about a member."""
 
+
+_APPROVAL_HEADINGS = {
+    "approve": "Approving",
+    "add": "Approving",
+    "replace": "Replacing the node of",
+    "rotate": "Rotating keys of",
+}
+_APPROVAL_QUESTIONS = {
+    ROTATE: "Its wallet signed for new keys. Compare the fingerprint. Rotate the keys of {member}?",
+    REPLACE: f"{WARNING}. Replace the node of {{member}}?",
+}
+"""What is asked, by the kind of the application, if it is no usual one."""
+_APPROVAL_QUESTION = "Compare the fingerprint with the applicant's. Approve {member}?"
 
 CA_STEPS = {
     START: ("Making a new CA", "Every node will trust a new CA beside the one in use. Make it?"),
@@ -58,16 +74,17 @@ class Decisions:
             confirmed: whether the operator need not be asked.
 
         Raises:
-            LocalFault: ``not_found`` if there is no such pending application; `Unconfirmed`.
+            LocalFault: ``not_found`` if there is no such pending application, or it is for new keys of who is no member
+                any more; `Unconfirmed`.
             TransientFault: see `Follower.follow`.
         """
         row = await self._pending(wanted)
         if not confirmed:
             show_application(row)
-            confirm(f"Compare the fingerprint with the applicant's. Approve {row.member}?")
+            confirm(_APPROVAL_QUESTIONS.get(row.kind, _APPROVAL_QUESTION).format(member=row.member))
         async with self._deciding() as decider:
             decision_id = await decider.approve(row.id)
-        await self._follow(decision_id, f"Approving {row.member}")
+        await self._follow(decision_id, f"{_APPROVAL_HEADINGS[row.approval]} {row.member}")
 
     async def reject(self, wanted: str, reason: str) -> None:
         """Reject a pending application; its name and keys become free. Needs no running service.

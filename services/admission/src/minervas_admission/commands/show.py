@@ -16,8 +16,16 @@ from minervas_admission.certificate_request import describe_key, request_public_
 from minervas_admission.commands.output import degrees, harmless, say, say_json, tenths, when
 from minervas_admission.data_directory import DataDirectory
 from minervas_admission.parameter_changes import ParameterView, WantedChange, last_carrying_height
+from minervas_admission.replacement import WARNING
+from minervas_admission.rotations import decode_rotation
 from minervas_admission.settings import AdmissionSettings
-from minervas_admission.store.applications import KIND_ADDITION, ApplicationRow, pending_applications
+from minervas_admission.store.applications import (
+    KIND_ADDITION,
+    REPLACE,
+    ROTATE,
+    ApplicationRow,
+    pending_applications,
+)
 from minervas_admission.store.database import Connection, Database
 from minervas_admission.store.schema import check_schema
 from minervas_core.applicant import About, panels_of, sites_of
@@ -60,8 +68,13 @@ async def show_pending(settings: AdmissionSettings, *, as_json: bool) -> None:
 
 def show_application(row: ApplicationRow) -> None:
     """Print everything that a decision needs."""
+    if row.kind == ROTATE:
+        _show_rotation(row)
+        return
     requested = decode_requested(row)
     say(f"{row.member}" + ("   (a member that adds gateways or meters)" if row.kind == KIND_ADDITION else ""))
+    if row.kind == REPLACE:
+        say(f"  REPLACEMENT of the node of a member. {WARNING}.")
     say(f"  fingerprint  {row.fingerprint}   (compare by phone)")
     say(f"  name         {harmless(row.name)}")
     say(f"  contact      {harmless(row.contact)}")
@@ -75,6 +88,15 @@ def show_application(row: ApplicationRow) -> None:
     _show_details(requested.about)
     if isinstance(requested, Application):
         say("  visibility   accepts that all members see all trades")
+    say(f"  id           {row.id}")
+
+
+def _show_rotation(row: ApplicationRow) -> None:
+    new = [claim.new for claim in decode_rotation(row.content).request.keys]
+    say(f"{row.member}   (a member that replaces keys)")
+    say(f"  fingerprint  {row.fingerprint}   (compare by phone)")
+    say(f"  received     {when(row.received_ms)} from {harmless(row.remote_address)}")
+    say(f"  new keys     {', '.join(f'{each.name} ({each.service}): {each.key[:16]}...' for each in new)}")
     say(f"  id           {row.id}")
 
 
@@ -145,19 +167,29 @@ def show_fingerprint(settings: AdmissionSettings) -> None:
     say(fingerprint(signing_ca_certificate(DataDirectory(settings.paths.data))))
 
 
-def _application_object(row: ApplicationRow) -> dict[str, Any]:
+def _requested_object(row: ApplicationRow) -> dict[str, Any]:
+    if row.kind == ROTATE:
+        new = [claim.new for claim in decode_rotation(row.content).request.keys]
+        return {"new_keys": [{"service": each.service, "name": each.name, "key": each.key} for each in new]}
     requested = decode_requested(row)
     about = requested.about
     meters = declared_meters(requested)
     return {
-        "kind": row.kind,
         "services": sorted(item.claim.service for item in requested.services),
         "meters": [{"gateway": gateway, **msgspec.to_builtins(meter)} for gateway, meter in meters],
         "about": {} if isinstance(about, msgspec.UnsetType) else msgspec.to_builtins(about),
+    }
+
+
+def _application_object(row: ApplicationRow) -> dict[str, Any]:
+    return {
+        **_requested_object(row),
         "id": row.id,
+        "kind": row.kind,
         "member": row.member,
         "name": row.name,
         "contact": row.contact,
+        **({"warning": WARNING} if row.kind == REPLACE else {}),
         "fingerprint": row.fingerprint,
         "received_ms": row.received_ms,
         "remote_address": row.remote_address,

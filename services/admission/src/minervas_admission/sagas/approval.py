@@ -54,7 +54,7 @@ class Approval:
         """Sign a certificate for each service; one that exists for the same key is kept."""
         now_ms = self.clock.now_ms()
         async with self.database.transaction() as connection:
-            row = await _application(connection, decision)
+            row = await locked_application(connection, decision)
             present = {item.principal: item for item in await member_certificates(connection, row.member, now_ms)}
             names: list[str] = []
             for service, request in service_requests(decode_application(row.content)).items():
@@ -69,14 +69,14 @@ class Approval:
     async def broker(self, decision: Decision) -> str:
         """Give each service its role and client."""
         async with self.database.transaction() as connection:
-            row = await _application(connection, decision)
+            row = await locked_application(connection, decision)
         return ", ".join(await self.rights.grant(row.member))
 
     async def transaction(self, decision: Decision) -> str:
         """Sign the admission and the registration of its meters; then the applicant gets everything it needs."""
         now_ms = self.clock.now_ms()
         async with self.database.transaction() as connection:
-            row = await _application(connection, decision)
+            row = await locked_application(connection, decision)
             known = await transactions_of_member(connection, row.member)
             valid = [item for item in known if item.action == "admit" and item.state in ALIVE]
             application = decode_application(row.content)
@@ -92,8 +92,8 @@ class Approval:
         return valid[-1].described()
 
 
-async def _application(connection: Connection, decision: Decision) -> ApplicationRow:
-    """The application, with it and its member locked.
+async def locked_application(connection: Connection, decision: Decision) -> ApplicationRow:
+    """The application of an approval or a replacement, with it and its member locked.
 
     Raises:
         Superseded: if the membership was ended meanwhile.

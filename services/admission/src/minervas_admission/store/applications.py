@@ -16,8 +16,16 @@ MAX_PENDING = 1_000
 KIND_JOIN = "join"
 KIND_ADDITION = "add"
 
+ROTATED_GATEWAY_KEY = "new gateway key"
+"""Purpose under which `rotations` claims a gateway's new key."""
+
 FORGOTTEN = "its data was deleted"
 """What whoever still asks for the state of a forgotten application is told."""
+
+REPLACE = "replace"
+"""Kind of an application for new keys of a member whose node was lost."""
+ROTATE = "rotate"
+"""Kind of a member's request to replace keys that it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +46,14 @@ class ApplicationRow:
     reason: str
     decided_ms: int | None
     kind: str = KIND_JOIN
-    """join: an `Application`; add: an `Addition` of a member."""
+    """join or replace: an `Application`; add: an `Addition` of a member; rotate: a `SignedRotation` of a member."""
     forgotten_ms: int | None = None
     """When its personal data was deleted: name, contact, address and content are empty then."""
 
     @property
     def approval(self) -> str:
         """Kind of the decision that approves it."""
-        return "add" if self.kind == KIND_ADDITION else "approve"
+        return "approve" if self.kind == KIND_JOIN else self.kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +68,18 @@ async def insert_application(connection: Connection, row: ApplicationRow, claims
     """Store a new application with its claims on name and keys.
 
     Raises:
-        InvalidEnrolment: ``member_exists`` if the name is or ever was taken, ``key_reused`` for a key in use.
+        InvalidEnrolment: ``member_exists`` if the name is or ever was taken, or a replacement waits already;
+            ``key_reused`` for a key in use.
     """
     try:
         await _insert(connection, row)
     except psycopg.errors.UniqueViolation as error:
+        if row.kind in (REPLACE, ROTATE):
+            raise InvalidEnrolment(
+                Code.MEMBER_EXISTS,
+                "New keys of this member wait for a decision already; call the operator",
+                member=row.member,
+            ) from error
         raise InvalidEnrolment(
             Code.MEMBER_EXISTS,
             "This member id is taken, waits for a decision, or was used before; member ids are never used again",
@@ -133,10 +148,11 @@ def _reused(claim: KeyClaim) -> InvalidEnrolment:
 
 
 async def _is_own(connection: Connection, member: str, claim: KeyClaim) -> bool:
-    """Whether this member has claimed the key for this very purpose."""
+    """Whether this member has claimed the key for this very purpose; a gateway's may have come with a rotation."""
+    purposes = [claim.purpose, *([ROTATED_GATEWAY_KEY] if claim.purpose.startswith("gateway key ") else [])]
     cursor = await connection.execute(
-        "SELECT 1 FROM claimed_keys WHERE key_id = %s AND member = %s AND purpose = %s",
-        (claim.key_id, member, claim.purpose),
+        "SELECT 1 FROM claimed_keys WHERE key_id = %s AND member = %s AND purpose = ANY(%s)",
+        (claim.key_id, member, purposes),
     )
     return await cursor.fetchone() is not None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cryptography import x509
@@ -75,6 +76,18 @@ async def principals_of_member(connection: Connection, member: str) -> list[str]
         (member, CLIENT),
     )
     return [str(name) for (name,) in await cursor.fetchall()]
+
+
+async def revoke_certificates(connection: Connection, member: str, now_ms: int, *, besides: Sequence[str]) -> int:
+    """End a member's client certificates, but for those of the keys `besides`; returns how many ended now."""
+    cursor = await connection.execute(
+        """
+        UPDATE certificates SET revoked_ms = %s
+        WHERE member = %s AND purpose = %s AND revoked_ms IS NULL AND NOT key_id = ANY(%s)
+        """,
+        (now_ms, member, CLIENT, list(besides)),
+    )
+    return cursor.rowcount
 
 
 async def entitled_principals(connection: Connection, now_ms: int, *, member: str | None = None) -> list[str]:

@@ -32,7 +32,7 @@ class Decision:
 
     id: int
     kind: str
-    """approve, reject, revoke, reconcile, suspend, resume, leave, or parameters."""
+    """approve, replace, rotate, reject, revoke, reconcile, suspend, resume, leave, or parameters."""
     member: str | None
     application: str | None
     reason: str
@@ -42,7 +42,7 @@ class Decision:
     """queued, carried_out, done, superseded, or refused."""
     finished_ms: int | None
     content: str
-    """Canonical JSON of what is to be changed; empty but for kind parameters."""
+    """Canonical JSON of what is to be changed; empty but for kinds parameters and rotate."""
     outcome: str
     """Why it was superseded; the error (``code: text``) for which it was refused."""
 
@@ -213,7 +213,13 @@ async def service_is_running(connection: Connection) -> bool:
 async def decisions_of_member(connection: Connection, member: str) -> list[Decision]:
     """What was decided about a member, in order; not rejections of others who wanted its name."""
     async with connection.cursor(row_factory=class_row(Decision)) as cursor:
-        await cursor.execute("SELECT * FROM decisions WHERE member = %s AND kind <> 'reject' ORDER BY id", (member,))
+        await cursor.execute(
+            """
+            SELECT d.* FROM decisions d LEFT JOIN applications a ON a.id = d.application
+            WHERE d.member = %s AND (d.kind <> 'reject' OR a.kind = 'add') ORDER BY d.id
+            """,
+            (member,),
+        )
         return await cursor.fetchall()
 
 

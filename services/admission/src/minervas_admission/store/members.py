@@ -9,6 +9,7 @@ from psycopg.rows import class_row
 
 from minervas_admission.store.database import Connection
 from minervas_admission.store.presence import end_presence
+from minervas_core.errors import Code, LocalFault
 
 ENDED = ("revoked", "left")
 """States of a membership that has ended for ever."""
@@ -20,7 +21,7 @@ class MemberRow:
 
     member: str
     application: str
-    """Id of the application that it was admitted on."""
+    """Id of the application that its node was granted on: that of its admission, or of its newest replacement."""
     state: str
     """approving, active, revoked, or left."""
     approved_ms: int
@@ -97,6 +98,15 @@ async def end_membership(
         "UPDATE certificates SET revoked_ms = %s WHERE member = %s AND revoked_ms IS NULL", (ended_ms, member)
     )
     await end_presence(connection, member, ended_ms)
+
+
+async def set_application(connection: Connection, member: str, application_id: str) -> str:
+    """Record the application on which a member's node works now; returns the one before."""
+    row = await lock_member(connection, member)
+    if row is None:
+        raise LocalFault(Code.INTERNAL, "There is no such member", member=member)
+    await connection.execute("UPDATE members SET application = %s WHERE member = %s", (application_id, member))
+    return row.application
 
 
 async def set_suspended(connection: Connection, member: str, suspended_ms: int | None) -> None:

@@ -12,6 +12,9 @@ from minervas_admission.store.database import Connection
 ALIVE = ("open", "settled")
 """States of a transaction that is or may come into a block."""
 
+KEY_ACTIONS = ("admit", "rotate", "recover")
+"""Actions that say which service keys a member has."""
+
 ENDINGS = ("revoke", "leave")
 """Actions that end a membership."""
 

@@ -11,13 +11,17 @@ from minervas_admission.application_check import SIGNING_KEY_NAMES, decode_reque
 from minervas_admission.certificate_request import describe_key, request_public_key
 from minervas_admission.commands.output import degrees, tenths
 from minervas_admission.key_identity import box_key_id, tls_key_id
-from minervas_admission.store.applications import KIND_ADDITION, ApplicationRow
+from minervas_admission.rotations import decode_rotation
+from minervas_admission.store.applications import ROTATE, ApplicationRow
 from minervas_core.applicant import About
 from minervas_core.enrolment import Application, BringsServices, ServiceClaim, declared_meters
 
 GATEWAY_KEY = "gateway key"
 
-_SHOWN_APART = ("member", "name", "contact", "salt", "sent_at_ms", "services", "about")
+_NEW_KEYS = {"wallet": "wallet", "box": "box", "block": "block key", "vote": "vote key", "gateway": GATEWAY_KEY}
+"""Purpose of each key of a rotation, as in `KeyView`."""
+
+_SHOWN_APART = ("kind", "member", "name", "contact", "salt", "sent_at_ms", "services", "about")
 """Fields of an application that have a place of their own in the page, or mean nothing to people."""
 
 _IN_DEGREES = {
@@ -74,11 +78,6 @@ class ApplicationView:
     """Other fields of the application, by their names, as plain values, lists and objects."""
 
     @property
-    def is_addition(self) -> bool:
-        """Whether a member adds gateways or meters."""
-        return self.row.kind == KIND_ADDITION
-
-    @property
     def rated_w(self) -> int:
         """Rated power of all meters."""
         return sum(meter.rated_w for meter in self.meters)
@@ -90,6 +89,8 @@ def application_view(row: ApplicationRow) -> ApplicationView:
     Raises:
         PeerFault: if what is stored is not an application.
     """
+    if row.kind == ROTATE:
+        return _rotation_view(row)
     application = decode_requested(row)
     body = application if isinstance(application, Application) else application.body
     fields = msgspec.to_builtins(body)
@@ -100,6 +101,17 @@ def application_view(row: ApplicationRow) -> ApplicationView:
         meters=_meters(application),
         more={name: value for name, value in fields.items() if name not in _SHOWN_APART} | _details(application.about),
     )
+
+
+def _rotation_view(row: ApplicationRow) -> ApplicationView:
+    request = decode_rotation(row.content).request
+    services: dict[str, list[KeyView]] = {}
+    for new in (claim.new for claim in request.keys):
+        is_box = new.name == "box"
+        kind, shown = ("X-Wing", box_key_id(new.key)) if is_box else ("Ed25519", new.key)
+        services.setdefault(new.service, []).append(KeyView(_NEW_KEYS[new.name], kind, shown))
+    views = [ServiceView(service, keys) for service, keys in sorted(services.items())]
+    return ApplicationView(row=row, sent_at_ms=request.sent_at_ms, services=views, meters=[], more={})
 
 
 def _details(about: About | msgspec.UnsetType) -> dict[str, Any]:

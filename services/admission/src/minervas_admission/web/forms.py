@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from urllib.parse import parse_qsl
 
 from fastapi import Request
@@ -39,10 +38,6 @@ class Form:
     def checked(self, name: str) -> bool:
         """Whether a box is ticked."""
         return self.text(name) == "yes"
-
-    def values(self) -> Mapping[str, str]:
-        """The first value of every field, to show a refused form again."""
-        return dict(reversed(self._fields))
 
 
 EMPTY = Form([])

@@ -39,10 +39,6 @@ class Texts:
         """The text ``family.value``; the value itself if it has none, as of an error that is new."""
         return self._texts.get(f"{family}.{value}", value)
 
-    def has(self, key: str) -> bool:
-        """Whether there is a text of this key."""
-        return key in self._texts
-
     def keys(self) -> set[str]:
         """All keys."""
         return set(self._texts)

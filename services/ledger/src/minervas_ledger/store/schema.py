@@ -60,6 +60,7 @@ WRITER_RIGHTS = {
     "reading_archives": "SELECT",
     "statement_checks": "SELECT, INSERT",
     "fleet": "SELECT, INSERT, UPDATE",
+    "expected_output": "SELECT, INSERT, UPDATE",
     MIGRATION_TABLE: "SELECT",
 }
 """What the writer may do, and nothing else: above all, it does not change the schema."""

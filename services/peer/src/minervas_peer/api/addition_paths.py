@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import msgspec
@@ -38,7 +39,7 @@ class Signed(BaseModel):
 class Notary:
     """Signs additions with the wallet of one member."""
 
-    def __init__(self, member: str, wallet: SigningKey, network: str) -> None:
+    def __init__(self, member: str, wallet: Callable[[], SigningKey], network: str) -> None:
         self._member = member
         self._wallet = wallet
         self._network = network
@@ -58,7 +59,7 @@ class Notary:
         if body.member != self._member:
             raise LocalFault(Code.BAD_ENROLMENT, "This is the peer of another member", peer=self._member)
         check_addition_body(body)
-        return sign_addition(body, self._wallet, self._network).signature
+        return sign_addition(body, self._wallet(), self._network).signature
 
 
 def add_addition_path(app: FastAPI, notary: Notary, token: str) -> None:

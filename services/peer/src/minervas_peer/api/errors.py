@@ -23,6 +23,7 @@ STATUS_BY_CODE = {
     Code.WRONG_SHAPE: HTTPStatus.BAD_REQUEST,
     Code.TOO_LARGE: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     Code.RATE_LIMITED: HTTPStatus.TOO_MANY_REQUESTS,
+    Code.WALLET_WAITS: HTTPStatus.CONFLICT,
 }
 """Other codes: 409 for what the chain's rules refuse, 503 for passing trouble, else 500."""
 

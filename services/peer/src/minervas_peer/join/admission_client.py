@@ -88,6 +88,12 @@ class AdmissionClient:
         stream = self._client.stream("GET", "/v1/form", headers=_bearer(form_token))
         return self._decoded(read_answer(stream, self._url).body, ApplicationForm)
 
+    def rotate(self, signed: bytes) -> ApplicationReceipt:
+        """Send a request for new keys; the same bytes again get the same receipt. `state` tells where it stands."""
+        headers = {"Content-Type": "application/json"}
+        stream = self._client.stream("POST", "/v1/rotations", content=signed, headers=headers)
+        return self._decoded(read_answer(stream, self._url).body, ApplicationReceipt)
+
     def state(self, receipt: ApplicationReceipt) -> ApplicationState:
         """Where an application stands."""
         path = f"/v1/applications/{receipt.application_id}"

@@ -28,6 +28,7 @@ from minervas_core.enrolment import (
     check_application,
 )
 from minervas_core.errors import Code, LocalFault, PeerFault
+from minervas_core.genesis import load_genesis
 from minervas_core.identifiers import check_member_id
 from minervas_peer.join.admission_client import AdmissionClient, fetch_ca
 from minervas_peer.join.advice import advised
@@ -65,6 +66,8 @@ class JoinOptions:
     """Whether the server's certificate is by a CA that this machine trusts, and not by the consortium's."""
     timeout_s: float | None = None
     """How long to wait in all; for ever if not given."""
+    replace: bool = False
+    """Whether this node takes the place of the member's, which was lost."""
 
 
 class Join:
@@ -171,8 +174,8 @@ class Join:
             return None
         application = decode(bytes(stored.application), Application, max_bytes=MAX_APPLICATION_BYTES)
         options = self._options
-        before = (stored.url, stored.ca_fingerprint, application.member)
-        if before != (options.url, options.ca_fingerprint, options.member):
+        before = (stored.url, stored.ca_fingerprint, application.member, application.kind == "replace")
+        if before != (options.url, options.ca_fingerprint, options.member, options.replace):
             raise LocalFault(
                 Code.BAD_ENROLMENT,
                 "Another application of this node is under way; go on with it, or delete secrets/application.json",
@@ -202,6 +205,7 @@ class Join:
                     "salt": new_salt(),
                     "sent_at_ms": self._clock.now_ms(),
                     "services": [msgspec.to_builtins(enrolment) for enrolment in enrolments],
+                    **({"kind": "replace"} if options.replace else {}),
                     "accepts_visibility": True,
                     **({} if isinstance(about, msgspec.UnsetType) else {"about": msgspec.to_builtins(about)}),
                     **fields,
@@ -242,4 +246,20 @@ class Join:
             raise PeerFault(Code.BAD_ENROLMENT, "The application is approved, but the server gave no certificates")
         check_grant(state.grant, application, info, self._options.ca_fingerprint)
         install(state.grant, as_pem(read_cas(state.grant.ca_pem.encode())), self._node, self._options.url)
+        if application.kind == "replace":
+            self._say_replaced(bytes(state.grant.genesis))
+            return
         self._say(f"Approved. {application.member} is a member of {info.name}; the services start by themselves.")
+
+    def _say_replaced(self, genesis: bytes) -> None:
+        wait_s = load_genesis(genesis).parameters.recovery_wait_ms / 1000
+        self._say(
+            f"Approved. This node is {self._options.member}'s from now on; the services start by themselves. Lots and "
+            f"orders are kept. It can trade when its new wallet takes effect, {_duration(wait_s)} after the block that "
+            "announces it (unless the parameters were changed); `minervas members` shows when."
+        )
+
+
+def _duration(seconds: float) -> str:
+    """A time in words: hours if it is some, else seconds."""
+    return f"{seconds / 3600:.0f} hours" if seconds >= 7_200 else f"{seconds:.0f} seconds"

@@ -38,10 +38,19 @@ def install(grant: Grant, ca_pem: bytes, node: NodeDirectory, url: str) -> None:
         _write(node.issued / "certs" / f"{service}.crt", pem.encode())
     _write(node.issued / "ca.crt", ca_pem)
     _write(node.issued / "genesis.json", bytes(grant.genesis))
-    _write(node.issued / MEMBERSHIP_FILE, b"[" + b",".join(map(bytes, grant.membership)) + b"]")
+    install_membership(grant, node)
     _write(node.issued / "broker.json", encode(grant.broker))
     _write(node.issued / ADMISSION_FILE, address_file(url))
     _write(node.issued / READY_FILE, b"")
+
+
+def install_membership(grant: Grant, node: NodeDirectory) -> None:
+    """Write the transactions that prove the membership, which is all that a rotation of keys changes.
+
+    Raises:
+        LocalFault: ``bad_key_file``.
+    """
+    _write(node.issued / MEMBERSHIP_FILE, b"[" + b",".join(map(bytes, grant.membership)) + b"]")
 
 
 def install_addition(grant: Grant, ca_pem: bytes, node: NodeDirectory) -> None:

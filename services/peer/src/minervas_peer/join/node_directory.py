@@ -51,7 +51,7 @@ class NodeDirectory:
         self._expects_gateway = expects_gateway
         self.issued = path / "issued"
         self.secrets = path / "secrets"
-        self._enrol = path / "enrol"
+        self.enrol = path / "enrol"
 
     @property
     def is_joined(self) -> bool:
@@ -77,7 +77,7 @@ class NodeDirectory:
 
     def gateways(self) -> list[str]:
         """Gateways that have handed in their keys."""
-        return sorted(file.stem for file in self._enrol.glob(f"{GATEWAY}*.json") if is_gateway(file.stem))
+        return sorted(file.stem for file in self.enrol.glob(f"{GATEWAY}*.json") if is_gateway(file.stem))
 
     def missing(self, services: list[str]) -> list[str]:
         """Which of these services have not handed in their requests yet."""
@@ -119,8 +119,18 @@ class NodeDirectory:
         """The application came to nothing (or the addition is installed): the next run makes a new one."""
         (self.secrets / name).unlink(missing_ok=True)
 
+    def handed_in(self) -> dict[str, ServiceEnrolment]:
+        """What each service handed in at its first start, by service; what cannot be read is left out."""
+        found: dict[str, ServiceEnrolment] = {}
+        for file in sorted(self.enrol.glob("*.json")):
+            try:
+                found[file.stem] = decode(file.read_bytes(), ServiceEnrolment, max_bytes=MAX_APPLICATION_BYTES)
+            except (OSError, InvalidEncoding):
+                continue  # a wish for new keys, or what another program left there
+        return found
+
     def _enrolment_file(self, service: str) -> Path:
-        return self._enrol / f"{service}.json"
+        return self.enrol / f"{service}.json"
 
     def _enrolment(self, service: str, member: str) -> ServiceEnrolment:
         file = self._enrolment_file(service)

@@ -40,7 +40,8 @@ class RenewalExchange:
     paths: NodePaths
     member: str
     genesis: Genesis
-    wallet: SigningKey
+    wallet: Callable[[], SigningKey]
+    """Ours, at the moment."""
     clock: Clock
     url: str = ""
     """Of admission; empty: as `minervas join` installed it."""
@@ -77,7 +78,7 @@ class RenewalExchange:
         if names_unknown_ca(answer, read_authorities(self.paths.issued)):
             await self._refresh_cas()
         check_answer(answer, self.member, wanted, read_authorities(self.paths.issued))
-        install_membership(answer, self.member, self.genesis, self.wallet, self.paths.issued)
+        install_membership(answer, self.member, self.genesis, self.wallet(), self.paths.issued)
         install_answer(answer, self.paths.issued)
         self.forget()
         return sorted(wanted)
@@ -116,7 +117,7 @@ class RenewalExchange:
             salt=new_salt(),
             sent_at_ms=self.clock.now_ms(),
         )
-        raw = encode(sign_renewal(body, self.wallet))
+        raw = encode(sign_renewal(body, self.wallet()))
         write_atomic(self._file, raw)
         return raw
 

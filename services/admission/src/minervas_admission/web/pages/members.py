@@ -60,16 +60,7 @@ def router(site: Site) -> APIRouter:
     @pages.get("/members")
     async def members(request: Request) -> Response:
         """All members that ever were, or those that the filter lets through."""
-        visit = visit_of(request)
-        text, standing = (request.query_params.get(name, "").strip() for name in ("text", "standing"))
-        async with site.database.transaction() as connection:
-            found = await read_members(connection, site.clock.now_ms())
-        lines = [line_of(overview, presence) for overview, presence in found]
-        shown = [line for line in lines if _matches(line, text, standing)]
-        return visit.render(
-            "members.html", lines=shown, total=len(lines), text=text, standing=standing,
-            choices=(*STANDINGS, ATTENTION), path_of=PATH,
-        )  # fmt: skip
+        return await _list(visit_of(request))
 
     @pages.get("/members/{member}")
     async def one(request: Request, member: str) -> Response:
@@ -97,6 +88,19 @@ def router(site: Site) -> APIRouter:
         return await _decide(visit_of(request), member, action)
 
     return pages
+
+
+async def _list(visit: Visit) -> Response:
+    site, query = visit.site, visit.request.query_params
+    text, standing = (query.get(name, "").strip() for name in ("text", "standing"))
+    async with site.database.transaction() as connection:
+        found = await read_members(connection, site.clock.now_ms())
+    lines = [line_of(overview, presence) for overview, presence in found]
+    shown = [line for line in lines if _matches(line, text, standing)]
+    return visit.render(
+        "members.html", lines=shown, total=len(lines), text=text, standing=standing,
+        choices=(*STANDINGS, ATTENTION), path_of=PATH,
+    )  # fmt: skip
 
 
 def possible_actions(row: MemberOverview) -> list[str]:

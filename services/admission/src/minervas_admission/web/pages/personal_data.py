@@ -25,11 +25,7 @@ def router(site: Site) -> APIRouter:
     @pages.get("/personal")
     async def rejected(request: Request) -> Response:
         """Rejected applications that still have personal data."""
-        visit = visit_of(request)
-        async with site.database.transaction() as connection:
-            rows = await rejected_applications(connection, site.clock.now_ms(), MAX_SHOWN)
-        days = site.settings.personal_data.rejected_days
-        return visit.render("personal_data.html", rows=rows, days=days, keep_ms=days * DAY_MS)
+        return await _rejected(visit_of(request))
 
     @pages.get("/personal/{wanted}")
     async def ask(request: Request, wanted: str) -> Response:
@@ -61,6 +57,13 @@ def router(site: Site) -> APIRouter:
         return see_other(f"{PATH}/{wanted}")
 
     return pages
+
+
+async def _rejected(visit: Visit) -> Response:
+    site, days = visit.site, visit.site.settings.personal_data.rejected_days
+    async with site.database.transaction() as connection:
+        rows = await rejected_applications(connection, site.clock.now_ms(), MAX_SHOWN)
+    return visit.render("personal_data.html", rows=rows, days=days, keep_ms=days * DAY_MS)
 
 
 async def _show(visit: Visit, wanted: str, *, problem: str = "") -> Response:
