@@ -89,7 +89,7 @@ def send_many(home: AdmissionHome, operation: Any, mode: GenerationMode) -> None
         suppress_health_check=list(HealthCheck),
     )
     @given(case=operation.as_strategy(generation_mode=mode))
-    def send(case: Case) -> None:
+    def send(case: Case[Any]) -> None:
         request = case.as_transport_kwargs(base_url=url)
         if "json" in request:
             request["data"] = canonical(request.pop("json"))

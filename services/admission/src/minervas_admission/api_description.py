@@ -81,8 +81,8 @@ def answers(kind: type[Record], *refusals: int, also: int | None = None, status:
         also: another status of the answer to a good request.
         status: its first one.
     """
-    good = {"description": "Done.", "content": {JSON: {"schema": _reference(kind.__name__)}}}
-    repeated = {also: {**good, "description": "The same bytes came before; nothing was done again."}} if also else {}
+    good: dict[str, Any] = {"description": "Done.", "content": {JSON: {"schema": _reference(kind.__name__)}}}
+    repeated: Answers = {also: {**good, "description": "The same bytes came before; nothing was done."}} if also else {}
     return {status: good, **repeated, **errors(*refusals)}
 
 
@@ -117,7 +117,7 @@ def body(kind: type[Record], maker: str, *, bearer: bool = False) -> dict[str, A
     }
 
 
-NEEDS_BEARER = {"security": [{"bearer": []}]}
+NEEDS_BEARER: dict[str, Any] = {"security": [{"bearer": []}]}
 """Of operations that tell nothing without a token."""
 
 
