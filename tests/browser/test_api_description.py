@@ -70,7 +70,7 @@ async def described(admission_and_broker: AdmissionWithBroker) -> AsyncIterator[
 
 async def test_whatever_is_sent_is_answered_as_described(described: Described) -> None:
     operations = [each.ok() for each in described.schema.get_all_operations()]
-    assert len(operations) == 9
+    assert len(operations) >= 9
     for operation in operations:
         for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
             if mode is GenerationMode.POSITIVE or operation.body or operation.path_parameters:
