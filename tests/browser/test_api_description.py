@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -150,4 +152,6 @@ async def test_description_names_only_what_there_is(described: Described) -> Non
             assert operation["summary"]
             assert operation["description"]
             assert all("content" in answer for answer in operation["responses"].values())
+    named = set(re.findall(r"#/components/schemas/(\w+)", json.dumps(raw)))
+    assert named <= set(raw["components"]["schemas"])
     assert "HTTPValidationError" not in raw["components"]["schemas"]

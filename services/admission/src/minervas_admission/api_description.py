@@ -13,6 +13,7 @@ from minervas_core.applicant import ApplicationForm
 from minervas_core.ca_bundle import SignedCaBundle
 from minervas_core.encoding import Record
 from minervas_core.enrolment import Application, ApplicationReceipt, ApplicationState, ConsortiumInfo
+from minervas_core.rekeying import SignedRotation
 from minervas_core.renewal import Renewal, RenewalAnswer
 
 JSON = "application/json"
@@ -28,6 +29,7 @@ RECORDS: tuple[type[Record], ...] = (
     Renewal,
     RenewalAnswer,
     SignedCaBundle,
+    SignedRotation,
 )
 """Bodies and answers, besides errors."""
 
