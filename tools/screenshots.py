@@ -30,9 +30,9 @@ from minervas_runtime.clock import SystemClock
 from minervas_runtime.mqtt_bus import MqttBus
 from tests.support.admission import OPERATOR_MEMBER, SERVICES, AdmissionHome, Applicant, declared_meter, grant_of
 from tests.support.admission_web import add_operator
+from tests.support.chromium import chromium
 from tests.support.wait import wait_until_async
 from tests.support.web_service import DESKTOP, PHONE, WebService, open_page, serving_pages
-from tests.support.web_service import chromium as run_chromium
 from tests.support.web_walk import PASSWORD, ApplicantFields, Walk
 
 SCREENS = Path(__file__).parents[1] / "docs" / "screens"
@@ -97,7 +97,7 @@ async def main() -> None:
                 )
                 service.operator.height = HEIGHT
                 await _populate(service)
-            await _take_all(service, await stack.enter_async_context(run_chromium()))
+            await _take_all(service, await stack.enter_async_context(chromium()))
 
 
 def _template(path: Path) -> Path:

@@ -10,6 +10,14 @@ from axe_playwright_python.async_playwright import Axe  # type: ignore[import-un
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 CHROMIUM = "/usr/bin/chromium"
+ARGUMENTS = (
+    "--no-sandbox",  # tests run as root in containers, and show nothing but our own pages
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
 DESKTOP = (1280, 800)
 PHONE = (390, 844)
 TIMEOUT_MS = 60_000
@@ -26,7 +34,7 @@ _RULES = {
 async def chromium() -> AsyncIterator[Browser]:
     """The browser, for the length of the block."""
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS), timeout=TIMEOUT_MS)
         try:
             yield browser
         finally:

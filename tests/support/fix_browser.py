@@ -15,8 +15,9 @@ from playwright.async_api import Browser
 
 from minervas_devnet.postgres import PostgresServer
 from minervas_devnet.postgres_roles import NodeDatabase
+from tests.support.chromium import chromium
 from tests.support.databases import copy_database
-from tests.support.web_service import WebService, chromium, serving_pages
+from tests.support.web_service import WebService, serving_pages
 
 _numbers = itertools.count(1)
 

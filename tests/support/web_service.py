@@ -1,4 +1,4 @@
-"""A real admission with broker and operator's peer for real browsers, and Chromium."""
+"""A real admission with broker and operator's peer for real browsers, and windows that show it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
+from playwright.async_api import Browser, BrowserContext, Page, expect
 
 from minervas_devnet.broker import BrokerServer
 from minervas_devnet.ports import free_port
@@ -17,15 +17,6 @@ from tests.support.admission import AdmissionHome
 from tests.support.operator_peer import OperatorPeer, operator_peer
 from tests.support.wait import HANG_S
 
-CHROMIUM = "/usr/bin/chromium"
-ARGUMENTS = (
-    "--no-sandbox",  # tests run as root in containers, and see nothing but our own pages
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 HANG_MS = HANG_S * 1000
 
 DESKTOP: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}}
@@ -73,18 +64,6 @@ async def serving_pages(root: Path, database: NodeDatabase, **operator: Any) -> 
 
 
 @asynccontextmanager
-async def chromium() -> AsyncIterator[Browser]:
-    """Run Chromium for the length of the block."""
-    expect.set_options(timeout=HANG_MS)
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS), timeout=HANG_MS)
-        try:
-            yield browser
-        finally:
-            await browser.close()
-
-
-@asynccontextmanager
 async def open_page(
     browser: Browser, service: WebService, language: str, size: dict[str, Any], **changes: Any
 ) -> AsyncIterator[Page]:
@@ -94,6 +73,7 @@ async def open_page(
         base_url=service.url, locale=LOCALES[language], ignore_https_errors=True, **size, **changes
     )
     context.set_default_timeout(HANG_MS)
+    expect.set_options(timeout=HANG_MS)
     try:
         yield await context.new_page()
     finally:

@@ -13,6 +13,7 @@ from minervas_core.applicant import ApplicationForm
 from minervas_core.ca_bundle import SignedCaBundle
 from minervas_core.encoding import Record
 from minervas_core.enrolment import Application, ApplicationReceipt, ApplicationState, ConsortiumInfo
+from minervas_core.rekeying import SignedRotation
 from minervas_core.renewal import Renewal, RenewalAnswer
 
 JSON = "application/json"
@@ -28,6 +29,7 @@ RECORDS: tuple[type[Record], ...] = (
     Renewal,
     RenewalAnswer,
     SignedCaBundle,
+    SignedRotation,
 )
 """Bodies and answers, besides errors."""
 
@@ -81,8 +83,8 @@ def answers(kind: type[Record], *refusals: int, also: int | None = None, status:
         also: another status of the answer to a good request.
         status: its first one.
     """
-    good = {"description": "Done.", "content": {JSON: {"schema": _reference(kind.__name__)}}}
-    repeated = {also: {**good, "description": "The same bytes came before; nothing was done again."}} if also else {}
+    good: dict[str, Any] = {"description": "Done.", "content": {JSON: {"schema": _reference(kind.__name__)}}}
+    repeated: Answers = {also: {**good, "description": "The same bytes came before; nothing was done."}} if also else {}
     return {status: good, **repeated, **errors(*refusals)}
 
 
@@ -117,7 +119,7 @@ def body(kind: type[Record], maker: str, *, bearer: bool = False) -> dict[str, A
     }
 
 
-NEEDS_BEARER = {"security": [{"bearer": []}]}
+NEEDS_BEARER: dict[str, Any] = {"security": [{"bearer": []}]}
 """Of operations that tell nothing without a token."""
 
 
