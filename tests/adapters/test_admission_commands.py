@@ -152,8 +152,12 @@ async def test_a_wrong_setting_is_one_line_with_file_and_key(
 
 
 async def test_secrets_are_checked_before_the_service_needs_them(admission_home: AdmissionHome) -> None:
-    admission_home.settings.database.password_file.chmod(0o644)
-    status, _, error = await command(admission_home, "check-config")
+    shared = admission_home.settings.database.password_file  # other tests use the same role
+    shared.chmod(0o644)
+    try:
+        status, _, error = await command(admission_home, "check-config")
+    finally:
+        shared.chmod(0o600)
     assert (status, "chmod 600" in error) == (1, True)
 
 
