@@ -9,6 +9,7 @@ import pytest
 
 from minervas_admission.application_check import gateway_claims
 from minervas_admission.commands.show import show_pending
+from minervas_admission.store import applications
 from minervas_admission.store.applications import KIND_ADDITION, ApplicationRow, insert_addition
 from minervas_admission.store.database import Database
 from minervas_core.addition import Addition, addition_fingerprint, sign_addition
@@ -100,6 +101,20 @@ async def test_meters_can_be_added_to_a_gateway_whose_key_was_rotated(admission_
                 await insert_addition(connection, row, claims)
         finally:
             await database.close()
+
+
+async def test_strangers_who_fill_the_queue_do_not_keep_members_from_additions(
+    admission_and_broker: AdmissionWithBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = admission_and_broker.home
+    async with home.running():
+        alpha = await member(home)
+        monkeypatch.setattr(applications, "MAX_PENDING", 1)
+        await home.apply(Applicant("beta").application())
+        async with home.http() as client:
+            refused = await client.post("/v1/applications", content=encode(Applicant("gamma").application()))
+        assert (refused.status_code, refused.json()["code"]) == (429, Code.RATE_LIMITED)
+        await home.add(alpha.addition(home, alpha.gateway(SECOND, "barn")))
 
 
 async def test_a_consumer_can_add_its_first_gateway(admission_and_broker: AdmissionWithBroker) -> None:

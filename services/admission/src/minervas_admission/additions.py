@@ -15,9 +15,8 @@ from minervas_admission.authority import Consortium
 from minervas_admission.metrics import APPLICATIONS
 from minervas_admission.store.applications import (
     KIND_ADDITION,
-    MAX_PENDING,
     ApplicationRow,
-    count_pending,
+    check_room,
     find_application,
     insert_addition,
 )
@@ -34,7 +33,7 @@ from minervas_core.enrolment import (
     ApplicationReceipt,
     declared_meters,
 )
-from minervas_core.errors import Code, InvalidEnrolment, TransientFault
+from minervas_core.errors import Code, InvalidEnrolment
 from minervas_core.identifiers import Principal
 from minervas_core.market.records import MeterDeclaration
 from minervas_core.membership import membership_of
@@ -148,8 +147,7 @@ class AdditionIntake:
         now_ms = self.clock.now_ms()
         check_clock(addition.body.sent_at_ms, now_ms)
         joined = await self._judge(connection, addition)
-        if await count_pending(connection) >= MAX_PENDING:
-            raise TransientFault(Code.RATE_LIMITED, "Too many applications wait for a decision", limit=MAX_PENDING)
+        await check_room(connection, signed=True)
         row = ApplicationRow(
             id=receipt.application_id,
             member=addition.member,

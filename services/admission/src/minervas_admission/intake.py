@@ -18,10 +18,9 @@ from minervas_admission.rotations import checked_rotation, decode_rotation, judg
 from minervas_admission.store.applications import (
     KIND_ADDITION,
     KIND_JOIN,
-    MAX_PENDING,
     ROTATE,
     ApplicationRow,
-    count_pending,
+    check_room,
     find_application,
     insert_application,
 )
@@ -39,7 +38,7 @@ from minervas_core.enrolment import (
     Grant,
     application_fingerprint,
 )
-from minervas_core.errors import Code, InvalidEnrolment, TransientFault
+from minervas_core.errors import Code, InvalidEnrolment
 from minervas_core.rekeying import rotation_fingerprint
 from minervas_runtime.clock import Clock
 
@@ -87,8 +86,7 @@ class Intake:
         async with self.database.transaction() as connection:
             if await find_application(connection, row.id) is not None:  # the same bytes came twice at once
                 return receipt, False
-            if await count_pending(connection) >= MAX_PENDING:
-                raise TransientFault(Code.RATE_LIMITED, "Too many applications wait for a decision", limit=MAX_PENDING)
+            await check_room(connection, signed=False)
             await check_replacement(connection, application)
             await insert_application(connection, row, judged.claims)
             if form_token:
@@ -125,8 +123,7 @@ class Intake:
             granted = await find_application(connection, member.application)
             if granted is None:
                 raise InvalidEnrolment(Code.MEMBER_UNKNOWN, "There is no such member", member=member.member)
-            if await count_pending(connection) >= MAX_PENDING:
-                raise TransientFault(Code.RATE_LIMITED, "Too many applications wait for a decision", limit=MAX_PENDING)
+            await check_room(connection, signed=True)
             row = replace(
                 granted, id=receipt.application_id, content=raw, fingerprint=receipt.fingerprint,
                 token_hash=token_hash(receipt.token), remote_address=remote_address,

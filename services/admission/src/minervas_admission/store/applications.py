@@ -11,7 +11,10 @@ from minervas_admission.store.database import Connection
 from minervas_core.errors import Code, InvalidEnrolment, TransientFault
 
 MAX_PENDING = 1_000
-"""Applications that may wait for a decision at once: strangers can not fill the disk."""
+"""Applications that may wait for a decision at once: strangers can not fill the disk.
+
+What members sign has as much room again, so that strangers can not keep them from new keys either.
+"""
 
 KIND_JOIN = "join"
 KIND_ADDITION = "add"
@@ -216,6 +219,21 @@ async def count_pending(connection: Connection) -> int:
     cursor = await connection.execute("SELECT count(*) FROM applications WHERE state = 'pending'")
     row = await cursor.fetchone()
     return int(row[0]) if row else 0
+
+
+async def check_room(connection: Connection, *, signed: bool) -> None:
+    """Check that one more may wait: of what members signed, or of what anybody may send.
+
+    Raises:
+        TransientFault: ``rate_limited``.
+    """
+    cursor = await connection.execute(
+        "SELECT count(*) FROM applications WHERE state = 'pending' AND (kind = ANY(%s)) = %s",
+        (list(SIGNED_KINDS), signed),
+    )
+    row = await cursor.fetchone()
+    if row and row[0] >= MAX_PENDING:
+        raise TransientFault(Code.RATE_LIMITED, "Too many applications wait for a decision", limit=MAX_PENDING)
 
 
 async def count_under_way(connection: Connection) -> int:
