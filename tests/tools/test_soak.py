@@ -61,7 +61,7 @@ def test_a_soak_shares_its_time_and_ends_with_it(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(soak, "pytest_command", lambda _part, _seed: python("import time; time.sleep(600)"))
     outcomes: list[Outcome] = []
     began = time.monotonic()
-    soak.soak(0.05, outcomes)
+    soak.soak(0.2, outcomes)
     assert time.monotonic() - began < 300
     assert [each.part for each in outcomes[:3]] == ["long", "network", "properties"]
     assert {each.result for each in outcomes} == {"stopped"}
@@ -92,4 +92,4 @@ def test_tests_marked_soak_are_selected_by_a_soak_and_by_nothing_else(request: p
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
     collected = {line for line in done.stdout.splitlines() if "::" in line}
     assert collected
-    assert all("a_minute" in each for each in collected)
+    assert all("minute" in each for each in collected)

@@ -7,6 +7,7 @@ from msgspec import Raw
 from minervas_core import ledger_messages
 from minervas_core import node_market_messages as said
 from minervas_core.encoding import Record, encode
+from minervas_core.expected_output import ExpectedChannel, ExpectedOutput
 from minervas_core.market.matching import derived_lot_id
 from minervas_core.market.records import Lot, Meter, Obligation, Order, Origin, Register, Retirement, Trade
 from minervas_core.node_messages import SubmitResult
@@ -83,6 +84,15 @@ def ledger_samples() -> dict[str, Record]:
 def metering_samples() -> dict[str, Record]:
     """What a gateway publishes, and the transactions of metering and market, by name of the sample."""
     return reading_samples() | {
+        "ExpectedOutput": ExpectedOutput(
+            format=1,
+            member=BATCH.body.member,
+            made_ms=1,
+            model="clear sky",
+            start_ms=0,
+            step_ms=900_000,
+            channels=[ExpectedChannel(meter="roof", channel="array", rated_w=3_000, power_mw=[0, 1_200_000])],
+        ),
         "TransactionForm, register_meter": _form(BALCONY_OF_MOKPO),
         "TransactionForm, register_meter of an array": _form(ROOF_OF_HAENAM),
         "TransactionForm, generation": _form(FIRST_STATEMENT),
