@@ -68,6 +68,7 @@ from minervas_core.rights import ADMISSION
 from minervas_devnet.broker import BrokerServer
 from minervas_devnet.ports import LOOPBACK, free_port
 from minervas_devnet.postgres_roles import NodeDatabase
+from minervas_runtime.bus import BusRefused
 from minervas_runtime.clock import Clock, SystemClock
 from minervas_runtime.mqtt_bus import BusSettings, MqttBus
 from minervas_runtime.service import ServiceContext
@@ -370,16 +371,15 @@ class SagaBench:
         self.database = Database(settings.database, application="saga bench")
         self.feed = MembershipFeed(self.database, interval_ms=100)
         self._dynsec: DynsecClient | None = None
-        self._bus = MqttBus(
-            BusSettings(
-                host=settings.broker.host,
-                port=settings.broker.port,
-                ca_file=home.data.trusted_cas,
-                cert_file=home.data.bus_certificate,
-                key_file=home.data.bus_key,
-                principal=str(ADMISSION),
-            )
+        self._bus_settings = BusSettings(
+            host=settings.broker.host,
+            port=settings.broker.port,
+            ca_file=home.data.trusted_cas,
+            cert_file=home.data.bus_certificate,
+            key_file=home.data.bus_key,
+            principal=str(ADMISSION),
         )
+        self._bus = MqttBus(self._bus_settings)
         self.rights = BrokerRights(self.database, clock, operator_member=OPERATOR_MEMBER, dynsec=lambda: self._dynsec)
         keeper = RevocationListKeeper(self.database, consortium.cas, clock, data=home.data, export=home.export_dir)
         self.follower = ChainFollower(
@@ -416,7 +416,7 @@ class SagaBench:
         return self._dynsec
 
     async def __aenter__(self) -> Self:
-        await self._bus.start()
+        await wait_until_async(self._is_let_in, describe="the broker to let admission in")
         self._dynsec = DynsecClient(self._bus)
         await self._dynsec.start()
         return self
@@ -424,6 +424,15 @@ class SagaBench:
     async def __aexit__(self, *_: object) -> None:
         await self._bus.stop()
         await self.database.close()
+
+    async def _is_let_in(self) -> bool:
+        """Try as the service does: the broker's wrapper may not have taken up yet what was published just now."""
+        self._bus = MqttBus(self._bus_settings)
+        try:
+            await self._bus.start()
+        except BusRefused:
+            return False
+        return True
 
     async def queued(self) -> list[Decision]:
         """Decisions that are not carried out."""
