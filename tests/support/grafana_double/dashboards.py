@@ -1,4 +1,4 @@
-"""Dashboards, their versions and permissions, and the search that finds them."""
+"""Dashboards, their permissions, and the search that finds them."""
 
 from __future__ import annotations
 
@@ -122,30 +122,6 @@ def get_permissions(call: Call) -> list[Body]:
 def replace_permissions(call: Call) -> Body:
     _dashboard(call, 4).acl = checked_acl(call)
     return {"message": "Dashboard permissions updated"}
-
-
-@route("GET", "/dashboards/uid/{uid}/versions", "Editor")
-def versions(call: Call) -> Body:
-    dashboard = _dashboard(call, 2)
-    numbers = range(len(dashboard.versions), 0, -1)
-    return {"versions": [{"id": number, "uid": dashboard.uid, "version": number} for number in numbers]}
-
-
-@route("GET", "/dashboards/uid/{uid}/versions/{version}", "Editor")
-def version(call: Call) -> Body:
-    dashboard = _dashboard(call, 2)
-    number = int(call.path["version"])
-    if not 0 < number <= len(dashboard.versions):
-        raise ApiError(404, "Dashboard version not found")
-    return {"uid": dashboard.uid, "version": number, "data": dashboard.versions[number - 1]}
-
-
-@route("POST", "/dashboards/uid/{uid}/restore", "Editor")
-def restore(call: Call) -> Body:
-    dashboard, number = _dashboard(call, 2), int(call.body.get("version") or 0)
-    if not 0 < number <= len(dashboard.versions):
-        raise ApiError(404, "Dashboard version not found")
-    return _save(call, dashboard, dashboard.versions[number - 1])
 
 
 def _tags(dashboard: Dashboard) -> list[str]:

@@ -217,7 +217,7 @@ def _check(caller: Caller | None, needs: Needs) -> None:
 
 async def _content(request: Request) -> Any:
     raw = await request.body()
-    if not raw:
+    if not raw or request.method == "GET":
         return None
     try:
         return json.loads(raw)
