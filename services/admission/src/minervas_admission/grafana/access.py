@@ -2,8 +2,8 @@
 
 The order follows from who needs what: the organisation, the database role and the data source with its password, the
 folder with the dashboards, preferences, the user and its place. At the end a query through Grafana must show exactly
-this member; before that the access does not count as open. Who calls this takes care that there is one at a time for
-each member (`sagas.runner`).
+this member; before that the access does not count as open. What is about one
+member takes turns.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import asyncio
 import hashlib
 import logging
 import time
+import weakref
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from minervas_admission.grafana.dashboards import NO_DASHBOARDS, Dashboards, read_dashboards
@@ -52,6 +53,7 @@ class GrafanaAccess:
     server: GrafanaServer
     readers: ReaderRoles
     alerts: OperatorAlerts
+    _turns: weakref.WeakValueDictionary[str, asyncio.Lock] = field(default_factory=weakref.WeakValueDictionary)
 
     async def give(self, member: str) -> str:
         """Give a member its access, or what is left of it; also renews what has changed.
@@ -61,11 +63,15 @@ class GrafanaAccess:
             LocalFault: ``grafana_not_isolated`` if the data source shows others, or not the member.
             TransientFault: ``grafana_away`` or ``database_away``.
         """
-        try:
-            return await self._give(member)
-        except MinervasError as error:
-            await self._record(member, problem=str(error)[:500])
-            raise
+        async with self._turn(member):
+            try:
+                return await self._give(member)
+            except MinervasError as error:
+                await self._record(member, problem=str(error)[:500])
+                raise
+
+    def _turn(self, member: str) -> asyncio.Lock:
+        return self._turns.setdefault(member, asyncio.Lock())
 
     async def _give(self, member: str) -> str:
         dashboards = await asyncio.to_thread(read_dashboards, self.settings.dashboards)
@@ -79,7 +85,20 @@ class GrafanaAccess:
         return f"organisation {row.org_name}, user {member}, {len(dashboards.models)} dashboards, sees itself only"
 
     async def give_operator(self) -> str:
-        """Set up the operator's organisation: data source of the whole fleet, dashboards, alerts."""
+        """Set up the operator's organisation: data source of the whole fleet, dashboards, alerts.
+
+        Raises:
+            LocalFault: ``grafana_refused``, or ``bad_settings`` for a file that cannot be used.
+            TransientFault: ``grafana_away`` or ``database_away``.
+        """
+        async with self._turn(RESERVED_MEMBER):
+            try:
+                return await self._give_operator()
+            except MinervasError as error:
+                await self._record(RESERVED_MEMBER, problem=str(error)[:500])
+                raise
+
+    async def _give_operator(self) -> str:
         folder = self.settings.operator_dashboards
         dashboards = await asyncio.to_thread(read_dashboards, folder) if folder else NO_DASHBOARDS
         row = await self._begin(RESERVED_MEMBER)
@@ -93,7 +112,15 @@ class GrafanaAccess:
         return f"organisation {row.org_name}, {len(dashboards.models)} dashboards, {rules} alert rules"
 
     async def close_reader(self, member: str) -> str:
-        """Close a member's database role and end its sessions."""
+        """Close a member's database role and end its sessions.
+
+        Raises:
+            TransientFault: ``database_away``.
+        """
+        async with self._turn(member):
+            return await self._close_reader(member)
+
+    async def _close_reader(self, member: str) -> str:
         began = time.monotonic_ns()
         ended = await self.readers.close(member)
         took_ms = (time.monotonic_ns() - began) / 1_000_000
@@ -108,7 +135,15 @@ class GrafanaAccess:
         return f"role closed and {ended} sessions ended in {took_ms:.0f} ms"
 
     async def close_user(self, member: str) -> str:
-        """Disable a member's user, end its sessions and take it out of its organisation, which stays."""
+        """Disable a member's user, end its sessions and take it out of its organisation, which stays.
+
+        Raises:
+            TransientFault: ``grafana_away`` or ``database_away``.
+        """
+        async with self._turn(member):
+            return await self._close_user(member)
+
+    async def _close_user(self, member: str) -> str:
         async with self.database.transaction() as connection:
             row = await find_access(connection, member)
         if row is None:
@@ -237,6 +272,20 @@ class GrafanaAccess:
     @staticmethod
     async def _in_thread(work: Callable[[], T]) -> T:
         return await asyncio.to_thread(work)
+
+
+def make_access(settings: GrafanaSettings, database: Database, clock: Clock, time_zone: str) -> GrafanaAccess:
+    """The access to the Grafana of the settings."""
+    server = GrafanaServer(settings)
+    return GrafanaAccess(
+        settings=settings,
+        database=database,
+        clock=clock,
+        time_zone=time_zone,
+        server=server,
+        readers=ReaderRoles(settings.readers),
+        alerts=OperatorAlerts(settings, server),
+    )
 
 
 def _id(row: AccessRow) -> int:

@@ -83,17 +83,6 @@ async def set_access(connection: Connection, member: str, **values: int | str | 
     await connection.execute(statement, {**values, "whose": member})
 
 
-async def members_without_access(connection: Connection) -> list[str]:
-    """Active members whose access is not open."""
-    cursor = await connection.execute(
-        """
-        SELECT m.member FROM members m LEFT JOIN grafana_access g ON g.member = m.member
-        WHERE m.state = 'active' AND coalesce(g.state, '') <> 'open' ORDER BY m.member
-        """
-    )
-    return [str(member) for (member,) in await cursor.fetchall()]
-
-
 async def replace_link(connection: Connection, row: LinkRow) -> None:
     """Store a new link; one of the same member that was not used is no more."""
     await connection.execute("DELETE FROM grafana_links WHERE member = %s", (row.member,))
@@ -125,3 +114,20 @@ async def set_link_used(connection: Connection, token_hash: str, used_ms: int | 
 async def delete_links(connection: Connection, member: str) -> None:
     """A member's links lead nowhere any more."""
     await connection.execute("DELETE FROM grafana_links WHERE member = %s", (member,))
+
+
+async def active_members(connection: Connection) -> list[str]:
+    """Members that are to have access."""
+    cursor = await connection.execute("SELECT member FROM members WHERE state = 'active' ORDER BY member")
+    return [str(member) for (member,) in await cursor.fetchall()]
+
+
+async def access_to_close(connection: Connection) -> list[str]:
+    """Members whose membership has ended and whose access has not."""
+    cursor = await connection.execute(
+        """
+        SELECT g.member FROM grafana_access g JOIN members m ON m.member = g.member
+        WHERE m.ended_ms IS NOT NULL AND g.state <> 'closed' ORDER BY g.member
+        """
+    )
+    return [str(member) for (member,) in await cursor.fetchall()]
