@@ -139,6 +139,7 @@ class Code(StrEnum):
     NOT_AUTHORISED = "not_authorised"
     # our own side
     BAD_SETTINGS = "bad_settings"
+    BAD_SUBSTITUTION = "bad_substitution"
     BAD_KEY_FILE = "bad_key_file"
     BAD_ACCOUNT = "bad_account"
     BUS_REFUSED = "bus_refused"
