@@ -149,6 +149,8 @@ class Code(StrEnum):
     AUDIT_MISMATCH = "audit_mismatch"
     BAD_CHAIN_FILE = "bad_chain_file"
     BAD_ARCHIVE = "bad_archive"
+    BAD_BACKUP = "bad_backup"
+    NOT_EMPTY = "not_empty"
     INTERNAL = "internal"
     # passing trouble
     BUS_OFFLINE = "bus_offline"

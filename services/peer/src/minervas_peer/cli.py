@@ -24,6 +24,8 @@ from minervas_peer.join_cli import add_join_arguments, carry_out_join
 from minervas_peer.keys_cli import add_keys_command, run_keys
 from minervas_peer.market_cli import add_market_commands, market_actions
 from minervas_peer.settings import ApiSettings
+from minervas_runtime.backup.command import COMMANDS as BACKUP_COMMANDS
+from minervas_runtime.backup.command import add_backup_commands, run_backup_command
 from minervas_runtime.service import EXIT_FAILED, EXIT_OK, report_errors
 
 PROGRAM = "minervas"
@@ -59,6 +61,10 @@ def _carry_out(given: argparse.Namespace) -> int:
         return EXIT_OK
     if given.command == "check-proof":
         show_proof(given.proof, given.genesis, Output(as_json=given.json))
+        return EXIT_OK
+    if given.command in BACKUP_COMMANDS:
+        say = Output().say
+        run_backup_command(given, kind="node", other_program="minervas-admission", version=__version__, say=say)
         return EXIT_OK
     with ApiClient(given.api, given.token_file) as client:
         _show(given, client, Output(as_json=given.json))
@@ -115,6 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     add_keys_command(add)
     _add_renew(add("renew", "renew the certificates of the node's services now"))
     _add_check_proof(add("check-proof", "check a proof that a transaction is final; needs no node"))
+    add_backup_commands(lambda name, text: commands.add_parser(name, help=text, description=text))
     commands.add_parser("version", help="show the version")
     return parser
 
