@@ -68,9 +68,9 @@ class NodeHost:
         return replace(self, root=root)
 
 
-def drop_database(server: PostgresServer, database: NodeDatabase) -> None:
-    """Lose a database and its roles, as with the host."""
+def drop_database(server: PostgresServer, database: NodeDatabase, *, with_roles: bool = True) -> None:
+    """Lose a database and its roles, as with the host; roles that own others, too, have to stay."""
     with psycopg.connect(server.superuser_conninfo(), autocommit=True) as connection:
         connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(database.name)))
-        for login in (database.owner, database.writer):
+        for login in (database.owner, database.writer) if with_roles else ():
             connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(login.user)))

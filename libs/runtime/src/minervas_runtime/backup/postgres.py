@@ -7,9 +7,9 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, TypedDict
 
 import msgspec
 
@@ -21,6 +21,14 @@ DEBIAN = Path("/usr/lib/postgresql")
 MAX_ROLES_BYTES = 16 << 20
 WAIT_S = 60
 LAST_WORDS = 300
+
+
+class RunAs(TypedDict, total=False):
+    """The arguments of `subprocess` that change the user; empty when it stays the same."""
+
+    user: int
+    group: int
+    extra_groups: Sequence[int]
 
 
 class DatabaseOwner(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,7 +135,11 @@ class PostgresPrograms:
         """
         self.database = database
         self._directory = directory
-        self._password = read_secret(database.password_file).decode("utf-8").strip()
+        file = database.password_file
+        self._password = read_secret(file).decode("utf-8").strip() if file is not None else ""
+        self._user = RunAs()
+        if database.run_as is not None:
+            self._user = RunAs(user=database.run_as, group=database.run_as, extra_groups=[])
 
     def roles(self) -> Roles:
         """Whose the database is, and all roles that it speaks of.
@@ -148,7 +160,11 @@ class PostgresPrograms:
         with self._environment() as environment, tempfile.TemporaryFile() as words:
             command = [*self._command("pg_dump"), "--format=custom", "--compress=3", "--lock-wait-timeout=60s"]
             process = subprocess.Popen(  # noqa: S603 - our own arguments
-                [*command, self.database.name], stdout=subprocess.PIPE, stderr=words, env=environment
+                [*command, self.database.name],
+                stdout=subprocess.PIPE,
+                stderr=words,
+                env=environment,
+                **self._user,
             )
             try:
                 if process.stdout is None:  # cannot be: it is a pipe
@@ -170,6 +186,7 @@ class PostgresPrograms:
             process = subprocess.Popen(  # noqa: S603 - our own arguments
                 [*command, "--dbname", self.database.name],
                 stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=words, env=environment,
+                **self._user,
             )  # fmt: skip
             try:
                 if process.stdin is None:  # cannot be: it is a pipe
@@ -235,7 +252,7 @@ class PostgresPrograms:
         with self._environment() as environment:
             done = subprocess.run(  # noqa: S603 - our own arguments
                 [*command, "--set=ON_ERROR_STOP=1", "--dbname", database],
-                input=script.encode(), capture_output=True, env=environment, check=False,
+                input=script.encode(), capture_output=True, env=environment, check=False, **self._user,
             )  # fmt: skip
         if done.returncode == 2:  # psql's word for a bad connection
             raise TransientFault(
@@ -257,14 +274,20 @@ class PostgresPrograms:
     @contextlib.contextmanager
     def _environment(self) -> Iterator[dict[str, str]]:
         """The environment of a program: the password is in a private file, which goes with the block."""
+        environment = {
+            "PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8", "PGCLIENTENCODING": "UTF8",
+            "PGCONNECT_TIMEOUT": "15", "PGTZ": "UTC",
+        }  # fmt: skip
+        if not self._password:
+            yield environment
+            return
         with tempfile.NamedTemporaryFile("w", encoding="utf-8", prefix="minervas-") as file:  # mode 0600
             escaped = self._password.replace("\\", "\\\\").replace(":", "\\:")
             file.write(f"*:*:*:*:{escaped}\n")
             file.flush()
-            yield {
-                "PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8", "PGCLIENTENCODING": "UTF8",
-                "PGPASSFILE": file.name, "PGCONNECT_TIMEOUT": "15", "PGTZ": "UTC",
-            }  # fmt: skip
+            if self.database.run_as is not None:
+                os.chown(file.name, self.database.run_as, self.database.run_as)
+            yield {**environment, "PGPASSFILE": file.name}
 
     def _end(self, process: subprocess.Popen[bytes], program: str, words: IO[bytes]) -> None:
         if process.wait():

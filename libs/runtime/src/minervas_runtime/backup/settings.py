@@ -32,7 +32,10 @@ class KeptDatabase(_Section, frozen=True, kw_only=True):
     port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 5432
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=63)]
     user: Annotated[str, msgspec.Meta(min_length=1, max_length=63)] = "postgres"
-    password_file: Path
+    password_file: Path | None = None
+    """Not needed where the server knows the system user who comes by its socket."""
+    run_as: Annotated[int, msgspec.Meta(ge=1, le=2**31)] | None = None
+    """Number of the system user as whom PostgreSQL's programs run; needs root."""
 
 
 class BackupSettings(_Section, frozen=True, kw_only=True):
