@@ -14,6 +14,7 @@ from minervas_admission.authority import load_consortium
 from minervas_admission.bootstrap import initialise
 from minervas_admission.cli import run
 from minervas_admission.restored import mark_restored
+from minervas_admission.service import run_admission
 from minervas_core.blocks import VERSION, Draft, transactions_root
 from minervas_core.errors import Code, LocalFault
 from minervas_core.merkle import EMPTY_ROOT
@@ -25,6 +26,7 @@ from minervas_devnet.postgres_roles import NodeDatabase
 from minervas_runtime.backup import sealed_file
 from minervas_runtime.chain_file import write_chain
 from minervas_runtime.clock import SystemClock
+from minervas_runtime.service import ServiceContext
 from minervas_runtime.tls_diagnosis import diagnose
 from tests.support.admission import AdmissionHome, Applicant, grant_of
 from tests.support.backups import CHEAP, PASSPHRASE, drop_database
@@ -183,9 +185,9 @@ async def test_a_restored_admission_does_not_start_before_it_has_caught_up(admis
     with pytest.raises(LocalFault) as refused:
         initialise(home.settings, SystemClock())
     assert refused.value.code == Code.NOT_READY
+    context = ServiceContext("admission", "consortium", home.settings, SystemClock())
     with pytest.raises(LocalFault) as refused:
-        async with home.running():
-            pass
+        await run_admission(context)
     assert refused.value.code == Code.NOT_READY
     assert await asyncio.to_thread(run, ["catch-up", "--without-chain", "--config", str(home.config)]) == 0
     initialise(home.settings, SystemClock())

@@ -6,14 +6,13 @@ where it stands under a known name and is one of known words, or has a form that
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import platform
 import re
 import sys
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -35,6 +34,9 @@ _WORDS = frozenset(
     """ok waiting failing failure warning error info debug online offline connected not_connected none active revoked
     left suspended approving own all away answers accepted refused unreachable admitted newcomer unknown renewed
     due""".split()  # noqa: SIM905 - a list of words reads best like this
+)
+_CHECKS = frozenset(
+    """clock disk keys membership certificate broker admission peer bus ledger revocation database port""".split()  # noqa: SIM905 - a list of words reads best like this
 )
 _EVENT = re.compile(r"waiting for approval\Z|[a-z]{2,24}(_[a-z0-9]{1,20}){0,7}\Z")
 _LOGGER = re.compile(r"minervas_[a-z_]{2,30}(\.[a-z_]{2,40}){0,5}\Z")
@@ -129,10 +131,11 @@ def _keeps_label(label: str, text: str) -> bool:
     return label == "le" and re.fullmatch(r"[0-9.]+|\+Inf", text) is not None
 
 
-def harmless_findings(findings: Iterable[Finding]) -> list[dict[str, str]]:
-    """What the doctor found, without paths and names: which look, and how it went."""
-    known = re.compile(r"[a-z][a-z -]{1,40}\Z")
-    return [{"check": each.check if known.match(each.check) else LEFT_OUT, "level": each.level} for each in findings]
+def harmless_findings(findings: Sequence[Finding]) -> list[dict[str, str]]:
+    """What the doctor found, without paths and names: what it looked at, and how it went."""
+    words = (each.check.partition(" ")[0] for each in findings)
+    checks = [word if word in _CHECKS else LEFT_OUT for word in words]
+    return [{"check": check, "level": each.level} for check, each in zip(checks, findings, strict=True)]
 
 
 def listing(name: str, directory: Path) -> list[dict[str, Any]]:
@@ -168,12 +171,11 @@ class Bundle:
     """Collects a bundle in memory, and writes it with mode 0600."""
 
     def __init__(self) -> None:
-        self._content = io.BytesIO()
-        self._zip = zipfile.ZipFile(self._content, "w", zipfile.ZIP_DEFLATED)
+        self._parts: dict[str, str] = {}
         self._add("versions.json", json.dumps(versions(), indent=1))
         self._add("processors.json", json.dumps({"processors": os.cpu_count(), "64 bit": sys.maxsize > 2**32}))
 
-    def findings(self, findings: Iterable[Finding]) -> None:
+    def findings(self, findings: Sequence[Finding]) -> None:
         """Add what the doctor found."""
         self._add("doctor.json", json.dumps(harmless_findings(findings), indent=1))
 
@@ -214,16 +216,16 @@ class Bundle:
         Raises:
             LocalFault: ``bad_settings`` if it cannot be written, ``not_empty`` if there is such a file.
         """
-        self._zip.close()
         if path.exists():
             raise LocalFault(Code.NOT_EMPTY, "There is such a file already; name another", file=str(path))
         try:
-            with atomic_file(path) as file:
-                file.write(self._content.getvalue())
+            with atomic_file(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+                for name, text in self._parts.items():
+                    archive.writestr(name, text)
         except OSError as error:
             raise LocalFault(
                 Code.BAD_SETTINGS, "The bundle cannot be written", file=str(path), reason=error.strerror or str(error)
             ) from error
 
     def _add(self, name: str, text: str) -> None:
-        self._zip.writestr(name, text)
+        self._parts[name] = text
