@@ -152,6 +152,8 @@ class Code(StrEnum):
     BAD_ARCHIVE = "bad_archive"
     GRAFANA_REFUSED = "grafana_refused"
     GRAFANA_NOT_ISOLATED = "grafana_not_isolated"
+    BAD_BACKUP = "bad_backup"
+    NOT_EMPTY = "not_empty"
     INTERNAL = "internal"
     # passing trouble
     BUS_OFFLINE = "bus_offline"
