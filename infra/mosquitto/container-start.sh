@@ -6,7 +6,6 @@ pki=${MINERVAS_BROKER_PKI:-/mosquitto/pki}
 crl=${MINERVAS_BROKER_CRL:-/mosquitto/crl}
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 
-trap 'exit 0' TERM INT # the first process of a container is deaf to signals that it does not catch
 umask 077
 for name in ca.crt server.crt; do
     while [ ! -s "$pki/$name" ]; do
@@ -16,10 +15,8 @@ for name in ca.crt server.crt; do
         else
             [ -n "${said:-}" ] || echo "minervas-broker: waiting for admission to publish $name in $crl"
             said=yes
-            sleep 0.5 &
-            wait "$!"
+            sleep 0.5
         fi
     done
 done
-trap - TERM INT
 exec "$here/entrypoint.sh" "$@"
