@@ -139,7 +139,7 @@ async def test_a_consortium_of_three_hosts_joins_trades_survives_faults_and_revo
         walk = Walk(page, "en")
         await log_in(walk, operator)
         steps.done("operator logged in with the first password and changed it")
-        await approve(walk, operator)
+        decisions = [await approve(walk, operator)]
         wait_until(lambda: has_joined(operator), timeout=CHAIN_S, describe="the operator's member to be active")
         steps.done("operator's own member approved in the browser, active on its chain")
 
@@ -152,7 +152,7 @@ async def test_a_consortium_of_three_hosts_joins_trades_survives_faults_and_revo
         check_containers(beta)
         steps.done("two members: from `up` to all healthy, waiting for approval")
         for project in (beta, gamma):
-            await approve(walk, project)
+            decisions.append(await approve(walk, project))
             wait_until(partial(has_joined, project), timeout=CHAIN_S, describe=f"{project.member} to be active")
         steps.done("two members approved in the browser, active on their chains")
 
@@ -163,6 +163,9 @@ async def test_a_consortium_of_three_hosts_joins_trades_survives_faults_and_revo
         trade(seller=beta, buyer=gamma, nodes=nodes)
         steps.done("a trade, the same on all nodes")
         wait_until(lambda: min(final_height(node) for node in nodes) > 0, timeout=CHAIN_S, describe="a final block")
+        for decision in decisions:
+            await page.goto(decision)
+            await walk.follow_decision("approve")
         steps.done(f"finality: block {min(final_height(node) for node in nodes)} is final on all nodes")
         say("            memory: " + ", ".join(memory_of(operator)))
 
@@ -261,15 +264,22 @@ async def log_in(walk: Walk, operator: Project) -> None:
     await walk.choose_password(match[1])
 
 
-async def approve(walk: Walk, project: Project) -> None:
-    """Compare the fingerprint that the member's host shows with the one on the page, and approve."""
+async def approve(walk: Walk, project: Project) -> str:
+    """Compare the fingerprint that the member's host shows with the one on the page, and approve.
+
+    Returns:
+        The decision's page, which says that it is done once the chain's confirmation is final.
+    """
     wait_until(lambda: "Fingerprint to compare" in project.compose("logs", "join"), timeout=GREEN_S, describe="join")
     told = re.findall(r"Fingerprint to compare.*?: ([0-9a-f ]+)", project.compose("logs", "--no-color", "join"))[-1]
     page = walk.page
     await page.goto("/operator/queue")
     await page.get_by_role("link").filter(has_text=project.member).click()
     await expect(page.locator("code.fingerprint")).to_have_text(told.strip())
-    await walk.approve()
+    await walk.box("queue.compared").check()
+    await walk.button("queue.approve").click()
+    await expect(page.get_by_role("heading", level=1)).to_contain_text(walk.t("decisions.kind.approve"))
+    return page.url
 
 
 async def revoke(walk: Walk, project: Project) -> None:
