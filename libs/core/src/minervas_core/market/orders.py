@@ -12,9 +12,9 @@ import msgspec
 from minervas_core.encoding import MAX_INTEGER
 from minervas_core.errors import Code, InvalidTransaction
 from minervas_core.genesis import Parameters
-from minervas_core.market.lots import free_lots
 from minervas_core.market.continuous import match_incoming
 from minervas_core.market.credit import check_credit, has_credit
+from minervas_core.market.lots import free_lots
 from minervas_core.market.records import Bid, Cancel, Merge, Offer, Order, Retire
 from minervas_core.market.state import BlockContext, Market
 
@@ -90,9 +90,7 @@ def renew_bids(market: Market, parameters: Parameters, context: BlockContext) ->
     for *_, order_id in list(market.orders.listed("repeating")):
         bid = market.order(str(order_id))
         got_micro = (bid.repeat_wh - bid.energy_wh) * bid.price_micro
-        if bid.energy_wh < bid.repeat_wh and has_credit(
-            market, bid.member, got_micro, parameters.credit_limit_micro
-        ):
+        if bid.energy_wh < bid.repeat_wh and has_credit(market, bid.member, got_micro, parameters.credit_limit_micro):
             again = msgspec.structs.replace(
                 bid, energy_wh=bid.repeat_wh, height=context.height, index=context.orders, waiting=False
             )
