@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from tools.dashboards.board import Board, Query
 from tools.dashboards.panels import BLUE, ORANGE, VERMILION, override, states, table, words
-from tools.dashboards.setting import Setting
 from tools.dashboards.spans import CHANNEL, FROM_MS, HOUR_MS, MINUTE_MS, UNTIL_MS, moment, rolled_up
 
 SHORTEST_MS = 5_000
@@ -33,7 +32,7 @@ SELECT {moment("from_ms")} AS "from", {moment("next_ms")} AS until, {CHANNEL} AS
     length_ms / 1000.0 AS seconds
 FROM gaps WHERE length_ms > greatest({SHORTEST_MS}, 180000 / greatest(usual, 1))
 ORDER BY from_ms DESC LIMIT 200
-"""  # noqa: S608 - names and numbers are constants
+"""
 
 
 def state_bands(*, hours: bool = False, condition: str = "") -> str:
@@ -55,7 +54,7 @@ SELECT {moment("slot_ms")} AS "time", {CHANNEL} AS channel,
 FROM (SELECT member, meter, channel FROM reading_channels AS c {channels}) AS c CROSS JOIN slots
 LEFT JOIN counts USING (member, meter, channel, slot_ms) LEFT JOIN usual USING (member, meter, channel)
 ORDER BY 1
-"""  # noqa: S608 - names and numbers are constants
+"""
 
 
 def add_gaps(board: Board, *, hours: bool = False, condition: str = "") -> None:
@@ -71,7 +70,8 @@ def add_gaps(board: Board, *, hours: bool = False, condition: str = "") -> None:
         say("측정 상태", "What was measured"),
         say(
             f"{slot}마다: 완전은 측정의 98% 이상, 일부는 그 아래, 없음은 하나도 없음.",
-            f"For every {slot.removeprefix('an ')}: complete from 98 % of the samples on, partly below, nothing without any.",
+            f"For every {slot.removeprefix('an ')}: complete from 98 % of the samples on, partly below, "
+            f"nothing without any.",
         ),
         (14, 8),
         states(words(texts)),

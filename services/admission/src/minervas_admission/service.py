@@ -33,6 +33,7 @@ from minervas_admission.own_certificates import ensure_own_certificates
 from minervas_admission.presence_keeper import PresenceKeeper
 from minervas_admission.renewal_api import add_renewals
 from minervas_admission.renewals import Renewals
+from minervas_admission.restored import check_caught_up
 from minervas_admission.revocation_list import RevocationListKeeper
 from minervas_admission.sagas.addition import AdditionSaga
 from minervas_admission.sagas.approval import Approval
@@ -310,6 +311,7 @@ async def run_admission(context: ServiceContext[AdmissionSettings]) -> None:
             another service works on the database.
     """
     settings, clock = context.settings, context.clock
+    check_caught_up(DataDirectory(settings.paths.data))
     consortium = load_consortium(settings)
     data = DataDirectory(settings.paths.data)
     ensure_own_certificates(data, consortium.authority, settings.http.names, clock.now_ms())
