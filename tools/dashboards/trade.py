@@ -32,7 +32,9 @@ HEIGHTS = f"""t.height >= (
 TRADES = f"""
     SELECT b.time_ms, t.height, t.position, t.seller, t.buyer, t.energy_wh, t.price_micro, t.amount_micro,
         t.offer, t.bid
-    FROM trades AS t JOIN blocks AS b ON b.hash = t.block WHERE {HEIGHTS}"""
+    FROM trades AS t JOIN blocks AS b ON b.height = t.height AND b.best_chain
+        AND b.time_ms >= {FROM_MS} AND b.time_ms < {TO_MS}
+    WHERE {HEIGHTS}"""
 MINE = f"{TRADES} AND (t.seller = {ME} OR t.buyer = {ME})"
 
 SUMS = f"""
