@@ -17,7 +17,7 @@ import {
   transformDataFrame,
   VizOrientation,
 } from '@grafana/data';
-import { BigValue, Gauge, PanelChrome, Table, TimeSeries, VizRepeater } from '@grafana/ui';
+import { BigValue, PanelChrome, Table, TimeSeries, VizRepeater } from '@grafana/ui';
 import { configured, replacer } from './fields';
 
 export interface Drawing {
@@ -31,9 +31,11 @@ export interface Drawing {
   noData: string;
 }
 
+// Some stand there twice, under an old name and a new one.
+const transformers = new Map(Object.values(standardTransformers).map((one: any) => [one.id, one]));
 standardTransformersRegistry.setInit(
   () =>
-    Object.values(standardTransformers).map((transformation: any) => ({
+    [...transformers.values()].map((transformation) => ({
       id: transformation.id,
       name: transformation.name,
       transformation,
@@ -76,25 +78,11 @@ function Stat(given: Given) {
       replaceVariables: replace,
       theme,
       data,
-      sparkline: panel.type === 'stat' && options.graphMode !== 'none',
+      sparkline: options.graphMode !== 'none',
       timeZone,
     });
   const orientation = options.orientation === 'auto' ? (width > height ? VizOrientation.Vertical : VizOrientation.Horizontal) : options.orientation;
   const draw = ({ value, width, height, count, alignmentFactors }: any) => {
-    if (panel.type === 'gauge') {
-      return (
-        <Gauge
-          value={value.display}
-          width={width}
-          height={height}
-          text={options.text}
-          field={value.field}
-          theme={theme}
-          showThresholdLabels={options.showThresholdLabels}
-          showThresholdMarkers={options.showThresholdMarkers}
-        />
-      );
-    }
     return (
       <BigValue
         value={value.display}
@@ -116,7 +104,7 @@ function Stat(given: Given) {
   return (
     <VizRepeater
       getValues={values}
-      getAlignmentFactors={(items: FieldDisplay[]) => getDisplayValueAlignmentFactors(items.map((value) => value.display)) as any}
+      getAlignmentFactors={getDisplayValueAlignmentFactors as any}
       renderValue={draw as any}
       width={width}
       height={height}
@@ -161,7 +149,6 @@ function Inside(given: Given) {
         />
       );
     case 'stat':
-    case 'gauge':
       return <Stat {...given} />;
     case 'table':
       return <Rows {...given} />;
