@@ -26,7 +26,7 @@ class Readers:
     """The readers of one database, which is migrated when this is made."""
 
     def __init__(self, server: PostgresServer, database: NodeDatabase) -> None:
-        self._database = database
+        self.database = database
         self._passwords: dict[str, tuple[str, str]] = {}
         self.access: Login = server.create_readers(database)
         """Admission's role in this database."""
@@ -47,7 +47,7 @@ class Readers:
         if member not in self._passwords:
             self.open(member)
         user, password = self._passwords[member]
-        where = self._database
+        where = self.database
         return psycopg.conninfo.make_conninfo(
             host=where.host, port=where.port, dbname=where.name, user=user, password=password
         )
@@ -61,5 +61,5 @@ class Readers:
     @contextmanager
     def connect_access(self) -> Iterator[Connection]:
         """A connection as admission's role."""
-        with psycopg.connect(self._database.conninfo(self.access), autocommit=True) as connection:
+        with psycopg.connect(self.database.conninfo(self.access), autocommit=True) as connection:
             yield connection

@@ -1,5 +1,6 @@
-"""Write the dashboards and alert rules: `make dashboards`, or for another place
-`python -m tools.dashboards --zone Europe/Berlin --currency EUR --output DIRECTORY`.
+"""Write the dashboards and alert rules (`make dashboards`).
+
+For another place: `python -m tools.dashboards --zone Europe/Berlin --currency EUR --output DIRECTORY`.
 """
 
 from __future__ import annotations

@@ -33,16 +33,17 @@ MEANS = f"""
     FROM reading_channels AS c JOIN readings_minute AS m USING (member, meter, channel)
     JOIN ({RATED}) AS p USING (member, meter, channel)
     WHERE m.minute_ms >= {NOW_MS} - 660000 AND m.minute_ms < {NOW_MS} - 60000
-    GROUP BY member, meter, channel, p.rated_w"""  # noqa: S608 - names and numbers are constants
+    GROUP BY member, meter, channel, p.rated_w"""
 """Ten whole minutes of each channel, against its rated power."""
 
 NO_READINGS = f"""
-SELECT m.member, m.meter, m.channel, ({NOW_MS} - coalesce(nullif(c.newest_ms, 0), m.registered_ms))::float8 / 1000 AS value
+SELECT m.member, m.meter, m.channel, ({NOW_MS} - coalesce(nullif(c.newest_ms, 0), m.registered_ms))::float8
+    / 1000 AS value
 FROM (SELECT member, meter, unnest(channels) AS channel, registered_ms FROM meters) AS m
 JOIN roster AS r ON r.member = m.member AND r.status = 'active'
 LEFT JOIN reading_channels AS c ON (c.member, c.meter, c.channel) = (m.member, m.meter, m.channel)
 ORDER BY value DESC LIMIT 1000
-"""  # noqa: S608 - names and numbers are constants
+"""
 
 PANEL_IDLE = f"""
 WITH means AS ({MEANS}
@@ -51,22 +52,24 @@ SELECT a.member, a.meter, a.channel, CASE WHEN a.load < 0.02 AND (
         SELECT max(b.load) FROM means AS b WHERE b.member = a.member AND (b.meter, b.channel) <> (a.meter, a.channel)
     ) > 0.1 THEN 1 ELSE 0 END::float8 AS value
 FROM means AS a WHERE a.powers > 0 ORDER BY value DESC LIMIT 1000
-"""  # noqa: S608 - names and numbers are constants
+"""
 
 METER_SILENT = f"""
 WITH means AS ({MEANS}
 )
 SELECT member, meter, channel, CASE WHEN powers = 0 THEN 1 ELSE 0 END::float8 AS value
 FROM means ORDER BY value DESC LIMIT 1000
-"""  # noqa: S608 - names and numbers are constants
+"""
 
 NO_BLOCK = f"""
-SELECT ({NOW_MS} - b.time_ms)::float8 / 1000 AS value FROM node_state AS n JOIN blocks AS b ON b.hash = n.tip_hash LIMIT 1
-"""  # noqa: S608 - names and numbers are constants
+SELECT ({NOW_MS} - b.time_ms)::float8 / 1000 AS value FROM node_state AS n JOIN blocks AS b ON b.hash = n.tip_hash
+    LIMIT 1
+"""
 
 FINALITY_PAUSED = """
 WITH heights AS (SELECT key::bigint AS height FROM state_rows WHERE name = 'checkpoints' ORDER BY key DESC LIMIT 100
-), every AS (SELECT min(gap) AS blocks FROM (SELECT height - lag(height, 1, 0::bigint) OVER (ORDER BY height) AS gap FROM heights) AS g)
+), every AS (SELECT min(gap) AS blocks FROM (SELECT height - lag(height, 1, 0::bigint) OVER (ORDER BY height) AS gap
+    FROM heights) AS g)
 SELECT (n.tip_height - n.final_height)::float8 / every.blocks AS value
 FROM node_state AS n CROSS JOIN every WHERE every.blocks > 0 LIMIT 1
 """
@@ -74,7 +77,7 @@ FROM node_state AS n CROSS JOIN every WHERE every.blocks > 0 LIMIT 1
 CERTIFICATE = f"""
 SELECT f.member, f.service, (f.certificate_expires_ms - {NOW_MS})::float8 / 86400000 AS value
 FROM fleet AS f WHERE f.certificate_expires_ms IS NOT NULL AND {ACTIVE} ORDER BY value LIMIT 1000
-"""  # noqa: S608 - names and numbers are constants
+"""
 
 STORAGE = f"""
 SELECT f.member, f.service, CASE WHEN coalesce(f.low_disk, '') <> '' THEN 100
@@ -82,18 +85,18 @@ SELECT f.member, f.service, CASE WHEN coalesce(f.low_disk, '') <> '' THEN 100
 FROM fleet AS f
 WHERE (f.disk_use_per_mille IS NOT NULL OR f.spool_use_per_mille IS NOT NULL OR f.low_disk IS NOT NULL) AND {ACTIVE}
 ORDER BY value DESC LIMIT 1000
-"""  # noqa: S608 - names and numbers are constants
+"""
 
 CLOCK = f"""
 SELECT f.member, f.service, CASE WHEN f.clock_synchronised IS FALSE
         OR greatest(abs(f.clock_offset_ms), abs(f.told_offset_ms)) >= 5000 THEN 1 ELSE 0 END::float8 AS value
 FROM fleet AS f WHERE f.state = 'online' AND {ACTIVE} ORDER BY value DESC LIMIT 1000
-"""  # noqa: S608 - names and numbers are constants
+"""
 
 SERVICE_SILENT = f"""
 SELECT f.member, f.service, ({NOW_MS} - coalesce(f.last_seen_ms, f.changed_ms))::float8 / 1000 AS value
 FROM fleet AS f WHERE {ACTIVE} ORDER BY value DESC LIMIT 1000
-"""  # noqa: S608 - names and numbers are constants
+"""
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,8 @@ RULES: Sequence[Rule] = (
     Rule(
         "no-readings",
         ("60초 동안 측정 없음", "No readings for 60 s"),
-        ("이 채널의 게이트웨이와 그 노드의 연결을 확인하십시오.", "Look at this channel's gateway, and at its node's connection."),
+        ("이 채널의 게이트웨이와 그 노드의 연결을 확인하십시오.",
+         "Look at this channel's gateway, and at its node's connection."),
         NO_READINGS,
         ("gt", 60),
         "30s",
@@ -131,9 +135,9 @@ RULES: Sequence[Rule] = (
     Rule(
         "panel-idle",
         ("이웃은 발전하는데 이 패널은 발전하지 않음", "A panel gives nothing while its sibling does"),
-        ("패널의 차단기, 배선, 그늘을 확인하십시오. 10분 평균이 정격의 2% 아래이고 같은 회원의 다른 채널은 10% 위입니다.",
-         "Look at the panel's breaker, wiring and shade: its mean of 10 minutes is below 2 % of its rated power, and that of "
-         "another channel of the member above 10 %."),
+        ("패널의 차단기, 배선, 그늘을 확인하십시오. 10분 평균이 정격의 2% 아래, 다른 채널은 10% 위입니다.",
+         ("Look at the panel's breaker, wiring and shade: its mean of 10 minutes is below 2 % of its rated power, "
+          "that of another channel of the member above 10 %.")),
         PANEL_IDLE,
         ("gt", 0),
         "5m",
@@ -176,7 +180,8 @@ RULES: Sequence[Rule] = (
         "certificate",
         ("인증서가 곧 만료됨", "A certificate expires soon"),
         ("남은 날이 7일 아래입니다. 10일 전에 저절로 갱신되어야 합니다. 그 회원의 peer 로그를 보십시오.",
-         "Fewer than 7 days are left; it should have been renewed 10 days before its end. See the log of the member's peer."),
+         ("Fewer than 7 days are left; it should have been renewed 10 days before its end. See the log of the "
+         "member's peer.")),
         CERTIFICATE,
         ("lt", 7),
         "5m",
@@ -185,7 +190,8 @@ RULES: Sequence[Rule] = (
     Rule(
         "storage",
         ("디스크나 스풀이 차고 있음", "A disk or spool fills up"),
-        ("90% 넘게 찼습니다. 보관 설정과 노드의 연결을 확인하십시오.", "More than 90 % are in use. See the archive settings, and the node's connection."),
+        ("90% 넘게 찼습니다. 보관 설정과 노드의 연결을 확인하십시오.",
+         "More than 90 % are in use. See the archive settings, and the node's connection."),
         STORAGE,
         ("gt", 90),
         "5m",
@@ -204,7 +210,8 @@ RULES: Sequence[Rule] = (
     Rule(
         "service-silent",
         ("서비스가 조용함", "A service is silent"),
-        ("5분 동안 소식이 없습니다. 그 기계와 연결을 확인하십시오.", "Nothing was heard of it for 5 minutes. See its machine and its connection."),
+        ("5분 동안 소식이 없습니다. 그 기계와 연결을 확인하십시오.",
+         "Nothing was heard of it for 5 minutes. See its machine and its connection."),
         SERVICE_SILENT,
         ("gt", 300),
         "1m",
@@ -225,7 +232,7 @@ def groups() -> list[Json]:
 
 
 def policy() -> Json:
-    """The notification policy, for `PUT /api/v1/provisioning/policies`: one message for each rule, not for each member."""
+    """The notification policy, for `PUT /api/v1/provisioning/policies`: a message for each rule, not each member."""
     return {
         "receiver": RECEIVER,
         "group_by": ["grafana_folder", "alertname"],

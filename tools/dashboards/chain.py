@@ -26,11 +26,12 @@ STEP_MS = f"greatest(1, ({TO_MS} - {FROM_MS}) / {MOST_POINTS})"
 IN_RANGE = f"time_ms >= {FROM_MS} AND time_ms < {TO_MS}"
 NEWEST_CHECKPOINT = "(SELECT max(target_height) FROM votes)"
 
-HEAD = f"""
+HEAD = """
 SELECT n.tip_height AS height, extract(epoch FROM now())::float8 - b.time_ms / 1000.0 AS age, n.final_height AS final,
-    n.tip_height - n.final_height AS behind, n.reorganisations AS reorganisations, (SELECT count(*) FROM mempool) AS queue
+    n.tip_height - n.final_height AS behind, n.reorganisations AS reorganisations,
+    (SELECT count(*) FROM mempool) AS queue
 FROM node_state AS n LEFT JOIN blocks AS b ON b.hash = n.tip_hash LIMIT 1
-"""  # noqa: S608 - names and numbers are constants
+"""
 
 INTERVALS = f"""
 WITH spans AS (
@@ -41,41 +42,43 @@ WITH spans AS (
         avg(difficulty) AS difficulty, sum(transactions) AS transactions
     FROM spans GROUP BY 1
 )
-SELECT {moment("point_ms")} AS "time", mean::float8 AS mean, longest::float8 AS longest, difficulty::float8 AS difficulty, transactions
+SELECT {moment("point_ms")} AS "time", mean::float8 AS mean, longest::float8 AS longest,
+    difficulty::float8 AS difficulty, transactions
 FROM points ORDER BY 1
-"""  # noqa: S608 - names and numbers are constants
+"""
 
 SPREAD = f"""
 SELECT (time_ms - lag(time_ms) OVER (ORDER BY time_ms)) / 1000.0 AS seconds
 FROM (SELECT time_ms FROM blocks WHERE best_chain AND {IN_RANGE} ORDER BY time_ms DESC LIMIT 5000) AS newest
 ORDER BY time_ms LIMIT 5000
-"""  # noqa: S608 - names and numbers are constants
+"""
 
 MINERS = f"""
 SELECT miner, count(*) AS blocks FROM blocks WHERE best_chain AND {IN_RANGE} GROUP BY miner ORDER BY 2 DESC, 1 LIMIT 50
-"""  # noqa: S608 - names and numbers are constants
+"""
 
 SEARCHES = f"""
 SELECT {moment("stored_at_ms")} AS "time", height, difficulty, tries, elapsed_ms / 1000.0 AS seconds,
     encode(lowest_hash, 'hex') AS lowest
 FROM abandoned_searches WHERE stored_at_ms >= {FROM_MS} AND stored_at_ms < {TO_MS} ORDER BY stored_at_ms DESC LIMIT 200
-"""  # noqa: S608 - names and numbers are constants
+"""
 
 SIDE = f"""
 SELECT {moment("time_ms")} AS "time", height, miner, invalid::text AS invalid, encode(hash, 'hex') AS hash
 FROM blocks WHERE NOT best_chain AND {IN_RANGE} ORDER BY time_ms DESC LIMIT 200
-"""  # noqa: S608 - names and numbers are constants
+"""
 
 VOTERS = f"""
 SELECT r.member, v.height AS voted, {NEWEST_CHECKPOINT} - v.height AS behind,
     CASE WHEN r.suspended_height > 0 THEN 'suspended' WHEN v.height IS NULL THEN 'never'
         WHEN v.height = {NEWEST_CHECKPOINT} THEN 'voted' ELSE 'behind' END AS state,
-    {moment("v.seen_at_ms")} AS seen, (SELECT count(*) FROM equivocations AS e WHERE e.voter = r.member) AS contradictions
+    {moment("v.seen_at_ms")} AS seen, (SELECT count(*) FROM equivocations AS e
+        WHERE e.voter = r.member) AS contradictions
 FROM roster AS r LEFT JOIN LATERAL (
     SELECT target_height AS height, seen_at_ms FROM votes WHERE voter = r.member ORDER BY target_height DESC LIMIT 1
 ) AS v ON true
 WHERE r.status = 'active' ORDER BY v.height NULLS FIRST, r.member LIMIT 1000
-"""  # noqa: S608 - names and numbers are constants
+"""
 
 
 def build(setting: Setting) -> Json:

@@ -25,26 +25,30 @@ SILENT_MS = 120_000
 
 SUMS = f"""
 SELECT (SELECT count(*) FROM roster WHERE status = 'active') AS members,
-    (SELECT count(*) FROM fleet AS f WHERE {ACTIVE} AND state = 'online' AND last_seen_ms >= {NOW_MS} - {SILENT_MS}) AS there,
-    (SELECT count(*) FROM fleet AS f WHERE {ACTIVE} AND (state <> 'online' OR coalesce(last_seen_ms, 0) < {NOW_MS} - {SILENT_MS})) AS away,
+    (SELECT count(*) FROM fleet AS f WHERE {ACTIVE} AND state = 'online' AND last_seen_ms >= {NOW_MS} -
+        {SILENT_MS}) AS there,
+    (SELECT count(*) FROM fleet AS f WHERE {ACTIVE} AND (state <> 'online' OR coalesce(last_seen_ms, 0) <
+        {NOW_MS} - {SILENT_MS})) AS away,
     (SELECT sum(conflicts) FROM reading_channels) AS conflicts, (SELECT count(*) FROM readings_aside) AS aside,
     pg_database_size(current_database()) AS size
 LIMIT 1
-"""  # noqa: S608 - names and numbers are constants
+"""
 
 SERVICES = f"""
 SELECT f.member, f.service, CASE WHEN f.state <> 'online' THEN 'offline'
         WHEN coalesce(f.last_seen_ms, 0) < {NOW_MS} - {SILENT_MS} THEN 'silent' ELSE 'online' END AS state,
-    ({NOW_MS} - f.last_seen_ms) / 1000.0 AS age, f.version, (SELECT tip_height FROM node_state) - f.tip_height AS behind,
+    ({NOW_MS} - f.last_seen_ms) / 1000.0 AS age, f.version, (SELECT tip_height FROM node_state) - f.tip_height
+        AS behind,
     (f.certificate_expires_ms - {NOW_MS}) / 86400000.0 AS certificate, f.disk_use_per_mille / 10.0 AS disk,
-    f.spool_use_per_mille / 10.0 AS spool, f.spool_readings AS waiting, f.clock_offset_ms / 1000.0 AS clock, f.low_disk AS refuses
+    f.spool_use_per_mille / 10.0 AS spool, f.spool_readings AS waiting, f.clock_offset_ms / 1000.0 AS clock,
+        f.low_disk AS refuses
 FROM fleet AS f WHERE {ACTIVE} ORDER BY f.state <> 'offline', f.member, f.service LIMIT 1000
-"""  # noqa: S608 - names and numbers are constants
+"""
 
 CHANNELS = f"""
 SELECT member, meter, channel, ({NOW_MS} - newest_ms) / 1000.0 AS age, stored, conflicts
 FROM reading_channels ORDER BY age DESC LIMIT 1000
-"""  # noqa: S608 - names and numbers are constants
+"""
 
 RATE = f"""
 {
@@ -57,7 +61,7 @@ RATE = f"""
 BY_MEMBER = f"""
 WITH {energy(hours=True)}
 SELECT member, sum(mwh) / 1e6 AS energy FROM energy GROUP BY member ORDER BY 2 DESC NULLS LAST LIMIT 50
-"""  # noqa: S608 - names and numbers are constants
+"""
 
 
 def build(setting: Setting) -> Json:

@@ -35,7 +35,7 @@ LEFT JOIN ({RATED}) AS p USING (member, meter, channel)
 WHERE r.time_ms >= greatest({FROM_MS}, {TO_MS} - {LONGEST_MS}) AND r.time_ms < {TO_MS}
 ORDER BY r.time_ms
 LIMIT 100000
-"""  # noqa: S608 - names and numbers are constants
+"""
 
 
 def only(name: str) -> list[Json]:

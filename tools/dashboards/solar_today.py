@@ -23,7 +23,7 @@ QUARTER_MS = 900_000
 EXPECTED = f"""
     SELECT member, meter, channel, sum(e.power_mw * least(e.step_ms, {UNTIL_MS} - e.time_ms)) / 3600000 AS mwh
     FROM reading_channels AS c JOIN expected_output AS e USING (member, meter, channel)
-    WHERE e.time_ms >= {FROM_MS} AND e.time_ms < {UNTIL_MS} GROUP BY 1, 2, 3"""  # noqa: S608 - constants
+    WHERE e.time_ms >= {FROM_MS} AND e.time_ms < {UNTIL_MS} GROUP BY 1, 2, 3"""
 
 BY_CHANNEL = f"""
 WITH {energy(over_gaps=True)}, counted AS ({
@@ -46,7 +46,7 @@ FROM reading_channels AS c
 LEFT JOIN counted USING (member, meter, channel) LEFT JOIN metered USING (member, meter, channel)
 LEFT JOIN expected USING (member, meter, channel) LEFT JOIN ({RATED}) AS p USING (member, meter, channel)
 ORDER BY 1 LIMIT 100
-"""  # noqa: S608 - names and numbers are constants
+"""
 
 TOTAL = f"""
 WITH {energy(over_gaps=True)}, site AS ({rolled_up('''m.minute_ms, sum(m.power_avg_mw) AS power_mw''')}
@@ -58,17 +58,19 @@ WITH {energy(over_gaps=True)}, site AS ({rolled_up('''m.minute_ms, sum(m.power_a
     GROUP BY 1, 2, 3
 ), expected AS ({EXPECTED}
 ), metered AS (SELECT member, meter, channel, sum(mwh) AS mwh FROM energy GROUP BY 1, 2, 3
-), compared AS (SELECT sum(metered.mwh) / nullif(sum(expected.mwh), 0) AS ratio FROM metered JOIN expected USING (member, meter, channel)
+), compared AS (SELECT sum(metered.mwh) / nullif(sum(expected.mwh), 0) AS ratio FROM metered
+    JOIN expected USING (member, meter, channel)
 ), peak AS (SELECT power_mw, minute_ms FROM site WHERE power_mw IS NOT NULL ORDER BY power_mw DESC, minute_ms LIMIT 1)
 SELECT (SELECT sum(mwh) FROM metered) / 1e6 AS energy,
     (SELECT power_mw FROM peak) / 1000.0 AS peak, (SELECT minute_ms FROM peak) AS peak_at,
-    (SELECT least(1, sum(measured) / (sum(usual) * greatest({UNTIL_MS} - ({FROM_MS}), 60000) / 60000.0)) FROM counted)
+    (SELECT sum(measured) / greatest(sum(measured), sum(usual) * greatest({UNTIL_MS} - ({FROM_MS}), 60000) / 60000.0)
+        FROM counted)
         AS completeness,
     (SELECT sum(metered.mwh) / 1e6 / (sum(rated_w) / 1000.0)
         FROM metered JOIN ({RATED}) AS p USING (member, meter, channel)) AS specific,
     (SELECT ratio FROM compared) AS performance
 LIMIT 1
-"""  # noqa: S608 - names and numbers are constants
+"""
 
 CURVE = f"""
 {rolled_up(f'''{moment("m.minute_ms")} AS "time", {CHANNEL} AS channel, m.power_avg_mw / 1000.0 AS watt''').strip()}
@@ -80,14 +82,14 @@ SELECT {moment("e.time_ms")} AS "time", {CHANNEL} AS channel, e.power_mw / 1000.
 FROM reading_channels AS c JOIN expected_output AS e USING (member, meter, channel)
 WHERE e.time_ms >= {FROM_MS} AND e.time_ms < {TO_MS}
 ORDER BY e.time_ms
-"""  # noqa: S608 - names and numbers are constants
+"""
 
 QUARTERS = f"""
 WITH {energy()}
 SELECT {moment(f"(start_ms - start_ms % {QUARTER_MS})")} AS "time", {CHANNEL} AS channel, sum(mwh) / 1e6 AS energy
 FROM energy GROUP BY start_ms - start_ms % {QUARTER_MS}, meter, channel
 ORDER BY 1
-"""  # noqa: S608 - names and numbers are constants
+"""
 
 
 def build(setting: Setting) -> Json:
@@ -118,11 +120,14 @@ def _numbers(board: Board) -> None:
     told = (
         ("energy", "kwatth", 3, "발전량", "Energy", "계량기 레지스터의 차이. 통신이 끊긴 동안 계량된 것도 들어갑니다.",
          "Difference of the meters' registers; what they counted during a gap is in it."),
-        ("peak", "watt", 0, "최대 출력", "Peak", "모든 채널을 합한 1분 평균의 최댓값.", "Highest mean of a minute, all channels together."),
-        ("peak_at", "dateTimeAsLocal", 0, "최대 출력 시각", "Time of the peak", "최대 출력이 나온 1분의 시작.", "When the minute of the peak began."),
+        ("peak", "watt", 0, "최대 출력", "Peak", "모든 채널을 합한 1분 평균의 최댓값.",
+         "Highest mean of a minute, all channels together."),
+        ("peak_at", "dateTimeAsLocal", 0, "최대 출력 시각", "Time of the peak", "최대 출력이 나온 1분의 시작.",
+         "When the minute of the peak began."),
         ("completeness", "percentunit", 1, "측정률", "Completeness", "지금까지 있어야 할 측정 가운데 저장된 비율.",
          "Stored samples against those that there should be by now."),
-        ("specific", "suffix: kWh/kWp", 2, "단위 발전량", "Specific yield", "정격 1 kW당 발전량.", "Energy for each kW of rated power."),
+        ("specific", "suffix: kWh/kWp", 2, "단위 발전량", "Specific yield", "정격 1 kW당 발전량.",
+         "Energy for each kW of rated power."),
         ("performance", "percentunit", 0, "성능비", "Performance ratio",
          "맑은 하늘에서 기대되는 발전량에 대한 비율. 기대값을 계산하는 작업이 돌 때만 있습니다.",
          "Energy against what a clear sky would have brought; only where the job that computes it runs."),

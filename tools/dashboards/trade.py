@@ -24,19 +24,26 @@ ME = "(SELECT current_member())"
 
 HEIGHTS = f"""t.height >= (
         SELECT height FROM blocks WHERE best_chain AND time_ms >= {FROM_MS} ORDER BY time_ms LIMIT 1
-    ) AND t.height <= (SELECT height FROM blocks WHERE best_chain AND time_ms < {TO_MS} ORDER BY time_ms DESC LIMIT 1)"""
+    ) AND t.height <= (
+        SELECT height FROM blocks WHERE best_chain AND time_ms < {TO_MS} ORDER BY time_ms DESC LIMIT 1
+    )"""
 """Trades know their block, not their time: the range of time becomes one of heights."""
 
 TRADES = f"""
-    SELECT b.time_ms, t.height, t.position, t.seller, t.buyer, t.energy_wh, t.price_micro, t.amount_micro, t.offer, t.bid
-    FROM trades AS t JOIN blocks AS b ON b.hash = t.block WHERE {HEIGHTS}"""  # noqa: S608 - constants
+    SELECT b.time_ms, t.height, t.position, t.seller, t.buyer, t.energy_wh, t.price_micro, t.amount_micro,
+        t.offer, t.bid
+    FROM trades AS t JOIN blocks AS b ON b.height = t.height AND b.best_chain
+        AND b.time_ms >= {FROM_MS} AND b.time_ms < {TO_MS}
+    WHERE {HEIGHTS}"""
 MINE = f"{TRADES} AND (t.seller = {ME} OR t.buyer = {ME})"
 
 SUMS = f"""
 WITH mine AS ({MINE}
 ), sums AS (
-    SELECT sum(energy_wh) FILTER (WHERE seller = {ME}) AS sold_wh, sum(amount_micro) FILTER (WHERE seller = {ME}) AS earned,
-        sum(energy_wh) FILTER (WHERE buyer = {ME}) AS bought_wh, sum(amount_micro) FILTER (WHERE buyer = {ME}) AS spent
+    SELECT sum(energy_wh) FILTER (WHERE seller = {ME}) AS sold_wh,
+        sum(amount_micro) FILTER (WHERE seller = {ME}) AS earned,
+        sum(energy_wh) FILTER (WHERE buyer = {ME}) AS bought_wh,
+        sum(amount_micro) FILTER (WHERE buyer = {ME}) AS spent
     FROM mine
 )
 SELECT sold_wh / 1000.0 AS sold, bought_wh / 1000.0 AS bought,
@@ -44,7 +51,7 @@ SELECT sold_wh / 1000.0 AS sold, bought_wh / 1000.0 AS bought,
     earned / 1e6 AS earned, spent / 1e6 AS spent,
     CASE WHEN earned IS NOT NULL OR spent IS NOT NULL THEN (coalesce(earned, 0) - coalesce(spent, 0)) / 1e6 END AS net
 FROM sums LIMIT 1
-"""  # noqa: S608 - names and numbers are constants
+"""
 
 MARKET = f"""
 WITH traded AS ({TRADES}
@@ -54,17 +61,18 @@ SELECT {moment(f"(time_ms - time_ms % {HOUR_MS})")} AS "time", sum(energy_wh) / 
     sum(amount_micro) FILTER (WHERE seller = {ME}) / 1000.0
         / nullif(sum(energy_wh) FILTER (WHERE seller = {ME}), 0) AS own_price
 FROM traded GROUP BY time_ms - time_ms % {HOUR_MS} ORDER BY 1
-"""  # noqa: S608 - names and numbers are constants
+"""
 
 NET = f"""
 WITH mine AS ({MINE}
 ), hours AS (
     SELECT time_ms - time_ms % {HOUR_MS} AS hour_ms,
-        sum(CASE WHEN seller = {ME} THEN amount_micro ELSE 0 END - CASE WHEN buyer = {ME} THEN amount_micro ELSE 0 END) AS micro
+        sum(CASE WHEN seller = {ME} THEN amount_micro ELSE 0 END - CASE WHEN buyer = {ME} THEN amount_micro ELSE 0 END)
+            AS micro
     FROM mine GROUP BY 1
 )
 SELECT {moment("hour_ms")} AS "time", sum(micro) OVER (ORDER BY hour_ms) / 1e6 AS net FROM hours ORDER BY 1
-"""  # noqa: S608 - names and numbers are constants
+"""
 
 OWN_TRADES = f"""
 WITH mine AS ({MINE}
@@ -74,7 +82,7 @@ SELECT {moment("time_ms")} AS "time", CASE WHEN seller = {ME} THEN 'sold' ELSE '
     price_micro / 1000.0 AS price, amount_micro / 1e6 AS amount, height,
     encode(CASE WHEN seller = {ME} THEN offer ELSE bid END, 'hex') AS own_order
 FROM mine ORDER BY height DESC, position DESC LIMIT 200
-"""  # noqa: S608 - names and numbers are constants
+"""
 
 OPEN = f"o.valid_until_ms > {NOW_MS}"
 BOOK = f"""
@@ -83,24 +91,26 @@ SELECT o.side, o.price_micro / 1000.0 AS price, sum(o.energy_wh) / 1000.0 AS ene
 FROM orders AS o WHERE {OPEN} AND (o.buyer IS NULL OR o.buyer = {ME} OR o.member = {ME})
 GROUP BY o.side, o.price_micro
 ORDER BY o.side DESC, CASE WHEN o.side = 'bid' THEN -o.price_micro ELSE o.price_micro END LIMIT 200
-"""  # noqa: S608 - names and numbers are constants
+"""
 
 OWN_ORDERS = f"""
 SELECT o.side, o.price_micro / 1000.0 AS price, o.energy_wh / 1000.0 AS energy, o.smallest_wh / 1000.0 AS smallest,
     {moment("o.valid_until_ms")} AS until, o.buyer AS only_for, o.height, encode(o.id, 'hex') AS own_order
 FROM orders AS o WHERE o.member = {ME} AND {OPEN} ORDER BY o.height DESC, o.index DESC LIMIT 200
-"""  # noqa: S608 - names and numbers are constants
+"""
 
 LOTS = f"""
-SELECT sum(energy_wh) FILTER (WHERE offer IS NULL) / 1000.0 AS free, sum(energy_wh) FILTER (WHERE offer IS NOT NULL) / 1000.0 AS offered
+SELECT sum(energy_wh) FILTER (WHERE offer IS NULL) / 1000.0 AS free,
+    sum(energy_wh) FILTER (WHERE offer IS NOT NULL) / 1000.0 AS offered
 FROM lots WHERE owner = {ME} AND spent_height IS NULL LIMIT 1
-"""  # noqa: S608 - names and numbers are constants
+"""
 
 OWED = f"""
-SELECT CASE WHEN debtor = {ME} THEN 'owe' ELSE 'due' END AS side, CASE WHEN debtor = {ME} THEN creditor ELSE debtor END AS partner,
+SELECT CASE WHEN debtor = {ME} THEN 'owe' ELSE 'due' END AS side,
+    CASE WHEN debtor = {ME} THEN creditor ELSE debtor END AS partner,
     amount_micro / 1e6 AS amount, energy_wh / 1000.0 AS energy
 FROM obligations WHERE (debtor = {ME} OR creditor = {ME}) AND amount_micro > 0 ORDER BY amount_micro DESC LIMIT 200
-"""  # noqa: S608 - names and numbers are constants
+"""
 
 
 def build(setting: Setting) -> Json:
@@ -129,9 +139,11 @@ def _sums(board: Board) -> None:
     first = board.reserve()
     told = (
         ("sold", "kwatth", 3, "판 전력량", "Energy sold", "기간 안에 판 양.", "What was sold in the time range."),
-        ("sold_price", price, 2, "판 평균 가격", "Mean price sold", "판 양으로 가중한 평균.", "Weighted by the energy sold."),
+        ("sold_price", price, 2, "판 평균 가격", "Mean price sold", "판 양으로 가중한 평균.",
+         "Weighted by the energy sold."),
         ("bought", "kwatth", 3, "산 전력량", "Energy bought", "기간 안에 산 양.", "What was bought in the time range."),
-        ("bought_price", price, 2, "산 평균 가격", "Mean price bought", "산 양으로 가중한 평균.", "Weighted by the energy bought."),
+        ("bought_price", price, 2, "산 평균 가격", "Mean price bought", "산 양으로 가중한 평균.",
+         "Weighted by the energy bought."),
         ("net", money, 0, "순금액", "Net money", "판 금액에서 산 금액을 뺀 것. 지불 여부와는 다릅니다.",
          "Money from sales less money for purchases; whether it was paid is another matter."),
     )  # fmt: skip

@@ -8,7 +8,7 @@ from tools.dashboards.board import DATA_SOURCE
 from tools.dashboards.setting import Json
 from tools.dashboards.spans import CHANNEL
 
-CHANNELS = f"SELECT {CHANNEL} FROM reading_channels ORDER BY 1 LIMIT 100"  # noqa: S608 - a constant
+CHANNELS = f"SELECT {CHANNEL} FROM reading_channels ORDER BY 1 LIMIT 100"
 
 ONE_OF_CHANNELS = "c.meter || '/' || c.channel IN (${channel:sqlstring})"
 """The channels that were chosen."""
