@@ -119,11 +119,14 @@ function Stat(given: Given) {
 
 function Rows({ data, width, height, panel }: Given) {
   const frame = data[panel.options?.frameIndex ?? 0] ?? data[0];
-  return <Table data={frame} width={width} height={height} showTypeIcons={false} enablePagination={false} ariaLabel={getFrameDisplayName(frame)} />;
+  const custom = { minWidth: 150, ...panel.fieldConfig.defaults.custom };
+  return <Table data={frame} width={width} height={height} columnMinWidth={custom.minWidth} showTypeIcons={false} enablePagination={false} ariaLabel={getFrameDisplayName(frame)} />;
 }
 
+const NOTICE = 44;
+
 function Notice({ children }: { children: React.ReactNode }) {
-  return <div style={{ padding: 8, opacity: 0.75, fontStyle: 'italic' }}>{children}</div>;
+  return <div style={{ height: NOTICE, overflow: 'hidden', opacity: 0.75, fontStyle: 'italic', fontSize: 13 }}>{children}</div>;
 }
 
 function Inside(given: Given) {
@@ -156,7 +159,7 @@ function Inside(given: Given) {
       return (
         <>
           <Notice>{`${panel.type}: ${drawing.notOurs}`}</Notice>
-          <Rows {...given} height={height - 36} />
+          <Rows {...given} height={height - NOTICE} />
         </>
       );
   }
