@@ -11,9 +11,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-DOCKERFILES = sorted(
-    file for folder in ("services", "infra", "devnet") for file in (ROOT / folder).rglob("Dockerfile")
-)
+DOCKERFILES = sorted(file for folder in ("services", "infra", "devnet") for file in (ROOT / folder).rglob("Dockerfile"))
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 EXAMPLES = (".env.example", ".env.member.example")
