@@ -11,6 +11,7 @@ from pymodbus.constants import ExcCodes
 from pymodbus.server import ModbusSerialServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
+from minervas_devnet.simulated_bus.converter import Converter
 from minervas_devnet.simulated_bus.faults import Faults
 from minervas_devnet.simulated_bus.meters import INPUT_REGISTERS, Meter
 from minervas_devnet.simulated_bus.settings import BusSettings
@@ -34,6 +35,7 @@ class Bus:
         self.name = settings.name
         self.wire = Wire(settings.link, settings.baud)
         chance = random.Random(f"{seed}/{settings.name}")  # noqa: S311  # noise on a wire, not a key
+        self.converter = Converter(settings.link, settings.listen) if settings.listen else None
         self.faults = Faults(settings.fault_shares(), chance)
         self.meters = {
             device.address: Meter(
@@ -58,9 +60,13 @@ class Bus:
     async def start(self) -> None:
         """Answer from now on."""
         await self._server.serve_forever(background=True)
+        if self.converter:
+            await self.converter.start()
 
     async def stop(self) -> None:
         """Take the bus away."""
+        if self.converter:
+            await self.converter.stop()
         await self._server.shutdown()  # type: ignore[no-untyped-call]  # pymodbus has no annotation here
         self.wire.close()
 

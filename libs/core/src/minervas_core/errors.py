@@ -100,6 +100,8 @@ class Code(StrEnum):
     ORDER_TOO_SMALL = "order_too_small"
     ORDER_TOO_LARGE = "order_too_large"
     ORDER_LIMIT = "order_limit"
+    ORDER_CLEARED = "order_cleared"
+    CREDIT_LIMIT = "credit_limit"
     # mempool
     POOL_FULL = "pool_full"
     POOL_SHARE = "pool_share"
@@ -139,6 +141,7 @@ class Code(StrEnum):
     NOT_AUTHORISED = "not_authorised"
     # our own side
     BAD_SETTINGS = "bad_settings"
+    BAD_SUBSTITUTION = "bad_substitution"
     BAD_KEY_FILE = "bad_key_file"
     BAD_ACCOUNT = "bad_account"
     BUS_REFUSED = "bus_refused"
@@ -149,6 +152,8 @@ class Code(StrEnum):
     AUDIT_MISMATCH = "audit_mismatch"
     BAD_CHAIN_FILE = "bad_chain_file"
     BAD_ARCHIVE = "bad_archive"
+    GRAFANA_REFUSED = "grafana_refused"
+    GRAFANA_NOT_ISOLATED = "grafana_not_isolated"
     BAD_BACKUP = "bad_backup"
     NOT_EMPTY = "not_empty"
     INTERNAL = "internal"
@@ -156,6 +161,7 @@ class Code(StrEnum):
     BUS_OFFLINE = "bus_offline"
     TIMEOUT = "timeout"
     DATABASE_AWAY = "database_away"
+    GRAFANA_AWAY = "grafana_away"
     NOT_READY = "not_ready"
     PEER_UNREACHABLE = "peer_unreachable"
     DISK_LOW = "disk_low"

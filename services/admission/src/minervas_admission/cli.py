@@ -16,6 +16,7 @@ from minervas_admission.commands import doctor, members, personal, show
 from minervas_admission.commands.decide import Decisions
 from minervas_admission.commands.show_ca import show_cas
 from minervas_admission.parameter_changes import wanted_change
+from minervas_admission.server_request import make_server_request
 from minervas_admission.settings import AdmissionSettings, load_admission_settings
 from minervas_core.rights import ADMISSION
 from minervas_runtime.backup.command import COMMANDS as BACKUP_COMMANDS
@@ -46,6 +47,9 @@ def _carry_out(given: argparse.Namespace) -> int:
         return EXIT_OK
     if given.command in BACKUP_COMMANDS:
         _restoring().run_backup(given)
+        return EXIT_OK
+    if given.command == "server-request":
+        make_server_request(given.key, given.out)
         return EXIT_OK
     settings = load_admission_settings(given.config)
     if given.command == "run":
@@ -162,6 +166,8 @@ def _on_host(settings: AdmissionSettings, given: argparse.Namespace) -> None:
             host.run_check_config(settings, given.config)
         case "init":
             host.run_init(settings)
+        case "logins":
+            host.run_logins(settings, given.config, given.out)
         case "migrate":
             host.run_migrate(settings)
         case "sign-server":
@@ -195,6 +201,11 @@ def _parser() -> argparse.ArgumentParser:
     ):
         command(name, text)
     _add_shows(command)
+    logins = command("logins", "make the passwords of the database's roles, and hand in what PostgreSQL keeps of them")
+    logins.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the verifiers go")
+    request = command("server-request", "make the key of the broker or another server, and a request to have signed")
+    request.add_argument("--key", type=Path, required=True, metavar="FILE", help="the private key; made if missing")
+    request.add_argument("--out", type=Path, required=True, metavar="FILE", help="where the request goes")
     _add_sign_server(command("sign-server", "sign the certificate of the broker or another server"))
     _add_ca(command("ca", "replace the certificate authority"))
     _add_decisions(command)

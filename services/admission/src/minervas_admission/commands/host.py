@@ -17,7 +17,9 @@ from minervas_admission.settings import AdmissionSettings
 from minervas_admission.store.migrate import migrate
 from minervas_core.errors import Code, LocalFault
 from minervas_runtime.clock import SystemClock
+from minervas_runtime.database_logins import hand_in_logins
 from minervas_runtime.key_files import PUBLIC_MODE, read_secret, write_atomic
+from minervas_runtime.settings import SettingsError
 
 
 def run_init(settings: AdmissionSettings) -> None:
@@ -36,6 +38,22 @@ def run_init(settings: AdmissionSettings) -> None:
     say(f"network         {consortium.network}")
     say(f"genesis hash    {consortium.genesis.hash}")
     say(f"CA fingerprint  {consortium.authority.fingerprint}")
+
+
+def run_logins(settings: AdmissionSettings, config: Path, directory: Path) -> None:
+    """Make the passwords of the database's roles, and hand in their verifiers.
+
+    Raises:
+        SettingsError: without a section [database_owner].
+        LocalFault: see `hand_in_logins`.
+    """
+    if settings.database_owner is None:
+        raise SettingsError(
+            "this setting is missing", file=config, key="database_owner", advice="add it: it owns the tables"
+        )
+    logins = (settings.database, settings.database_owner)
+    for role in hand_in_logins([(login.user, login.password_file) for login in logins], directory):
+        say(f"{role}: the password's verifier is in {directory}")
 
 
 def run_migrate(settings: AdmissionSettings) -> None:
