@@ -24,7 +24,7 @@ from tests.support.seed import seeded_random
 
 KEY = ("pv1", "dc")
 ROOT = Path(spool_filler.__file__).parents[2]
-DRAFT = Draft(Point(1, 2, 3), Point(4, 5, 6), measured=7, missing=8, root="0" * 64, reset=True)
+DRAFT = Draft(Point(1, 2, 3), Point(4, 5, 6), measured=7, substituted=0, missing=8, root="0" * 64, reset=True)
 
 
 class SpoolDir:

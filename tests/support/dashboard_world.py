@@ -80,7 +80,7 @@ FROM unnest(%(members)s::text[]) AS member;
 INSERT INTO state_rows (name, key, record) SELECT 'checkpoints', lpad(height::text, 16, '0'), 'r'
 FROM generate_series(%(blocks)s / 4 * 4 - 12, %(blocks)s / 4 * 4, 4) AS height;
 INSERT INTO votes (id, voter, source_height, source_hash, target_height, target_hash, own, seen_at_ms, raw)
-SELECT sha256((member || number)::bytea), member, %(blocks)s / 4 * 4 - 400, sha256('s'),
+SELECT sha256((member || number)::bytea), member, %(blocks)s / 4 * 4 - 60, sha256('s'),
     %(blocks)s / 4 * 4 - 4 * (number - 1), sha256('t'), false, %(to_ms)s, 'v'
 FROM unnest(%(members)s::text[]) WITH ORDINALITY AS m (member, number);
 INSERT INTO equivocations (first, second, voter, kind, seen_at_ms)
@@ -128,6 +128,7 @@ class DashboardWorld:
 
     def __init__(self, server: PostgresServer, database: NodeDatabase, members: Sequence[str]) -> None:
         self.members = list(members)
+        self.name = database.name
         self._database = database
         self.readers = Readers(server, database)
         self.writer: Connection = connect(database_settings(database), application="dashboard world")

@@ -175,13 +175,23 @@ def trades_of(node: Node, bid: str) -> list[Trade]:
     return sorted(trade for trade in node.market.trades() if trade.bid == bid)
 
 
+def wait_trades(nodes: Sequence[Node], bid: str, energy_wh: int) -> None:
+    """Wait until a bid got so much on all nodes: at once, or when the slot's auction is held."""
+    wait_until(
+        lambda: all(sum(trade.energy_wh for trade in trades_of(node, bid)) == energy_wh for node in nodes),
+        SYNC_TIMEOUT_S,
+        lambda: str([trades_of(node, bid) for node in nodes]),
+    )
+
+
 def assert_one_market(network: Network) -> None:
     """All nodes have the same market at one tip, and lots and retired ones are what was minted."""
 
     def market(node: Node) -> tuple[Any, ...]:
         api = node.market
         book = sorted(api.orders()), sorted(api.trades()), sorted(api.obligations())
-        return sorted(api.lots()), sorted(api.retirements()), api.minted(), *book
+        auctions = sorted(each.height for each in api.clearings())
+        return sorted(api.lots()), sorted(api.retirements()), api.minted(), auctions, *book
 
     seen: list[tuple[Any, ...]] = []
 

@@ -121,7 +121,13 @@ def offer(
 
 
 def bid(
-    who: MemberKeys, energy_wh: int, price_micro: int, *, valid_until_ms: int = START_MS + 3_600_000, name: str = ""
+    who: MemberKeys,
+    energy_wh: int,
+    price_micro: int,
+    *,
+    valid_until_ms: int = START_MS + 3_600_000,
+    repeats: bool = False,
+    name: str = "",
 ) -> Transaction:
     """A bid."""
     body = Bid(
@@ -132,6 +138,7 @@ def bid(
         energy_wh=energy_wh,
         price_micro=price_micro,
         valid_until_ms=valid_until_ms,
+        repeats=repeats,
     )
     return sign_transaction(body, who.wallet)
 

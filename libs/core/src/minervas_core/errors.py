@@ -100,6 +100,8 @@ class Code(StrEnum):
     ORDER_TOO_SMALL = "order_too_small"
     ORDER_TOO_LARGE = "order_too_large"
     ORDER_LIMIT = "order_limit"
+    ORDER_CLEARED = "order_cleared"
+    CREDIT_LIMIT = "credit_limit"
     # mempool
     POOL_FULL = "pool_full"
     POOL_SHARE = "pool_share"

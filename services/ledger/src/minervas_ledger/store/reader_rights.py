@@ -37,6 +37,9 @@ TABLES: Final[dict[str, Sight]] = {
     "trades": "everyone",
     "obligations": "everyone",
     "retirements": "everyone",
+    "slots": "everyone",
+    "pending_fills": "everyone",
+    "clearings": "everyone",
     # what is told to every member's peer, or is about the chain and of the operator's node
     "mempool": "everyone",
     "votes": "everyone",
