@@ -1,6 +1,10 @@
 # Every target does its own set-up (tools/setup.sh: idempotent, under a second when nothing changed).
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-core test-sim test-tools test-adapters test-network test-browser browser screenshots lint format types bench vectors lock soak sbom audit clean dashboards dashboard-schema test-compose # Programs are compiled once and not at each start, also where the environment forbids bytecode beside sources. export PYTHONPYCACHEPREFIX := $(CURDIR)/.venv/pycache unexport PYTHONDONTWRITEBYTECODE
+.PHONY: help setup demo test test-core test-sim test-tools test-adapters test-network test-browser browser screenshots dashboards dashboard-schema lint format types bench vectors lock soak sbom audit clean test-compose
+
+# Programs are compiled once and not at each start, also where the environment forbids bytecode beside the sources.
+export PYTHONPYCACHEPREFIX := $(CURDIR)/.venv/pycache
+unexport PYTHONDONTWRITEBYTECODE
 
 VENV_PYTHON := .venv/bin/python
 PYTEST := $(VENV_PYTHON) -m pytest
