@@ -24,7 +24,7 @@ DEFAULT_SETTINGS = Path("backup.toml")
 AddCommand = Callable[[str, str], argparse.ArgumentParser]
 
 
-def add_backup_commands(add: AddCommand) -> argparse.ArgumentParser:
+def add_backup_commands(add: AddCommand, settings: Path = DEFAULT_SETTINGS) -> argparse.ArgumentParser:
     """Add the three commands; returns the parser of `restore`, which may get more arguments."""
     parsers = {
         BACKUP: add(BACKUP, "write keys, files and databases of this host into one encrypted file"),
@@ -37,7 +37,7 @@ def add_backup_commands(add: AddCommand) -> argparse.ArgumentParser:
         parser.add_argument("--passphrase-file", type=Path, metavar="FILE", help=text)
         if name != CHECK:
             text = "what to keep and where it is (TOML; %(default)s)"
-            parser.add_argument("--backup-config", type=Path, default=DEFAULT_SETTINGS, metavar="FILE", help=text)
+            parser.add_argument("--backup-config", type=Path, default=settings, metavar="FILE", help=text)
     return parsers[RESTORE]
 
 
