@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,7 @@ BACKUP = "backup"
 RESTORE = "restore"
 CHECK = "check-backup"
 COMMANDS = (BACKUP, RESTORE, CHECK)
+OWNER_VARIABLE = "MINERVAS_OWNER"
 DEFAULT_SETTINGS = Path("backup.toml")
 
 AddCommand = Callable[[str, str], argparse.ArgumentParser]
@@ -64,7 +66,9 @@ def run_backup_command(
         say(f"{end.files} files with {end.file_bytes:,} bytes; databases: {', '.join(checked.manifest.databases)}")
         say(f"version {checked.manifest.version}")
         return
-    settings = load_settings(given.backup_config, BackupSettings)
+    # What else stands in the environment is for the service whose command this is.
+    environment = {name: os.environ[name] for name in (OWNER_VARIABLE,) if name in os.environ}
+    settings = load_settings(given.backup_config, BackupSettings, environment=environment)
     if settings.kind != kind:
         raise LocalFault(
             Code.BAD_SETTINGS, f"These settings are for `{other_program} {given.command}`", kind=settings.kind
