@@ -51,7 +51,9 @@ def run_logins(settings: AdmissionSettings, config: Path, directory: Path) -> No
         raise SettingsError(
             "this setting is missing", file=config, key="database_owner", advice="add it: it owns the tables"
         )
-    logins = (settings.database, settings.database_owner)
+    logins = [settings.database, settings.database_owner]
+    if settings.grafana is not None:
+        logins.append(settings.grafana.readers)
     for role in hand_in_logins([(login.user, login.password_file) for login in logins], directory):
         say(f"{role}: the password's verifier is in {directory}")
 
