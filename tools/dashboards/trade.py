@@ -274,7 +274,7 @@ def _own(board: Board) -> None:
         (16, 10),
         table(
             [
-                override("time", displayName=say("시각", "Time"), unit="dateTimeAsLocal"),
+                override("time", displayName=say("시각", "Time"), unit="time:YYYY-MM-DD HH:mm:ss"),
                 override("side", displayName=say("구분", "Side"), mappings=sides),
                 override("partner", displayName=say("상대", "With")),
                 override("energy", displayName=say("전력량", "Energy"), unit="kwatth", decimals=3),

@@ -233,7 +233,7 @@ def _parser() -> argparse.ArgumentParser:
     bundle = command("support-bundle", "write states, numbers and logs, but no secrets, into a file for whoever helps")
     bundle.add_argument("file", type=Path, metavar="FILE", help="a new file (.zip)")
     bundle.add_argument("--log", type=Path, action="append", default=[], metavar="LOG", help="a log; repeatable")
-    restore = add_backup_commands(command)
+    restore = add_backup_commands(command, Path("operator-backup.toml"))
     for each in (restore, command("catch-up", "after a restore: take over what the chain says of the members")):
         _add_chain(each)
     return parser
