@@ -95,7 +95,7 @@ def test_dashboard_is_valid_for_grafanas_schema(place: str) -> None:
 
 
 def misspelled(board: dict[str, Any]) -> None:
-    board["refesh"] = board.pop("refresh")
+    board["refreshes"] = board.pop("refresh")
 
 
 def text_in_a_place(board: dict[str, Any]) -> None:
@@ -103,7 +103,7 @@ def text_in_a_place(board: dict[str, Any]) -> None:
 
 
 def unknown_panel_key(board: dict[str, Any]) -> None:
-    board["panels"][0]["titel"] = "x"
+    board["panels"][0]["headline"] = "x"
 
 
 def test_schemas_of_panels_refuse_misspelled_options() -> None:

@@ -21,7 +21,7 @@ def bars(zone: str) -> str:
     return f"""
 WITH {energy(hours=True, condition=ONE_OF_CHANNELS)}
 SELECT {bucket} AS "time", {CHANNEL} AS channel, sum(mwh) / 1e6 AS energy
-FROM energy GROUP BY 1, 2 ORDER BY 1 LIMIT 20000
+FROM energy GROUP BY 1, 2 ORDER BY 1, 2 LIMIT 20000
 """
 
 
