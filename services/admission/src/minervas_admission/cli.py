@@ -63,6 +63,7 @@ def _carry_out(given: argparse.Namespace) -> int:
         "audit": lambda: asyncio.run(show.show_audit(settings, as_json=given.json, head=given.head)),
         "export": lambda: asyncio.run(personal.run_export(settings, given.wanted, given.out)),
         "catch-up": lambda: asyncio.run(_restoring().run_catch_up(settings, given.chain)),
+        GRAFANA_COMMAND: lambda: asyncio.run(_grafana(settings, given)),
         "forget": lambda: asyncio.run(personal.run_forget(settings, given.wanted, confirmed=given.yes)),
     }
     if given.command in actions:
@@ -71,8 +72,6 @@ def _carry_out(given: argparse.Namespace) -> int:
         asyncio.run(_replace_ca(settings, given))
     elif given.command in DECISIONS:
         asyncio.run(_decide(settings, given))
-    elif given.command == GRAFANA_COMMAND:
-        asyncio.run(_grafana(settings, given))
     elif given.command in ACCOUNT_COMMANDS:
         asyncio.run(_change_accounts(settings, given))
     else:
@@ -240,7 +239,7 @@ def _parser() -> argparse.ArgumentParser:
     bundle = command("support-bundle", "write states, numbers and logs, but no secrets, into a file for whoever helps")
     bundle.add_argument("file", type=Path, metavar="FILE", help="a new file (.zip)")
     bundle.add_argument("--log", type=Path, action="append", default=[], metavar="LOG", help="a log; repeatable")
-    restore = add_backup_commands(command)
+    restore = add_backup_commands(command, Path("operator-backup.toml"))
     for each in (restore, command("catch-up", "after a restore: take over what the chain says of the members")):
         _add_chain(each)
     return parser
