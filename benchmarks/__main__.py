@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import admission, codec, connecting, memory, metering, mining, readings, sync, validation
+from benchmarks import admission, codec, connecting, dashboards, memory, metering, mining, readings, sync, validation
 from benchmarks.results import Result, as_json, as_table
 
 AREAS: dict[str, Callable[[], list[Result]]] = {
@@ -17,6 +17,7 @@ AREAS: dict[str, Callable[[], list[Result]]] = {
     "connecting": connecting.measure,
     "sync": sync.measure,
     "readings": readings.measure,
+    "dashboards": dashboards.measure,
     "memory": memory.measure,
     "metering": metering.measure,
     "admission": admission.measure,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 import psycopg
@@ -22,7 +22,7 @@ MINUTE_MS = 60_000
 
 RULES = {rule["uid"]: rule for rule in read("alerting/rules.json")}
 ASKED = {each.name.removeprefix("alert "): each for each in all_asked() if each.kind == "alert"}
-BEYOND = {"gt": operator.gt, "lt": operator.lt}
+BEYOND: dict[str, Callable[[float, float], bool]] = {"gt": operator.gt, "lt": operator.lt}
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def firing(uid: str, connection: Connection, operator_role: str) -> set[str]:
     [condition] = RULES[uid]["data"][1]["model"]["conditions"]
     kind, limit = condition["evaluator"]["type"], condition["evaluator"]["params"][0]
     rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
-    fired = [row for row in rows if BEYOND[kind](row.pop("value"), limit)]
+    fired = [row for row in rows if BEYOND[kind](float(str(row.pop("value"))), limit)]
     return {" ".join(map(str, row.values())) for row in fired}
 
 

@@ -18,6 +18,9 @@ from minervas_devnet.simulated_bus.settings import BusSettings
 from minervas_devnet.simulated_bus.solar_day import SolarDay
 from minervas_devnet.simulated_bus.wire import Wire
 
+REQUEST_BYTES = 8
+"""Of the functions that read registers."""
+
 
 class Bus:
     """A running bus; made on the event loop.
@@ -49,6 +52,7 @@ class Bus:
             )
             for device in settings.devices
         }
+        self._heard = b""
         self._now_s: Callable[[], float] = lambda: time.monotonic() - began_s
         self._server = ModbusSerialServer(
             [_nobody(), *(_slave(meter, self._now_s) for meter in self.meters.values())],
@@ -91,9 +95,10 @@ class Bus:
 
     def _trace(self, sending: bool, frame: bytes) -> bytes:  # noqa: FBT001  # pymodbus calls it by position
         """Let the faults have their way with what a slave sends; an address without a slave stays silent."""
-        if not sending or not frame:
+        if not sending:
+            self._heard = (self._heard + frame)[-REQUEST_BYTES:]
             return frame
-        return self.faults.apply(frame) if frame[0] in self.meters else b""
+        return self.faults.apply(frame, self._heard) if frame and frame[0] in self.meters else b""
 
 
 def _slave(meter: Meter, now_s: Callable[[], float]) -> SimDevice:

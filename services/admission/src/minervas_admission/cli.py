@@ -28,6 +28,7 @@ DEFAULT_CONFIG = Path("admission.toml")
 DEFAULT_TIMEOUT_S = 60.0
 CA_STEPS = {"start-rollover": START, "switch": SWITCH, "finish": FINISH}
 DECISIONS = ("approve", "reject", "revoke", "leave", "suspend", "resume", "parameters", "reconcile")
+GRAFANA_COMMAND = "grafana"
 ACCOUNT_COMMANDS = ("first-password", "reset-password", "accounts")
 
 
@@ -67,6 +68,7 @@ def _carry_out(given: argparse.Namespace) -> int:
         "audit": lambda: asyncio.run(show.show_audit(settings, as_json=given.json, head=given.head)),
         "export": lambda: asyncio.run(personal.run_export(settings, given.wanted, given.out)),
         "catch-up": lambda: asyncio.run(_restoring().run_catch_up(settings, given.chain)),
+        GRAFANA_COMMAND: lambda: asyncio.run(_grafana(settings, given)),
         "forget": lambda: asyncio.run(personal.run_forget(settings, given.wanted, confirmed=given.yes)),
     }
     if given.command in actions:
@@ -120,6 +122,21 @@ async def _decide(settings: AdmissionSettings, given: argparse.Namespace) -> Non
             await decisions.parameters(wanted, confirmed=given.yes)
         case "reconcile":
             await decisions.reconcile()
+
+
+async def _grafana(settings: AdmissionSettings, given: argparse.Namespace) -> None:
+    # Only here, because it brings the client.
+    from minervas_admission.commands import grafana  # noqa: PLC0415
+
+    match given.action:
+        case "check":
+            await grafana.check(settings, as_json=given.json)
+        case "link":
+            await grafana.make_member_link(settings, given.member)
+        case "test-alert":
+            await grafana.send_test_alert(settings)
+        case "reconcile":
+            await Decisions(settings, timeout_s=given.timeout, on_chain=False, as_json=given.json).reconcile()
 
 
 async def _change_accounts(settings: AdmissionSettings, given: argparse.Namespace) -> None:
@@ -208,6 +225,7 @@ def _parser() -> argparse.ArgumentParser:
     request.add_argument("--out", type=Path, required=True, metavar="FILE", help="where the request goes")
     _add_sign_server(command("sign-server", "sign the certificate of the broker or another server"))
     _add_ca(command("ca", "replace the certificate authority"))
+    _add_grafana(command(GRAFANA_COMMAND, "who has access to Grafana, links for passwords, a test alert"))
     _add_decisions(command)
     _add_accounts(command)
     examined = command("doctor", "look for what is wrong: clock, disk, certificates, list, broker, database")
@@ -275,6 +293,26 @@ def _add_accounts(command: Callable[[str, str], argparse.ArgumentParser]) -> Non
             parser.add_argument("--json", action="store_true", help="for programs")
         else:
             parser.add_argument("name", metavar="NAME")
+
+
+def _add_grafana(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for action, text in (
+        ("check", "ask Grafana and the readers' database, and show everybody's access"),
+        ("link", "print a one-time link with which a member sets its password"),
+        ("test-alert", "send a test alert to whom the settings name"),
+        ("reconcile", "compare everybody's access and repair it; the service does it hourly"),
+    ):
+        one = actions.add_parser(action, help=text, description=text)
+        one.add_argument("--config", type=Path, default=argparse.SUPPRESS, metavar="FILE", help="settings (TOML)")
+        if action == "link":
+            one.add_argument("member", metavar="MEMBER")
+        if action in ("check", "reconcile"):
+            one.add_argument("--json", action="store_true", help="for programs")
+        if action == "reconcile":
+            one.add_argument(
+                "--timeout", type=float, default=DEFAULT_TIMEOUT_S, metavar="SECONDS", help="how long to wait"
+            )
 
 
 def _add_ca(parser: argparse.ArgumentParser) -> None:
