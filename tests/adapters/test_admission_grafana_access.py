@@ -85,6 +85,7 @@ async def test_a_member_gets_an_organisation_of_its_own_and_sees_only_itself(ben
         assert values(ask(viewer, "SELECT DISTINCT member FROM reading_channels")) == [[member]]
         found = viewer.get("/dashboards/uid/solar-rt").json()
         assert found["meta"]["folderUid"] == "solar"
+        assert found["dashboard"]["title"] == "In English"
         assert viewer.get("/org").json()["name"] == row["org_name"]
     with bench.api(org=row["org_id"]) as admin:
         preferences = admin.get("/org/preferences").json()
@@ -262,7 +263,7 @@ async def test_the_operators_organisation_sees_the_fleet_and_has_alerts(bench: G
         assert [member] in rows
         assert ["neighbour"] in rows
         assert admin.get("/dashboards/uid/fleet").status_code == 200
-        assert admin.get("/v1/provisioning/alert-rules/no-readings").json()["ruleGroup"] == "fleet"
+        assert admin.get("/v1/provisioning/alert-rules/no-readings").json()["ruleGroup"] == "fast"
 
 
 async def test_grafana_that_is_away_is_passing_trouble(bench: GrafanaBench, member: str) -> None:
@@ -292,7 +293,7 @@ async def test_no_error_names_a_secret(bench: GrafanaBench, member: str, tmp_pat
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        ("[]", "not a JSON object"),
+        ("[]", "not the JSON"),
         ('{"title": "x"}', "uid"),
         ('{"uid": "a b", "title": "x"}', "uid"),
         ('{"uid": "a"}', "title"),

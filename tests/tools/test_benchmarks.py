@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import admission, codec, connecting, readings, sync, validation
+from benchmarks import admission, codec, connecting, dashboards, readings, sync, validation
 from benchmarks.databases import Databases
 from benchmarks.naive import plain_json
 from benchmarks.naive.market import Refused
@@ -78,6 +78,7 @@ def test_every_area_measures_both_sides_and_their_ratio(postgres_server: Postgre
     results += connecting.measure_in(made, transactions=20, blocks=1)
     results += sync.measure_in(made, full=1, nearly_empty=2, rounds=1)
     results += readings.measure_in(made, inserts=20, bulk=100, day_s=200, rounds=1)
+    results += dashboards.measure_in(made, span_s=200, rounds=1)
     goals = {result.name: result.goal for result in results if result.goal is not None}
     assert goals == {
         "codec.transaction.ratio": 5,
@@ -88,6 +89,8 @@ def test_every_area_measures_both_sides_and_their_ratio(postgres_server: Postgre
         "sync.nearly_empty.ratio": 10,
         "readings.insert.ratio": 50,
         "readings.today.ratio": 8,
+        "dashboards.history.ratio": 5,
+        "dashboards.slowest_panel": 200,
     }
     assert all(result.value > 0 for result in results)
     assert {row["name"] for row in json.loads(as_json(results))["results"]} == {result.name for result in results}

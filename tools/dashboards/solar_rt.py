@@ -33,7 +33,7 @@ FROM reading_channels AS c
 JOIN readings AS r USING (member, meter, channel)
 LEFT JOIN ({RATED}) AS p USING (member, meter, channel)
 WHERE r.time_ms >= greatest({FROM_MS}, {TO_MS} - {LONGEST_MS}) AND r.time_ms < {TO_MS}
-ORDER BY r.time_ms
+ORDER BY r.time_ms, 2
 LIMIT 100000
 """
 

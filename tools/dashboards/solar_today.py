@@ -74,21 +74,21 @@ LIMIT 1
 
 CURVE = f"""
 {rolled_up(f'''{moment("m.minute_ms")} AS "time", {CHANNEL} AS channel, m.power_avg_mw / 1000.0 AS watt''').strip()}
-ORDER BY m.minute_ms
+ORDER BY m.minute_ms, 2
 """
 
 CLEAR_SKY = f"""
 SELECT {moment("e.time_ms")} AS "time", {CHANNEL} AS channel, e.power_mw / 1000.0 AS expected
 FROM reading_channels AS c JOIN expected_output AS e USING (member, meter, channel)
 WHERE e.time_ms >= {FROM_MS} AND e.time_ms < {TO_MS}
-ORDER BY e.time_ms
+ORDER BY e.time_ms, 2
 """
 
 QUARTERS = f"""
 WITH {energy()}
 SELECT {moment(f"(start_ms - start_ms % {QUARTER_MS})")} AS "time", {CHANNEL} AS channel, sum(mwh) / 1e6 AS energy
 FROM energy GROUP BY start_ms - start_ms % {QUARTER_MS}, meter, channel
-ORDER BY 1
+ORDER BY 1, 2
 """
 
 
@@ -122,7 +122,7 @@ def _numbers(board: Board) -> None:
          "Difference of the meters' registers; what they counted during a gap is in it."),
         ("peak", "watt", 0, "최대 출력", "Peak", "모든 채널을 합한 1분 평균의 최댓값.",
          "Highest mean of a minute, all channels together."),
-        ("peak_at", "dateTimeAsLocal", 0, "최대 출력 시각", "Time of the peak", "최대 출력이 나온 1분의 시작.",
+        ("peak_at", "time:HH:mm", 0, "최대 출력 시각", "Time of the peak", "최대 출력이 나온 1분의 시작.",
          "When the minute of the peak began."),
         ("completeness", "percentunit", 1, "측정률", "Completeness", "지금까지 있어야 할 측정 가운데 저장된 비율.",
          "Stored samples against those that there should be by now."),

@@ -32,7 +32,9 @@ HEIGHTS = f"""t.height >= (
 TRADES = f"""
     SELECT b.time_ms, t.height, t.position, t.seller, t.buyer, t.energy_wh, t.price_micro, t.amount_micro,
         t.offer, t.bid
-    FROM trades AS t JOIN blocks AS b ON b.hash = t.block WHERE {HEIGHTS}"""
+    FROM trades AS t JOIN blocks AS b ON b.height = t.height AND b.best_chain
+        AND b.time_ms >= {FROM_MS} AND b.time_ms < {TO_MS}
+    WHERE {HEIGHTS}"""
 MINE = f"{TRADES} AND (t.seller = {ME} OR t.buyer = {ME})"
 
 SUMS = f"""
@@ -272,7 +274,7 @@ def _own(board: Board) -> None:
         (16, 10),
         table(
             [
-                override("time", displayName=say("시각", "Time"), unit="dateTimeAsLocal"),
+                override("time", displayName=say("시각", "Time"), unit="time:YYYY-MM-DD HH:mm:ss"),
                 override("side", displayName=say("구분", "Side"), mappings=sides),
                 override("partner", displayName=say("상대", "With")),
                 override("energy", displayName=say("전력량", "Energy"), unit="kwatth", decimals=3),
