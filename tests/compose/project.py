@@ -17,7 +17,9 @@ from minervas_devnet.api_client import NodeApi
 from tests.support.wait import wait_until
 
 ROOT = Path(__file__).parents[2]
-COMPOSE_FILES = ("docker-compose.yml", "tests/compose/overlay.yaml")
+COMPOSE_FILE = "docker-compose.yml"
+OVERLAY = "tests/compose/overlay.yaml"
+GRAFANA_DOUBLE = "tests/compose/grafana-double.yaml"
 COMMAND_S = 600.0
 """A command of compose that takes so long hangs."""
 GREEN_S = 420.0
@@ -53,12 +55,14 @@ class Project:
         env_file: its ``.env``, filled in.
         member: whose node it is.
         console_port: of the node's API on this machine.
+        overlays: compose files on top of the project's own.
     """
 
     name: str
     env_file: Path
     member: str
     console_port: int
+    overlays: tuple[str, ...] = (OVERLAY,)
     api: NodeApi = field(init=False)
 
     def __post_init__(self) -> None:
@@ -66,7 +70,7 @@ class Project:
 
     def compose(self, *arguments: str | Path, timeout_s: float = COMMAND_S) -> str:
         """Run docker compose for this project."""
-        files = [part for file in COMPOSE_FILES for part in ("--file", file)]
+        files = [part for file in (COMPOSE_FILE, *self.overlays) for part in ("--file", file)]
         prefix: tuple[str | Path, ...] = (
             "docker",
             "compose",

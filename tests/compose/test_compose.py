@@ -12,22 +12,37 @@ import re
 import secrets
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 from playwright.async_api import Page, expect
 
 from minervas_devnet.market_api import Readings, _Lots, _Trades
 from minervas_devnet.ports import free_ports
 from tests.compose.environment import filled_in
-from tests.compose.project import GREEN_S, Project, Steps, run, say
+from tests.compose.project import (
+    COMPOSE_FILE,
+    GRAFANA_DOUBLE,
+    GREEN_S,
+    OVERLAY,
+    ROOT,
+    CommandFailed,
+    Project,
+    Steps,
+    run,
+    say,
+)
 from tests.support.chromium import DESKTOP, TIMEOUT_MS, chromium, window
 from tests.support.wait import wait_until
 from tests.support.web_walk import Walk
 
 OPERATOR, BETA, GAMMA = "mokpo-univ", "haenam-farm", "sinan-coop"
+VERSION = "test"
+"""Tag of the images: those of a running consortium on this machine are left alone."""
 METERS = "./infra/meters/simulated.toml"
 CHAIN_S = 300.0
 """How long to wait for the chain: blocks take longer when everybody shares two cores."""
@@ -40,11 +55,16 @@ PRIVATE_VOLUMES = {
     "gateway-data": {"meter-gateway"},
     "database-data": {"database"},
     "database-secret": {"database"},
-    "admission-data": {"admission", "admission-logins", "admission-init"},
-    "admission-passphrase": {"admission", "admission-logins", "admission-init"},
+    "database-key": {"database", "database-request"},
+    "admission-data": {"admission", "admission-logins", "admission-ca", "admission-migrate"},
+    "admission-passphrase": {"admission", "admission-logins", "admission-ca", "admission-migrate"},
     "broker-key": {"broker", "broker-request"},
+    "grafana-secrets": {"grafana", "grafana-secrets"},
+    "grafana-key": {"grafana", "grafana-secrets"},
+    "grafana-admin": {"grafana", "grafana-secrets", "admission"},
 }
-"""Who may mount a volume with private keys or passwords: one service, and what runs once for it."""
+"""Who may mount a volume with private keys or passwords: one service, and what runs once for it. Only the password of
+Grafana's admin is shared: admission makes organisations and users with it."""
 
 
 class Consortium:
@@ -53,8 +73,9 @@ class Consortium:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.mark = f"mvt{secrets.token_hex(3)}"
-        self.admission_port, self.broker_port, *self.console_ports = free_ports(5)
+        self.admission_port, self.broker_port, self.grafana_port, *self.console_ports = free_ports(6)
         self.projects: list[Project] = []
+        self.grafana = grafana_overlays()
         run("docker", "network", "create", self.mark)
 
     def operator(self) -> Project:
@@ -70,7 +91,11 @@ class Consortium:
                 "BROKER_HOST": "broker.test",
                 "BROKER_PORT": str(self.broker_port),
                 "BROKER_BIND": "127.0.0.1",
+                "GRAFANA_HOST": "grafana.test",
+                "GRAFANA_PORT": str(self.grafana_port),
+                "GRAFANA_BIND": "127.0.0.1",
             },
+            *self.grafana,
         )
 
     def member(self, member: str, fingerprint: str) -> Project:
@@ -85,7 +110,7 @@ class Consortium:
             },
         )
 
-    def _project(self, example: str, member: str, values: dict[str, str]) -> Project:
+    def _project(self, example: str, member: str, values: dict[str, str], *overlays: str) -> Project:
         port = self.console_ports[len(self.projects)]
         common = {
             "MEMBER": member,
@@ -93,9 +118,10 @@ class Consortium:
             "CONSOLE_PORT": str(port),
             "TEST_NETWORK": self.mark,
             "MINER_CPUS": "0.3",
+            "MINERVAS_VERSION": VERSION,
         }
         env_file = filled_in(example, {**values, **common}, self.directory / f"{member}.env")
-        project = Project(f"{self.mark}-{member}", env_file, member, port)
+        project = Project(f"{self.mark}-{member}", env_file, member, port, (OVERLAY, *overlays))
         self.projects.append(project)
         return project
 
@@ -125,7 +151,7 @@ async def test_a_consortium_of_three_hosts_joins_trades_survives_faults_and_revo
     steps = Steps()
     say("")
     operator = consortium.operator()
-    operator.compose("build", "--quiet", timeout_s=1_800)
+    build_images(operator)
     steps.done("images built: " + ", ".join(image_sizes()))
 
     operator.compose("up", "--detach")
@@ -159,6 +185,8 @@ async def test_a_consortium_of_three_hosts_joins_trades_survives_faults_and_revo
         nodes = [operator, beta, gamma]
         check_readings(nodes)
         steps.done("readings of all meters are stored, by each ledger")
+        wait_until(partial(has_grafana, operator, nodes), timeout=CHAIN_S, describe="Grafana accounts of all members")
+        steps.done("Grafana: an organisation and a user for each member")
         wait_same_tip(nodes)
         trade(seller=beta, buyer=gamma, nodes=nodes)
         steps.done("a trade, the same on all nodes")
@@ -182,18 +210,42 @@ async def test_a_consortium_of_three_hosts_joins_trades_survives_faults_and_revo
         wait_until(lambda: is_shut_out(gamma), timeout=CHAIN_S, describe="the revoked node to be refused")
         final = final_height(operator)
         wait_until(lambda: final_height(beta) > final, timeout=CHAIN_S, describe="finality to go on")
+        gone = grafana(operator, f"/api/users/lookup?loginOrEmail={gamma.member}")
+        assert gone is None or gone["isDisabled"]
         steps.done("a member revoked in the browser; its node is refused, finality goes on without it")
     took = stop_times(operator)
     steps.done("operator stopped: " + took)
     say(f"  {steps.total_s():7.1f} s  in all")
 
 
-# ---- looking at containers --------------------------------------------------------------------------------------
+# ---- images and containers --------------------------------------------------------------------------------------
+
+
+def grafana_overlays() -> tuple[str, ...]:
+    """Nothing if Grafana's image is here or can be pulled; else what puts the double in its place."""
+    image = re.search(r"GRAFANA_IMAGE:-(\S+)}", (ROOT / COMPOSE_FILE).read_text("utf-8"))
+    assert image
+    for command in (("docker", "image", "inspect", image[1]), ("docker", "pull", "--quiet", image[1])):
+        with suppress(CommandFailed):
+            run(*command)
+            return ()
+    return (GRAFANA_DOUBLE,)
+
+
+def build_images(operator: Project) -> None:
+    """Build what the compose file names, and on top of it the double of Grafana, if that is needed."""
+    files = ("--file", COMPOSE_FILE, "--env-file", operator.env_file)
+    run("docker", "compose", "--project-name", operator.name, *files, "build", "--quiet", timeout_s=1_800)
+    if GRAFANA_DOUBLE in operator.overlays:
+        dockerfile = "tests/compose/images/grafana-double/Dockerfile"
+        options = ("--build-arg", f"VERSION={VERSION}", "--tag", f"minervas-test/grafana-double:{VERSION}")
+        run("docker", "buildx", "build", "--quiet", "--load", *options, "--file", dockerfile, ".")
 
 
 def image_sizes() -> list[str]:
     """Our images with their sizes."""
-    said = run("docker", "images", "--format", "{{.Repository}} {{.Tag}} {{.Size}}", "--filter", "reference=minervas/*")
+    shown = ("--format", "{{.Repository}} {{.Tag}} {{.Size}}", "--filter", f"reference=minervas/*:{VERSION}")
+    said = run("docker", "images", *shown)
     return [f"{line.split()[0].removeprefix('minervas/')} {line.split()[2]}" for line in said.splitlines()]
 
 
@@ -219,7 +271,7 @@ def check_containers(project: Project) -> None:
         assert (host["PidsLimit"] or 0) > 0, service
         assert host["LogConfig"]["Config"]["max-size"], service
         published = {int(each["HostPort"]) for ports in host["PortBindings"].values() for each in ports}
-        assert bool(published) == (service in {"peer", "admission", "broker"}), service
+        assert bool(published) == (service in {"peer", "admission", "broker", "grafana"}), service
         assert not any("PASSWORD=" in each or "PASSPHRASE=" in each for each in config["Env"]), service
 
 
@@ -367,6 +419,24 @@ def free_wh(node: Project) -> int:
     return sum(each.energy_wh for each in lots if not each.offer)
 
 
+def grafana(operator: Project, path: str) -> Any:
+    """What Grafana's API answers to its admin; None if it is not found."""
+    port = re.search(r"(?m)^GRAFANA_PORT=(\d+)$", operator.env_file.read_text("utf-8"))
+    assert port
+    password = operator.exec("admission", "cat", "/grafana-admin/password")
+    url = f"https://127.0.0.1:{port[1]}{path}"
+    headers = {"host": f"grafana.test:{port[1]}"}
+    # Its certificate is for its name, not for this address; admission itself checks it.
+    answer = httpx.get(url, auth=("admin", password), headers=headers, verify=False, trust_env=False)  # noqa: S501
+    return answer.json() if answer.status_code == 200 else None
+
+
+def has_grafana(operator: Project, nodes: list[Project]) -> bool:
+    """Whether every member has a user, and there is an organisation for each, the operator's and the empty one."""
+    users = [grafana(operator, f"/api/users/lookup?loginOrEmail={node.member}") for node in nodes]
+    return all(users) and len(grafana(operator, "/api/orgs") or []) >= len(nodes) + 2
+
+
 # ---- faults ------------------------------------------------------------------------------------------------------
 
 
@@ -375,6 +445,8 @@ def crash_everything(nodes: list[Project]) -> None:
     for node in nodes:
         for service in node.services():
             node.crash(service)
+    for node in nodes:
+        node.wait_green()
     height = max(tip(node)[0] for node in nodes)
     wait_same_tip(nodes, above=height)
 

@@ -18,6 +18,9 @@ EXAMPLES = (".env.example", ".env.member.example")
 PINNED = re.compile(r"[a-z0-9./-]+:[0-9]+(\.[0-9]+)*(-[a-z0-9.]+)*")
 SECRET = re.compile(r"PASSWORD|PASSPHRASE|SECRET|PRIVATE|TOKEN", re.IGNORECASE)
 OPERATOR_ONLY = {"broker", "admission", "grafana"}
+TOOLS = ROOT / "infra" / "tools" / "Dockerfile"
+"""Backup and restore: runs only when called, as root with the few capabilities that other users' files need."""
+TOOLS_CAPABILITIES = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"]
 
 dockerfiles = pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: str(file.parent.relative_to(ROOT)))
 services = pytest.mark.parametrize("service", SERVICES)
@@ -54,12 +57,12 @@ def test_base_images_are_pinned_to_a_version(file: Path) -> None:
 
 @dockerfiles
 def test_the_last_user_is_a_number_and_not_root(file: Path) -> None:
-    assert re.fullmatch(r"[1-9][0-9]*:[1-9][0-9]*", last(file, "USER"))
+    assert last(file, "USER") == "0:0" if file == TOOLS else re.fullmatch(r"[1-9]\d*:[1-9]\d*", last(file, "USER"))
 
 
 @dockerfiles
 def test_an_image_has_a_health_check_labels_and_a_stop_signal(file: Path) -> None:
-    assert "CMD [" in last(file, "HEALTHCHECK")
+    assert file == TOOLS or "CMD [" in last(file, "HEALTHCHECK")
     labels = last(file, "LABEL")
     for label in ("title", "description", "version", "licenses"):
         assert f"org.opencontainers.image.{label}=" in labels
@@ -82,7 +85,7 @@ def test_packages_are_installed_by_hash_and_as_wheels(file: Path) -> None:
     assert all("--require-hashes" in each or "--no-index" in each for each in installs), installs
     if installs:
         assert "PIP_ONLY_BINARY=:all:" in last_env_of_build(file)
-    assert "apt-get" not in text
+    assert ("postgresql-client-17" in text) if file == TOOLS else ("apt-get" not in text)
 
 
 def last_env_of_build(file: Path) -> str:
@@ -94,7 +97,7 @@ def test_a_container_is_confined(service: str) -> None:
     found = SERVICES[service]
     assert found["read_only"] is True
     assert found["cap_drop"] == ["ALL"]
-    assert "cap_add" not in found
+    assert found.get("cap_add", []) == (TOOLS_CAPABILITIES if service == "tools" else [])
     assert "privileged" not in found
     assert found["security_opt"] == ["no-new-privileges:true"]
     assert found["mem_limit"]
@@ -107,7 +110,7 @@ def test_a_container_is_confined(service: str) -> None:
 @services
 def test_images_are_pinned_and_no_secret_is_in_an_environment(service: str) -> None:
     found = SERVICES[service]
-    assert re.fullmatch(r".*:(\$\{MINERVAS_VERSION:-[0-9.]+\}|[0-9]+\.[0-9]+.*)", found["image"])
+    assert re.fullmatch(r".*:(\$\{MINERVAS_VERSION:-[0-9.]+\}|v?[0-9]+\.[0-9]+.*)", found["image"])
     for name, value in found.get("environment", {}).items():
         assert not SECRET.search(name) or str(value).startswith("/"), name
 
@@ -115,9 +118,19 @@ def test_images_are_pinned_and_no_secret_is_in_an_environment(service: str) -> N
 @services
 def test_only_the_peers_console_admission_broker_and_grafana_are_published(service: str) -> None:
     ports = SERVICES[service].get("ports", [])
-    assert bool(ports) == (service in {"peer", *OPERATOR_ONLY} and service in SERVICES)
+    assert bool(ports) == (service in {"peer", "prometheus", *OPERATOR_ONLY} and service in SERVICES)
     if service == "peer":
         assert ports[0].startswith("${CONSOLE_BIND:-127.0.0.1}:")
+    if service == "prometheus":
+        assert ports[0].startswith("${PROMETHEUS_BIND:-127.0.0.1}:")
+
+
+def test_the_tools_see_every_volume_with_secrets_and_no_network_and_run_only_when_called() -> None:
+    found = SERVICES["tools"]
+    assert (found["network_mode"], found["profiles"]) == ("none", ["tools"])
+    mounted = {volume.partition(":")[0] for volume in found["volumes"]}
+    made_anew = {"database-data", "database-secret", "database-logins", "broker-data", "prometheus-data"}
+    assert set(COMPOSE["volumes"]) - mounted == made_anew
 
 
 def test_databases_are_on_a_network_without_a_way_out() -> None:

@@ -20,7 +20,7 @@ from typing import Any
 
 import httpx
 import psycopg
-from playwright.async_api import Page
+from playwright.async_api import Page, Route
 
 from minervas_devnet.ports import free_port
 from minervas_devnet.postgres import PostgresServer
@@ -29,15 +29,17 @@ from tests.support.chromium import chromium, window
 from tests.support.grafana_double.server import GrafanaDouble
 from tests.support.readers import OPERATOR
 from tools.dashboard_pictures.drawing import Looking, Picture
-from tools.dashboard_pictures.manifest import GRAFANA, MANIFEST, ROOT, SCREENS, sha256_of
+from tools.dashboard_pictures.manifest import GRAFANA, MANIFEST, PAGE, ROOT, SCREENS, sha256_of
 from tools.dashboard_pictures.world import LOOKING, PictureWorld
 
-PAGE = Path(__file__).parent / "page"
 BUILT = ROOT / "build" / "dashboard-pictures"
 NOW = datetime.fromisoformat("2026-06-21T14:30:00+09:00")
 PASSWORD = "pictures-only"  # noqa: S105 - of a server that lives for a minute, on the loopback interface
 MAX_BYTES = 400_000
-SETTLED = "document.querySelectorAll('canvas, table, [role=table], [role=grid]').length > 0"
+ADDRESS = "http://dashboards.invalid"
+HTML = """<!doctype html><html><head><meta charset="utf-8"><link rel="stylesheet" href="page.css"></head>
+<body style="margin:0"><div id="root"></div><script src="page.js"></script></body></html>"""
+SETTLED = "document.querySelector('canvas, [role=table]') !== null || window.problems.length > 0"
 
 PICTURES = (
     *(Picture(f"dashboards/solar-{name}.json", "ko", "dark") for name in ("rt", "today", "history")),
@@ -126,24 +128,30 @@ async def _draw_all(wanted: list[Picture], clients: dict[str, httpx.Client], bun
 
 
 async def _draw(page: Page, drawing: dict[str, Any], bundle: Path) -> bytes:
-    problems: list[str] = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    await page.set_content("<!doctype html><html><body style='margin:0'><div id='root'></div></body></html>")
-    await page.add_style_tag(path=bundle / "page.css")
-    await page.add_script_tag(path=bundle / "page.js")
+    await page.route(f"{ADDRESS}/**", lambda route: _serve(route, bundle))
+    await page.goto(f"{ADDRESS}/")
     await page.evaluate("drawing => window.draw(drawing)", drawing)
-    try:
-        await page.wait_for_function(SETTLED)
-        await page.evaluate("document.fonts.ready")
-        await page.wait_for_load_state("networkidle")
-        board = page.locator("#board")
-        previous, content = b"", await board.screenshot(animations="disabled")
-        while previous != content:  # panels measure themselves and are drawn again
-            previous, content = content, await board.screenshot(animations="disabled")
-    finally:
-        for problem in problems:
-            _say(problem)
+    await page.wait_for_function(SETTLED)
+    await page.evaluate("document.fonts.ready")
+    board = page.locator("#board")
+    previous, content = b"", await board.screenshot(animations="disabled")
+    while previous != content:  # panels measure themselves and are drawn again
+        previous, content = content, await board.screenshot(animations="disabled")
+    problems = await page.evaluate("window.problems")
+    if problems:
+        sys.exit("\n".join(problems))
     return content
+
+
+async def _serve(route: Route, bundle: Path) -> None:
+    """Answer the page's requests from the bundle; there is no server."""
+    name = route.request.url.removeprefix(f"{ADDRESS}/")
+    if not name:
+        await route.fulfill(body=HTML, content_type="text/html")
+    elif (bundle / name).is_file():
+        await route.fulfill(path=bundle / name)
+    else:
+        await route.abort()
 
 
 def _say(text: str) -> None:

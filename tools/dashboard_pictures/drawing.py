@@ -21,7 +21,7 @@ NOTES = {
     "en": "Drawn from {file} with Grafana's UI packages (@grafana/ui 12.3.3), not by Grafana. The data are made up.",
 }
 NOT_OURS = {
-    "ko": "이 그림은 Grafana 본체에만 있어 여기서는 질의의 표를 보입니다.",
+    "ko": "Grafana 본체만 그릴 수 있어 질의의 표를 보입니다.",
     "en": "only Grafana itself has this renderer, so here is the query's table.",
 }
 NO_DATA = {"ko": "데이터 없음", "en": "No data"}

@@ -62,7 +62,7 @@ WITH slots AS (
 )
 SELECT {moment("slot_ms")} AS "time", {CHANNEL} AS channel,
     CASE WHEN measured = 0 THEN 0 WHEN measured < {COMPLETE} * full_count THEN 1 ELSE 2 END AS state
-FROM states WHERE slot_ms + {slot} <= {UNTIL_MS} ORDER BY 1
+FROM states WHERE slot_ms + {slot} <= {UNTIL_MS} ORDER BY 1, 2
 """
 
 

@@ -73,8 +73,7 @@ const CUSTOM: Record<string, Record<string, any>> = {
 };
 
 function item(id: string, process: any, custom: boolean): FieldConfigPropertyItem {
-  const path = custom ? id : id;
-  return { id: custom ? `custom.${id}` : id, path, name: id, isCustom: custom, process, shouldApply: () => true } as any;
+  return { id: custom ? `custom.${id}` : id, path: id, name: id, isCustom: custom, process, settings: { expandTemplateVars: id === 'displayName' }, shouldApply: () => true } as any;
 }
 
 function registry(panel: string): FieldConfigOptionsRegistry {
@@ -88,9 +87,9 @@ export function replacer(variables: Record<string, string>) {
   return (text?: string, scoped?: ScopedVars): string =>
     (text ?? '').replace(/\$\{([^}:]+)(?::\w+)?\}|\$(\w+)/g, (all, braced, plain) => {
       const [name, ...path] = String(braced ?? plain).split('.');
-      const value: any = scoped?.[name]?.value;
-      if (value !== undefined) {
-        return String(path.reduce((held, key) => held?.[key], value) ?? '');
+      if (name === '__field') {
+        const field: any = (scoped as any)?.__dataContext?.value?.field ?? scoped?.__field?.value;
+        return String(path.reduce((held, key) => held?.[key], field) ?? '');
       }
       return variables[name] ?? all;
     });

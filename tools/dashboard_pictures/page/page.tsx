@@ -27,6 +27,23 @@ function place(at: { x: number; y: number; w: number; h: number }) {
   };
 }
 
+/** What went wrong in a panel; whoever takes the picture asks. */
+const problems: string[] = [];
+(window as any).problems = problems;
+
+class Guard extends React.Component<{ name: string; children: React.ReactNode }, { failed: boolean }> {
+  state = { failed: false };
+  static getDerivedStateFromError() {
+    return { failed: true };
+  }
+  componentDidCatch(error: Error) {
+    problems.push(`${this.props.name}: ${error.message}`);
+  }
+  render() {
+    return this.state.failed ? null : this.props.children;
+  }
+}
+
 function Head({ page, theme, range }: { page: Page; theme: GrafanaTheme2; range: TimeRange }) {
   const timeZone = page.dashboard.timezone;
   const format = 'YYYY-MM-DD HH:mm:ss';
@@ -60,7 +77,9 @@ function Board({ page, data, theme }: { page: Page; data: Map<number, DataFrame[
             const { left, top, width, height } = place(panel.gridPos);
             return (
               <div key={panel.id} style={{ position: 'absolute', left, top, width, height }}>
+                <Guard name={panel.title}>
                 <Panel panel={panel} data={data.get(panel.id) ?? []} width={width} height={height} theme={theme} timeZone={page.dashboard.timezone} timeRange={range} drawing={page} />
+                </Guard>
               </div>
             );
           })}

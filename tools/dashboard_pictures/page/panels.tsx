@@ -17,7 +17,7 @@ import {
   transformDataFrame,
   VizOrientation,
 } from '@grafana/data';
-import { BigValue, Gauge, PanelChrome, Table, TimeSeries, VizRepeater } from '@grafana/ui';
+import { BigValue, PanelChrome, Table, TimeSeries, VizRepeater } from '@grafana/ui';
 import { configured, replacer } from './fields';
 
 export interface Drawing {
@@ -31,9 +31,11 @@ export interface Drawing {
   noData: string;
 }
 
+// Some stand there twice, under an old name and a new one.
+const transformers = new Map(Object.values(standardTransformers).map((one: any) => [one.id, one]));
 standardTransformersRegistry.setInit(
   () =>
-    Object.values(standardTransformers).map((transformation: any) => ({
+    [...transformers.values()].map((transformation) => ({
       id: transformation.id,
       name: transformation.name,
       transformation,
@@ -76,25 +78,11 @@ function Stat(given: Given) {
       replaceVariables: replace,
       theme,
       data,
-      sparkline: panel.type === 'stat' && options.graphMode !== 'none',
+      sparkline: options.graphMode !== 'none',
       timeZone,
     });
   const orientation = options.orientation === 'auto' ? (width > height ? VizOrientation.Vertical : VizOrientation.Horizontal) : options.orientation;
   const draw = ({ value, width, height, count, alignmentFactors }: any) => {
-    if (panel.type === 'gauge') {
-      return (
-        <Gauge
-          value={value.display}
-          width={width}
-          height={height}
-          text={options.text}
-          field={value.field}
-          theme={theme}
-          showThresholdLabels={options.showThresholdLabels}
-          showThresholdMarkers={options.showThresholdMarkers}
-        />
-      );
-    }
     return (
       <BigValue
         value={value.display}
@@ -116,7 +104,7 @@ function Stat(given: Given) {
   return (
     <VizRepeater
       getValues={values}
-      getAlignmentFactors={(items: FieldDisplay[]) => getDisplayValueAlignmentFactors(items.map((value) => value.display)) as any}
+      getAlignmentFactors={getDisplayValueAlignmentFactors as any}
       renderValue={draw as any}
       width={width}
       height={height}
@@ -131,11 +119,14 @@ function Stat(given: Given) {
 
 function Rows({ data, width, height, panel }: Given) {
   const frame = data[panel.options?.frameIndex ?? 0] ?? data[0];
-  return <Table data={frame} width={width} height={height} showTypeIcons={false} enablePagination={false} ariaLabel={getFrameDisplayName(frame)} />;
+  const minWidth = panel.type === 'table' ? panel.fieldConfig.defaults.custom?.minWidth ?? 150 : 90;
+  return <Table data={frame} width={width} height={height} columnMinWidth={minWidth} showTypeIcons={false} enablePagination={false} ariaLabel={getFrameDisplayName(frame)} />;
 }
 
+const NOTICE = 44;
+
 function Notice({ children }: { children: React.ReactNode }) {
-  return <div style={{ padding: 8, opacity: 0.75, fontStyle: 'italic' }}>{children}</div>;
+  return <div style={{ height: NOTICE, overflow: 'hidden', opacity: 0.75, fontStyle: 'italic', fontSize: 13 }}>{children}</div>;
 }
 
 function Inside(given: Given) {
@@ -161,7 +152,6 @@ function Inside(given: Given) {
         />
       );
     case 'stat':
-    case 'gauge':
       return <Stat {...given} />;
     case 'table':
       return <Rows {...given} />;
@@ -169,7 +159,7 @@ function Inside(given: Given) {
       return (
         <>
           <Notice>{`${panel.type}: ${drawing.notOurs}`}</Notice>
-          <Rows {...given} height={height - 36} />
+          <Rows {...given} height={height - NOTICE} />
         </>
       );
   }

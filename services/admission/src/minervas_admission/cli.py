@@ -27,6 +27,7 @@ PROGRAM = "minervas-admission"
 DEFAULT_CONFIG = Path("admission.toml")
 DEFAULT_TIMEOUT_S = 60.0
 CA_STEPS = {"start-rollover": START, "switch": SWITCH, "finish": FINISH}
+WITHOUT_SETTINGS = ("version", "server-request", *BACKUP_COMMANDS)
 DECISIONS = ("approve", "reject", "revoke", "leave", "suspend", "resume", "parameters", "reconcile")
 GRAFANA_COMMAND = "grafana"
 ACCOUNT_COMMANDS = ("first-password", "reset-password", "accounts")
@@ -43,14 +44,8 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _carry_out(given: argparse.Namespace) -> int:
-    if given.command == "version":
-        print(f"{PROGRAM} {__version__}")
-        return EXIT_OK
-    if given.command in BACKUP_COMMANDS:
-        _restoring().run_backup(given)
-        return EXIT_OK
-    if given.command == "server-request":
-        make_server_request(given.key, given.out)
+    if given.command in WITHOUT_SETTINGS:
+        _without_settings(given)
         return EXIT_OK
     settings = load_admission_settings(given.config)
     if given.command == "run":
@@ -68,6 +63,7 @@ def _carry_out(given: argparse.Namespace) -> int:
         "audit": lambda: asyncio.run(show.show_audit(settings, as_json=given.json, head=given.head)),
         "export": lambda: asyncio.run(personal.run_export(settings, given.wanted, given.out)),
         "catch-up": lambda: asyncio.run(_restoring().run_catch_up(settings, given.chain)),
+        GRAFANA_COMMAND: lambda: asyncio.run(_grafana(settings, given)),
         "forget": lambda: asyncio.run(personal.run_forget(settings, given.wanted, confirmed=given.yes)),
     }
     if given.command in actions:
@@ -76,13 +72,22 @@ def _carry_out(given: argparse.Namespace) -> int:
         asyncio.run(_replace_ca(settings, given))
     elif given.command in DECISIONS:
         asyncio.run(_decide(settings, given))
-    elif given.command == GRAFANA_COMMAND:
-        asyncio.run(_grafana(settings, given))
     elif given.command in ACCOUNT_COMMANDS:
         asyncio.run(_change_accounts(settings, given))
     else:
         _on_host(settings, given)
     return EXIT_OK
+
+
+def _without_settings(given: argparse.Namespace) -> None:
+    """Carry out what needs none: some of it runs where admission is not."""
+    match given.command:
+        case "version":
+            print(f"{PROGRAM} {__version__}")
+        case "server-request":
+            make_server_request(given.key, given.out)
+        case _:
+            _restoring().run_backup(given)
 
 
 async def _members(settings: AdmissionSettings, given: argparse.Namespace) -> None:
@@ -234,7 +239,7 @@ def _parser() -> argparse.ArgumentParser:
     bundle = command("support-bundle", "write states, numbers and logs, but no secrets, into a file for whoever helps")
     bundle.add_argument("file", type=Path, metavar="FILE", help="a new file (.zip)")
     bundle.add_argument("--log", type=Path, action="append", default=[], metavar="LOG", help="a log; repeatable")
-    restore = add_backup_commands(command)
+    restore = add_backup_commands(command, Path("operator-backup.toml"))
     for each in (restore, command("catch-up", "after a restore: take over what the chain says of the members")):
         _add_chain(each)
     return parser

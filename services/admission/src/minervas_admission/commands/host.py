@@ -13,7 +13,7 @@ from minervas_admission.issued_journal import remember
 from minervas_admission.sealed_keys import load_passphrase
 from minervas_admission.server_certificate import server_files
 from minervas_admission.server_renewal import BROKER, ServerRequest, sign_broker
-from minervas_admission.settings import AdmissionSettings
+from minervas_admission.settings import AdmissionSettings, DatabaseOwnerSettings, DatabaseSettings
 from minervas_admission.store.migrate import migrate
 from minervas_core.errors import Code, LocalFault
 from minervas_runtime.clock import SystemClock
@@ -51,7 +51,9 @@ def run_logins(settings: AdmissionSettings, config: Path, directory: Path) -> No
         raise SettingsError(
             "this setting is missing", file=config, key="database_owner", advice="add it: it owns the tables"
         )
-    logins = (settings.database, settings.database_owner)
+    logins: list[DatabaseSettings | DatabaseOwnerSettings] = [settings.database, settings.database_owner]
+    if settings.grafana is not None:
+        logins.append(settings.grafana.readers)
     for role in hand_in_logins([(login.user, login.password_file) for login in logins], directory):
         say(f"{role}: the password's verifier is in {directory}")
 
