@@ -100,6 +100,9 @@ class Code(StrEnum):
     ORDER_TOO_SMALL = "order_too_small"
     ORDER_TOO_LARGE = "order_too_large"
     ORDER_LIMIT = "order_limit"
+    RETIRE_CLAIM = "retire_claim"
+    BILL_NOT_FINAL = "bill_not_final"
+    PAYMENT_TOO_LARGE = "payment_too_large"
     # mempool
     POOL_FULL = "pool_full"
     POOL_SHARE = "pool_share"

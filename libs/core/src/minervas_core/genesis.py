@@ -81,6 +81,13 @@ class Parameters(Record, frozen=True, kw_only=True):
     smallest_order_wh: Positive = 10
     """Smallest offer or bid in Wh."""
 
+    tax_per_mille: PerMille = 0
+    """Tax on what a bill's trades come to."""
+    fee_micro_per_wh: Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)] = 0
+    """What a buyer owes the consortium for each Wh bought, in millionths of the currency."""
+    reward_micro: Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000_000)] = 0
+    """What the consortium owes the miner of each final block; the members share it."""
+
     @property
     def give_up_ms(self) -> int:
         """Milliseconds after which a search is abandoned."""

@@ -9,6 +9,7 @@ from typing import TypeVar
 from minervas_core.encoding import Record
 from minervas_core.errors import Code, LocalFault
 from minervas_core.market.records import Lot, Meter, Obligation, Order, Register, Retirement, Trade
+from minervas_core.market.settlement_records import Settlement
 from minervas_core.record_tables import RecordTables
 from minervas_core.tables import Entry, SortedTable, Table
 
@@ -21,6 +22,7 @@ ROW_TYPES: Mapping[str, type[Record]] = {
     "obligations": Obligation,
     "orders": Order,
     "registers": Register,
+    "settlements": Settlement,
 }
 """Type of each table's records."""
 
@@ -34,7 +36,11 @@ class Market(RecordTables):
 
     def _empty(self, name: str) -> Table[str, Record]:
         """A table with the sorted lists that the rules ask it for."""
-        entries_of = {"orders": _order_entries, "meters": _meter_entries}.get(name)
+        entries_of = {
+            "orders": _order_entries,
+            "meters": _meter_entries,
+            "settlements": _settlement_entries,
+        }.get(name)
         return SortedTable(entries_of) if entries_of else Table()  # type: ignore[arg-type]  # ROW_TYPES ties them
 
     @property
@@ -61,6 +67,11 @@ class Market(RecordTables):
     def registers(self) -> Table[str, Register]:
         """Where each channel's last statement ended, by ``member/meter/channel``."""
         return self._tables["registers"]  # type: ignore[return-value]  # as above
+
+    @property
+    def settlements(self) -> SortedTable[str, Settlement]:
+        """What was paid and credited, by ``debtor/creditor/month``."""
+        return self._tables["settlements"]  # type: ignore[return-value]  # as above
 
     def lot(self, lot_id: str) -> Lot:
         """A lot that the rules know to exist."""
@@ -125,6 +136,10 @@ def _order_entries(order_id: str, order: Order) -> dict[str, Entry]:
 
 def _meter_entries(key: str, meter: Meter) -> dict[str, Entry]:
     return {"gateway": (meter.gateway, key)}
+
+
+def _settlement_entries(key: str, _settlement: Settlement) -> dict[str, Entry]:
+    return {"pair": (key.rpartition("/")[0], key)}
 
 
 def _known(record: T | None, key: str) -> T:
