@@ -135,6 +135,13 @@ class Code(StrEnum):
     PROOF_INCOMPLETE = "proof_incomplete"
     PROOF_PATH = "proof_path"
     PROOF_NOT_FINAL = "proof_not_final"
+    BILL_WRONG = "bill_wrong"
+    TRADE_WRONG = "trade_wrong"
+    LOT_WRONG = "lot_wrong"
+    STATEMENT_WRONG = "statement_wrong"
+    READINGS_WRONG = "readings_wrong"
+    FRAME_WRONG = "frame_wrong"
+    MAP_UNKNOWN = "map_unknown"
     # work in progress
     TEMPLATE_STALE = "template_stale"
     ABANDONED_CLAIM = "abandoned_claim"
