@@ -98,7 +98,7 @@ def exact_float32(bits: int) -> Fraction | None:
     return -number if bits >> 31 else number
 
 
-def _value(field: Field, registers: Mapping[int, int]) -> Fraction | None:
+def value_in(field: Field, registers: Mapping[int, int]) -> Fraction | None:
     """Value of a field, with the power of ten that the meter keeps beside it; None if either says "no value"."""
     value = field_value(field, tuple(registers[field.register + offset] for offset in range(field.width)))
     if value is None or field.scale_register is None:
@@ -109,14 +109,14 @@ def _value(field: Field, registers: Mapping[int, int]) -> Fraction | None:
 
 
 def _required(field: Field, registers: Mapping[int, int], quantity: str) -> Fraction:
-    value = _value(field, registers)
+    value = value_in(field, registers)
     if value is None:
         raise NoValue("sentinel", quantity)
     return value
 
 
 def _optional(field: Field | None, registers: Mapping[int, int], quantity: str) -> int | None:
-    value = None if field is None else _value(field, registers)
+    value = None if field is None else value_in(field, registers)
     return None if value is None else _rounded(value, quantity)
 
 

@@ -2,8 +2,8 @@
 
 What a map must hold beyond the shape of its file is checked in the gateway's ``map_files.py``.
 
-Shipped maps are in ``minervas_runtime/meter_maps/``; a user adds one by putting a file into the directory that the settings name, or replaces
-a shipped one by a file of the same name. The name of the file is the name of the map.
+Shipped maps are in ``minervas_runtime/meter_maps/``; a user adds one by putting a file into the directory that the
+settings name, or replaces a shipped one by a file of the same name. The name of the file is the name of the map.
 """
 
 from __future__ import annotations
