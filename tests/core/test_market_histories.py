@@ -17,7 +17,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from minervas_core.audit import replay
 from minervas_core.blocks import decode_block
 from minervas_core.errors import InvalidTransaction
-from minervas_core.market.records import Lot, Order, Retirement, Trade
+from minervas_core.market.credit import open_bids_micro, owed_micro
+from minervas_core.market.records import Clearing, Lot, Order, Retirement, Trade
 from minervas_core.market.state import Market
 from minervas_core.metering import Generation
 from minervas_core.rules import begin_block
@@ -41,8 +42,12 @@ from tests.support.examples import examples
 from tests.support.lot_builders import merge, retire
 
 MEMBERS = ("a", "b", "c", "d")
-CLOSE = msgspec.structs.replace(MARKET, max_open_orders=4, max_fills_per_block=2, max_lots_per_offer=3)
+CLOSE = msgspec.structs.replace(
+    MARKET, max_open_orders=4, max_fills_per_block=2, max_lots_per_offer=3, slot_ms=10_000, credit_limit_micro=20_000
+)
 """So close that every limit is met."""
+
+CLOSE_AUCTION = msgspec.structs.replace(CLOSE, market_mode="auction", slot_ms=4_000)
 
 members = st.sampled_from(MEMBERS)
 prices = st.integers(8, 12)
@@ -53,6 +58,7 @@ wishes = st.one_of(
     st.tuples(st.just("personal"), members, prices, st.integers(1, 400)),
     st.tuples(st.just("bid"), members, prices, st.integers(10, 900)),
     st.tuples(st.just("brief"), members, prices, st.integers(10, 900)),
+    st.tuples(st.just("repeating"), members, prices, st.integers(10, 300)),
     st.tuples(st.just("cancel"), members, st.integers(0, 3), st.just(0)),
     st.tuples(st.just("merge"), members, st.integers(2, 4), st.integers(0, 3)),
     st.tuples(st.just("retire"), members, st.integers(1, 2), st.integers(0, 3)),
@@ -63,14 +69,22 @@ wishes = st.one_of(
 class Trading(RuleBasedStateMachine):
     """One node; blocks of trades upon its tip or a few below it."""
 
+    parameters = CLOSE
+
     def __init__(self) -> None:
         super().__init__()
-        self.local = LocalChain(CLOSE)
+        self.local = LocalChain(self.parameters)
         self.genesis = self.local.genesis
         self.salt = 0
+        self.personal: set[str] = set()
+        """Offers for a single buyer."""
+        self.revoked: set[str] = set()
+        """Members that may be revoked."""
         self.trades: dict[int, tuple[Trade, ...]] = {}
         """By height, as the chain told them."""
         self.retired: dict[int, tuple[Retirement, ...]] = {}
+        """Likewise."""
+        self.clearings: dict[int, tuple[Clearing, ...]] = {}
         """Likewise."""
 
     # what the machine does
@@ -101,6 +115,7 @@ class Trading(RuleBasedStateMachine):
     @rule(member=st.sampled_from("cd"), depth=st.integers(0, 1))
     def revoke_somebody(self, member: str, depth: int) -> None:
         node = self.below_tip(depth)
+        self.revoked.add(member)
         for _ in range(depth + 1):
             node = self.grow(node, [revoke(member, expires=900)], 1_000)
 
@@ -143,7 +158,7 @@ class Trading(RuleBasedStateMachine):
             if order.side == "offer":
                 assert order.energy_wh == sum(lots[lot].energy_wh for lot in order.lots)
                 assert {(lots[lot].owner, lots[lot].offer) for lot in order.lots} == {(order.member, order_id)}
-                assert len(order.lots) <= CLOSE.max_lots_per_offer
+                assert len(order.lots) <= self.parameters.max_lots_per_offer
             else:
                 assert order.lots == []
         assert set(held) == {lot_id for lot_id, lot in lots.items() if lot.offer}
@@ -166,17 +181,18 @@ class Trading(RuleBasedStateMachine):
     def only_live_orders_of_active_members_within_limits_are_open(self) -> None:
         counts = Counter(order.member for order in self.orders().values())
         before_ms = self.local.tip.parent.time_ms if self.local.tip.parent else 0
-        for order in self.orders().values():
-            assert order.valid_until_ms > before_ms
+        for order_id, order in self.orders().items():
+            assert order.valid_until_ms > before_ms or self.market.waits_for_fills(order_id)
+            assert order.energy_wh or order.repeat_wh
             assert self.local.chain.state.roster.active(order.member) is not None
-        assert max(counts.values(), default=0) <= CLOSE.max_open_orders
-        assert all(len(trades) <= CLOSE.max_fills_per_block for trades in self.trades.values())
+        assert max(counts.values(), default=0) <= self.parameters.max_open_orders
+        assert all(len(trades) <= self.parameters.max_fills_per_block for trades in self.trades.values())
 
     @invariant()
     def no_trade_is_missed(self) -> None:
         """Two orders that could trade are both open only if one waits or the smallest fill keeps them apart."""
-        orders = list(self.orders().values())
-        if any(order.waiting for order in orders):
+        orders = [order for order in self.orders().values() if order.energy_wh]
+        if self.parameters.market_mode == "auction" or any(order.waiting for order in orders):
             return
         for sale in (order for order in orders if order.side == "offer"):
             for wish in (order for order in orders if order.side == "bid" and order.member != sale.member):
@@ -184,10 +200,43 @@ class Trading(RuleBasedStateMachine):
                     assert min(sale.energy_wh, wish.energy_wh) < sale.smallest_wh
 
     @invariant()
+    def all_trades_of_an_auction_have_its_price(self) -> None:
+        """But for personal deals, which have that of their offer; and they sum up to what the auction decided."""
+        if self.parameters.market_mode != "auction":
+            return
+        cleared = {height: each for height, told in self.clearings.items() for each in told}
+        for height, decided in cleared.items():
+            later = [other for other in cleared if other > height]
+            until = min(later, default=self.local.tip.height + 1)
+            trades = [each for n in range(height, until) for each in self.trades.get(n, ())]
+            public = [each for each in trades if each.offer not in self.personal]
+            assert {each.price_micro for each in public} <= {decided.price_micro}
+            assert sum(each.energy_wh for each in public) <= decided.energy_wh
+            if not later and self.market.pending_fills.listed("all"):
+                continue
+            if not self.revoked:  # fills of a revoked member's orders lapse
+                assert sum(each.energy_wh for each in public) == decided.energy_wh
+                assert sum(each.energy_wh for each in trades) == decided.energy_wh + decided.deals_wh
+
+    @invariant()
+    def nobody_owes_and_bids_for_more_than_its_credit(self) -> None:
+        for member in MEMBERS:
+            used = owed_micro(self.market, member) + open_bids_micro(self.market, member)
+            assert used <= self.parameters.credit_limit_micro
+
+    @invariant()
+    def fills_that_wait_have_their_energy(self) -> None:
+        need: Counter[str] = Counter()
+        for fill in dict(self.market.pending_fills.items()).values():
+            need.update({fill.offer: fill.energy_wh, fill.bid: fill.energy_wh})
+        for order_id, order in self.orders().items():
+            assert need[order_id] <= order.energy_wh
+
+    @invariant()
     def sorted_lists_are_those_of_the_rows(self) -> None:
         orders = self.orders()
-        sales = [(o.price_micro, o.height, o.index, k) for k, o in orders.items() if o.side == "offer"]
-        wished = [(-o.price_micro, o.height, o.index, k) for k, o in orders.items() if o.side == "bid"]
+        sales = [(o.price_micro, o.height, o.index, k) for k, o in orders.items() if o.side == "offer" and o.energy_wh]
+        wished = [(-o.price_micro, o.height, o.index, k) for k, o in orders.items() if o.side == "bid" and o.energy_wh]
         assert list(self.market.orders.listed("offer")) == sorted(sales)
         assert list(self.market.orders.listed("bid")) == sorted(wished)
         assert list(self.market.orders.listed("end")) == sorted((o.valid_until_ms, k) for k, o in orders.items())
@@ -205,6 +254,7 @@ class Trading(RuleBasedStateMachine):
         for each in replay(self.genesis, raws):
             assert each.trades == self.trades.get(each.height, ())
             assert each.retirements == self.retired.get(each.height, ())
+            assert each.clearings == self.clearings.get(each.height, ())
             assert each.undo == self.local.store.undo[each.block.hash]
             assert {trade_lot for trade in each.trades for trade_lot in trade.lots} <= set(each.lots)
 
@@ -268,9 +318,11 @@ class Trading(RuleBasedStateMachine):
             for gone in outcome.change.disconnected:
                 self.trades.pop(gone.header.height, None)
                 self.retired.pop(gone.header.height, None)
+                self.clearings.pop(gone.header.height, None)
             for joined in outcome.change.connected:
                 self.trades[joined.block.header.height] = joined.trades
                 self.retired[joined.block.header.height] = joined.retirements
+                self.clearings[joined.block.header.height] = joined.clearings
         return self.local.node(block)
 
     def transaction(self, state: ChainState, kind: str, member: str, first: int, second: int) -> Transaction | None:
@@ -281,19 +333,24 @@ class Trading(RuleBasedStateMachine):
             case "state":
                 return self.statement(state, member, first, reset=second == 1, salt=salt)
             case "offer" | "personal":
-                free = self.free_lots(state, member)
+                lots = self.free_lots(state, member)[: 1 + second % 4]
                 buyer = MEMBERS[second % 4] if kind == "personal" else ""
-                lots = free[: 1 + second % 4]
-                return offer(member, lots, first, smallest_wh=second, buyer=buyer, salt=salt) if lots else None
+                return self.sale(member, lots, first, second, buyer, salt) if lots else None
             case "merge" | "retire":
                 return self.use_of_lots(kind, member, self.free_lots(state, member)[second : second + first], salt)
-            case "bid":
-                return bid(member, second, first, salt=salt)
+            case "bid" | "repeating":
+                return bid(member, second, first, repeats=kind == "repeating", salt=salt)
             case "brief":
                 return bid(member, second, first, until_ms=state.time_ms + 1_500, salt=salt)
             case _:
                 own = [order_id for order_id, _ in market.orders_of(member)]
                 return cancel(member, own[first % len(own)], salt=salt) if own else None
+
+    def sale(self, member: str, lots: list[str], price: int, smallest_wh: int, buyer: str, salt: str) -> Transaction:
+        made = offer(member, lots, price, smallest_wh=smallest_wh, buyer=buyer, salt=salt)
+        if buyer:
+            self.personal.add(made.id)
+        return made
 
     def use_of_lots(self, kind: str, member: str, lots: list[str], salt: str) -> Transaction | None:
         if kind == "merge":
@@ -312,10 +369,17 @@ class Trading(RuleBasedStateMachine):
         return statement(member, (start_ms, start_wh), end, reset=reset, salt=salt)
 
 
-Trading.TestCase.settings = settings(
-    max_examples=examples(25),
+class Auctions(Trading):
+    """The same with auctions."""
+
+    parameters = CLOSE_AUCTION
+
+
+Trading.TestCase.settings = Auctions.TestCase.settings = settings(
+    max_examples=examples(15),
     stateful_step_count=15,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 TestTrading = Trading.TestCase
+TestAuctions = Auctions.TestCase

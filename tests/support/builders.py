@@ -141,8 +141,11 @@ def revoke(member: str, *, expires: int = 5, salt: str = "") -> Transaction:
 # metering and market
 
 
-MARKET = msgspec.structs.replace(TINY, max_expiry_blocks=1_000, diversity_per_mille=0)
+MARKET = msgspec.structs.replace(TINY, max_expiry_blocks=1_000, diversity_per_mille=0, market_mode="continuous")
 """`TINY` for long histories of trades."""
+
+AUCTION = msgspec.structs.replace(MARKET, market_mode="auction", slot_ms=10_000)
+"""The same with auctions, each after about ten blocks."""
 
 EXPIRES = 900
 """Expiry height of the transactions below, unless a test says otherwise; for `MARKET`."""
@@ -244,12 +247,13 @@ def bid(
     price_micro: int,
     *,
     until_ms: int = FOR_EVER_MS,
+    repeats: bool = False,
     expires: int = EXPIRES,
     salt: str = "",
 ) -> Transaction:
     """Bid for energy."""
     fields = wallet_fields(member, expires, salt)
-    body = Bid(**fields, energy_wh=energy_wh, price_micro=price_micro, valid_until_ms=until_ms)
+    body = Bid(**fields, energy_wh=energy_wh, price_micro=price_micro, valid_until_ms=until_ms, repeats=repeats)
     return sign_transaction(body, signing_key(f"{member}.peer"))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from minervas_core.blocks import decode_block
 from minervas_core.encoding import decode, encode, encode_untyped
 from minervas_core.keys import signing_bytes
-from minervas_core.market.matching import derived_lot_id
+from minervas_core.market.fills import derived_lot_id
 from minervas_core.metering import BATCH_PURPOSE, MAX_BATCH_BYTES, Reading, ReadingBatch, readings_root
 from tests.support.vector_files import FILES, Case, bytes_of, code_of
 from tools.vectors.market_cases import MarketNode

@@ -83,6 +83,7 @@ PARAMETERS = Parameters(
     max_expiry_blocks=100,
     recovery_wait_ms=10_000,
     slot_ms=20_000,
+    market_mode="continuous",
     max_open_orders=3,
     max_lots_per_offer=3,
     max_fills_per_block=2,

@@ -9,7 +9,7 @@ from msgspec import UnsetType
 from minervas_core.blocks import Block
 from minervas_core.chain import Chain
 from minervas_core.encoding import encode
-from minervas_core.market.matching import derived_lot_id
+from minervas_core.market.fills import derived_lot_id
 from minervas_core.market.records import Retirement, Trade
 from minervas_core.market.state import ROW_TYPES
 from minervas_core.state import BlockUndo

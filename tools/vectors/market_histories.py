@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from minervas_core.blocks import Block
-from minervas_core.market.matching import derived_lot_id
+from minervas_core.market.fills import derived_lot_id
 from minervas_core.transactions import Membership, Revoke, Transaction
 from tools.vectors.chain_blocks import revoke, upon
 from tools.vectors.chain_cases import Step

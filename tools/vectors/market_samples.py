@@ -8,7 +8,7 @@ from minervas_core import ledger_messages
 from minervas_core import node_market_messages as said
 from minervas_core.encoding import Record, encode
 from minervas_core.expected_output import ExpectedChannel, ExpectedOutput
-from minervas_core.market.matching import derived_lot_id
+from minervas_core.market.fills import derived_lot_id
 from minervas_core.market.records import Lot, Meter, Obligation, Order, Origin, Register, Retirement, Trade
 from minervas_core.node_messages import SubmitResult
 from minervas_core.transactions import Transaction, TransactionForm

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from minervas_core.blocks import Block, decode_block
 from minervas_core.errors import Code, InvalidBlock
 from minervas_core.genesis import Genesis
-from minervas_core.market.records import Lot, Retirement, Trade
+from minervas_core.market.records import Clearing, Lot, Retirement, Trade
 from minervas_core.signature_cache import SignatureCache
 from minervas_core.state import BlockUndo, ChainState
 from minervas_core.tree import BlockTree
@@ -32,6 +32,8 @@ class ReplayedBlock:
     """Lots that it made, by id, as they were then; some may be used up again."""
     retirements: tuple[Retirement, ...] = ()
     """Lots that it retired, in order."""
+    clearings: tuple[Clearing, ...] = ()
+    """The auction that it decided, if any."""
 
 
 def replay(
@@ -81,4 +83,5 @@ def replay(
             applied.trades,
             applied.lots,
             retirements=applied.retirements,
+            clearings=applied.clearings,
         )

@@ -103,6 +103,8 @@ class Code(StrEnum):
     RETIRE_CLAIM = "retire_claim"
     BILL_NOT_FINAL = "bill_not_final"
     PAYMENT_TOO_LARGE = "payment_too_large"
+    ORDER_CLEARED = "order_cleared"
+    CREDIT_LIMIT = "credit_limit"
     # mempool
     POOL_FULL = "pool_full"
     POOL_SHARE = "pool_share"

@@ -36,6 +36,10 @@ Intervals = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 takes it back."""
 
 
+MarketMode = Literal["auction", "continuous"]
+"""How orders are matched: all of a slot at once, at one price; or each as it comes."""
+
+
 class Parameters(Record, frozen=True, kw_only=True):
     """Numbers that every node must share. Times in ms, ratios in per mille."""
 
@@ -71,8 +75,8 @@ class Parameters(Record, frozen=True, kw_only=True):
 
     slot_ms: Positive = 900_000
     """A market slot; gateways state each channel once per slot."""
-    market_mode: Literal["continuous"] = "continuous"
-    """How orders are matched."""
+    market_mode: MarketMode = "auction"
+    """How orders are matched, slot by slot."""
     max_open_orders: Positive = 200
     """Open orders per member."""
     max_lots_per_offer: Annotated[int, msgspec.Meta(ge=1, le=100)] = 100
@@ -80,6 +84,8 @@ class Parameters(Record, frozen=True, kw_only=True):
     """Beyond them, matching goes on in the next block."""
     smallest_order_wh: Positive = 10
     """Smallest offer or bid in Wh."""
+    credit_limit_micro: Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)] = 0
+    """What a member may owe with all its open bids; 0 for no limit."""
 
     tax_per_mille: PerMille = 0
     """Tax on what a bill's trades come to."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from minervas_core.blocks import Block
 from minervas_core.errors import Code, InvalidBlock, LocalFault
 from minervas_core.genesis import Genesis
-from minervas_core.market.records import Lot, Retirement, Trade
+from minervas_core.market.records import Clearing, Lot, Retirement, Trade
 from minervas_core.state import BlockUndo, ChainState, undo_block
 from minervas_core.transactions import Transaction
 from minervas_core.tree import BlockTree, HeaderNode
@@ -29,6 +29,8 @@ class ConnectedBlock:
     """Lots that it made, by id, as they were then; some may be used up again."""
     retirements: tuple[Retirement, ...] = ()
     """Lots that it retired, in order."""
+    clearings: tuple[Clearing, ...] = ()
+    """The auction that it decided, if any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +129,13 @@ def walk_state(
             raise RulesUnknown(parent, error) from error
         connected.append(
             ConnectedBlock(
-                block, applied.undo, joining.work, applied.trades, applied.lots, retirements=applied.retirements
+                block,
+                applied.undo,
+                joining.work,
+                applied.trades,
+                applied.lots,
+                retirements=applied.retirements,
+                clearings=applied.clearings,
             )
         )
         parent = joining

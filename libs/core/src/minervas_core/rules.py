@@ -17,8 +17,7 @@ from minervas_core.governance import recovery
 from minervas_core.governance import rules as governance
 from minervas_core.governance.parameters import active_parameters
 from minervas_core.governance.records import ChangeAuthority, ChangeParameters
-from minervas_core.market import generation, lots, orders, settling
-from minervas_core.market.matching import resume_matching
+from minervas_core.market import generation, lots, orders, settling, slots
 from minervas_core.market.records import Bid, Cancel, MarketBody, Merge, Offer, Retire
 from minervas_core.market.settlement_records import CreditNote, Payment
 from minervas_core.market.state import BlockContext
@@ -46,12 +45,12 @@ def check_alone(transaction: Transaction, genesis: Genesis) -> None:
 
 
 def begin_block(state: ChainState, height: int, genesis: Genesis) -> BlockContext:
-    """What happens before a block's own transactions: wallets are recovered, orders expire, matching goes on."""
-    fills = active_parameters(state.governance, genesis).max_fills_per_block
-    context = BlockContext(height=height, fills_left=fills)
+    """What happens before a block's own transactions: wallets are recovered, slots end, orders expire or go on."""
+    parameters = active_parameters(state.governance, genesis)
+    context = BlockContext(height=height, fills_left=parameters.max_fills_per_block)
     recovery.recover_wallets(state, genesis.parameters.recovery_wait_ms)
-    orders.expire_orders(state.market, state.time_ms)
-    resume_matching(state.market, context)
+    slot = slots.current_slot(state.market, genesis)
+    slots.pass_time(state.market, slot, state.time_ms, parameters, context)
     return context
 
 

@@ -19,7 +19,7 @@ from minervas_core.governance.parameters import activate_changes
 from minervas_core.governance.recovery import start_waiting
 from minervas_core.governance.state import Governance
 from minervas_core.identifiers import MemberId
-from minervas_core.market.records import Lot, Retirement, Trade
+from minervas_core.market.records import Clearing, Lot, Retirement, Trade
 from minervas_core.market.state import BlockContext, Market
 from minervas_core.record_tables import StateRow
 from minervas_core.roster import MemberRecord, Roster
@@ -59,6 +59,8 @@ class AppliedBlock:
     """Lots that came into being, by id, as they were then; some may be used up again."""
     retirements: tuple[Retirement, ...]
     """Lots that were claimed as used, in order."""
+    clearings: tuple[Clearing, ...] = ()
+    """The auction that it decided, if any."""
 
 
 class StateSnapshot(Record, frozen=True, kw_only=True):
@@ -288,7 +290,9 @@ def apply_block(layer: ChainState, block: Block, genesis: Genesis) -> AppliedBlo
         time_before_ms=layer.time_ms,
     )
     layer.height, layer.tip_hash, layer.time_ms = height, block.hash, block.header.time_ms
-    return AppliedBlock(undo, tuple(context.trades), context.lots, tuple(context.retirements))
+    return AppliedBlock(
+        undo, tuple(context.trades), context.lots, tuple(context.retirements), clearings=tuple(context.clearings)
+    )
 
 
 def undo_block(state: ChainState, block: Block, undo: BlockUndo, parameters: Parameters) -> None:

@@ -37,6 +37,7 @@ CHANGEABLE = frozenset(
         "max_lots_per_offer",
         "max_fills_per_block",
         "smallest_order_wh",
+        "credit_limit_micro",
     }
 )
 """What only needs the state to be judged. The rest stays as genesis has it in this version of the rules."""

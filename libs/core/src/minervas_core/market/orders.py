@@ -12,8 +12,9 @@ import msgspec
 from minervas_core.encoding import MAX_INTEGER
 from minervas_core.errors import Code, InvalidTransaction
 from minervas_core.genesis import Parameters
+from minervas_core.market.continuous import match_incoming
+from minervas_core.market.credit import check_credit, has_credit
 from minervas_core.market.lots import free_lots
-from minervas_core.market.matching import match_incoming
 from minervas_core.market.records import Bid, Cancel, Merge, Offer, Order, Retire
 from minervas_core.market.state import BlockContext, Market
 
@@ -33,7 +34,7 @@ def check_offer(market: Market, offer: Offer, seller: str, parent_time_ms: int, 
 
 
 def place_offer(market: Market, offer_id: str, offer: Offer, seller: str, context: BlockContext) -> None:
-    """Put checked lots on sale and match them at once."""
+    """Put checked lots on sale; in continuous mode they are matched at once."""
     lots = {lot_id: market.lot(lot_id) for lot_id in offer.lots}
     for lot_id, lot in lots.items():
         market.lots.put(lot_id, msgspec.structs.replace(lot, offer=offer_id))
@@ -49,23 +50,23 @@ def place_offer(market: Market, offer_id: str, offer: Offer, seller: str, contex
         buyer=offer.buyer,
         lots=list(offer.lots),
     )
-    context.orders += 1
-    market.orders.put(offer_id, order)
-    match_incoming(market, offer_id, context)
+    _enter(market, offer_id, order, context)
 
 
 def check_bid(market: Market, bid: Bid, buyer: str, parent_time_ms: int, parameters: Parameters) -> None:
     """Check a bid of `buyer`.
 
     Raises:
-        InvalidTransaction: ``order_too_small``, ``order_too_large``, ``order_expired`` or ``order_limit``.
+        InvalidTransaction: ``order_too_small``, ``order_too_large``, ``order_expired``, ``order_limit`` or
+            ``credit_limit``.
     """
     _check_terms(bid.energy_wh, bid, parent_time_ms, parameters)
     _check_count(market, buyer, parameters)
+    check_credit(market, buyer, bid.energy_wh * bid.price_micro, parameters.credit_limit_micro)
 
 
 def place_bid(market: Market, bid_id: str, bid: Bid, buyer: str, context: BlockContext) -> None:
-    """Ask for energy and match at once."""
+    """Ask for energy; in continuous mode it is matched at once."""
     order = Order(
         side="bid",
         member=buyer,
@@ -75,17 +76,32 @@ def place_bid(market: Market, bid_id: str, bid: Bid, buyer: str, context: BlockC
         height=context.height,
         index=context.orders,
         lots=[],
+        repeat_wh=bid.energy_wh if bid.repeats else 0,
     )
-    context.orders += 1
-    market.orders.put(bid_id, order)
-    match_incoming(market, bid_id, context)
+    _enter(market, bid_id, order, context)
+
+
+def renew_bids(market: Market, parameters: Parameters, context: BlockContext) -> None:
+    """At the start of a slot: every repeating bid that got something of the last one wants all its energy again.
+
+    It stands behind all orders that are there, in the order in which the repeating bids stood. One whose member's
+    credit does not suffice goes on with what it has left.
+    """
+    for *_, order_id in list(market.orders.listed("repeating")):
+        bid = market.order(str(order_id))
+        got_micro = (bid.repeat_wh - bid.energy_wh) * bid.price_micro
+        if bid.energy_wh < bid.repeat_wh and has_credit(market, bid.member, got_micro, parameters.credit_limit_micro):
+            again = msgspec.structs.replace(
+                bid, energy_wh=bid.repeat_wh, height=context.height, index=context.orders, waiting=False
+            )
+            _enter(market, str(order_id), again, context)
 
 
 def check_cancel(market: Market, cancel: Cancel, member: str) -> None:
     """Check that `member` may take an order back.
 
     Raises:
-        InvalidTransaction: ``order_unknown`` or ``order_not_owned``.
+        InvalidTransaction: ``order_unknown``, ``order_not_owned`` or ``order_cleared``.
     """
     order = market.orders.get(cancel.order)
     if order is None:
@@ -95,6 +111,10 @@ def check_cancel(market: Market, cancel: Cancel, member: str) -> None:
     if order.member != member:
         raise InvalidTransaction(
             Code.ORDER_NOT_OWNED, "The order is another member's", order=cancel.order, owner=order.member
+        )
+    if market.waits_for_fills(cancel.order):
+        raise InvalidTransaction(
+            Code.ORDER_CLEARED, "The slot's auction gave it energy that the next blocks deliver", order=cancel.order
         )
 
 
@@ -106,14 +126,15 @@ def close_order(market: Market, order_id: str) -> None:
 
 
 def expire_orders(market: Market, parent_time_ms: int) -> None:
-    """Close every order whose validity ended by the predecessor's time.
+    """Close every order whose validity ended by the predecessor's time, unless an auction's fills are still to come.
 
     The block's own time would not do: a miner raises it while it searches, which must not change what applies.
     """
     by_end = market.orders.listed("end")
     ended = by_end[: bisect_left(by_end, (parent_time_ms + 1,))]
     for *_, order_id in ended:
-        close_order(market, str(order_id))
+        if not market.waits_for_fills(str(order_id)):
+            close_order(market, str(order_id))
 
 
 def close_orders_of(market: Market, member: str) -> None:
@@ -131,6 +152,14 @@ def claims_of(body: Offer | Bid | Cancel | Merge | Retire) -> tuple[str, ...]:
             return (f"cancel {body.order}",)
         case Bid():
             return ()
+
+
+def _enter(market: Market, order_id: str, order: Order, context: BlockContext) -> None:
+    """Put an order into the book, as the next one of this block."""
+    context.orders += 1
+    market.orders.put(order_id, order)
+    if context.mode == "continuous":
+        match_incoming(market, order_id, context)
 
 
 def _check_count(market: Market, member: str, parameters: Parameters) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from minervas_core.encoding import Count, Hash, LeanHash, LeanKey, LeanNetworkId, LeanSalt, PublicKey, Record, TimeMs
+from minervas_core.genesis import MarketMode
 from minervas_core.identifiers import MemberId
 from minervas_core.metering import Name
 
@@ -100,8 +101,8 @@ class Order(Record, frozen=True, kw_only=True):
     member: MemberId
     price_micro: PriceMicro
     """Asked price of an offer, limit of a bid."""
-    energy_wh: EnergyWh
-    """What is still open."""
+    energy_wh: Count
+    """What is still open; 0 only for a repeating bid that has got all that it wanted of this slot."""
     smallest_wh: EnergyWh = 1
     """Smallest fill of an offer; its last remainder may be smaller."""
     valid_until_ms: TimeMs
@@ -116,6 +117,57 @@ class Order(Record, frozen=True, kw_only=True):
     """Matching was cut short by the limit of fills per block; it goes on at the start of the next block."""
     events: Count = 0
     """How many lots this offer has derived so far: names the next one."""
+    repeat_wh: Count = 0
+    """Energy that a repeating bid wants of each slot; 0 for any other order."""
+
+
+class Slot(Record, frozen=True, kw_only=True):
+    """The market slot that goes on, or whose auction is being carried out."""
+
+    mode: MarketMode
+    """How orders are matched until its end."""
+    ends_ms: TimeMs
+    """First moment after it."""
+    cleared: bool = False
+    """Its auction is decided, but not all of its fills are carried out."""
+
+
+class PendingFill(Record, frozen=True, kw_only=True):
+    """A fill that an auction decided and that waits for the next block, for a block has only so many."""
+
+    offer: Hash
+    bid: Hash
+    energy_wh: EnergyWh
+    price_micro: PriceMicro
+
+
+class Clearing(Record, frozen=True, kw_only=True):
+    """What the auction of a slot decided."""
+
+    height: Count
+    """Block that decided it and carried out its first fills."""
+    slot_ends_ms: TimeMs
+    """First moment after the slot."""
+    price_micro: PriceMicro | msgspec.UnsetType = msgspec.UNSET
+    """The one price of its fills; absent if no offer met a bid."""
+    lowest_micro: PriceMicro | msgspec.UnsetType = msgspec.UNSET
+    """The least price that would have done, too."""
+    highest_micro: PriceMicro | msgspec.UnsetType = msgspec.UNSET
+    """The highest such price."""
+    energy_wh: Count
+    """Energy sold at that price."""
+    offers: Count
+    """Offers that sold."""
+    bids: Count
+    """Bids that bought."""
+    offered_wh: Count
+    """Energy of all offers that took part (2^53 - 1 if more)."""
+    wanted_wh: Count
+    """Energy of all bids that took part (2^53 - 1 if more)."""
+    deals: Count
+    """Fills of personal deals, which are no part of the auction."""
+    deals_wh: Count
+    """Their energy."""
 
 
 class Trade(Record, frozen=True, kw_only=True):
@@ -185,6 +237,8 @@ class Bid(MarketBody, frozen=True, kw_only=True, tag_field="type", tag="bid"):
     price_micro: PriceMicro
     """At most this, in millionths of the currency per Wh."""
     valid_until_ms: TimeMs
+    repeats: bool = False
+    """Wants that energy of every slot until its validity ends."""
 
 
 class Cancel(MarketBody, frozen=True, kw_only=True, tag_field="type", tag="cancel"):

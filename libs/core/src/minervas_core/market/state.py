@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from minervas_core.encoding import Record
 from minervas_core.errors import Code, LocalFault
-from minervas_core.market.records import Lot, Meter, Obligation, Order, Register, Retirement, Trade
+from minervas_core.genesis import MarketMode
+from minervas_core.market.records import (
+    Clearing,
+    Lot,
+    Meter,
+    Obligation,
+    Order,
+    PendingFill,
+    Register,
+    Retirement,
+    Slot,
+    Trade,
+)
 from minervas_core.market.settlement_records import Settlement
 from minervas_core.record_tables import RecordTables
 from minervas_core.tables import Entry, SortedTable, Table
@@ -21,10 +33,16 @@ ROW_TYPES: Mapping[str, type[Record]] = {
     "meters": Meter,
     "obligations": Obligation,
     "orders": Order,
+    "pending_fills": PendingFill,
     "registers": Register,
     "settlements": Settlement,
+    "slots": Slot,
 }
 """Type of each table's records."""
+
+
+CURRENT = "current"
+"""Key of the only row of a table that has one."""
 
 
 class Market(RecordTables):
@@ -36,12 +54,8 @@ class Market(RecordTables):
 
     def _empty(self, name: str) -> Table[str, Record]:
         """A table with the sorted lists that the rules ask it for."""
-        entries_of = {
-            "orders": _order_entries,
-            "meters": _meter_entries,
-            "settlements": _settlement_entries,
-        }.get(name)
-        return SortedTable(entries_of) if entries_of else Table()  # type: ignore[arg-type]  # ROW_TYPES ties them
+        entries_of = _ENTRIES_OF.get(name)
+        return SortedTable(entries_of) if entries_of else Table()
 
     @property
     def lots(self) -> Table[str, Lot]:
@@ -54,7 +68,7 @@ class Market(RecordTables):
         return self._tables["meters"]  # type: ignore[return-value]  # as above
 
     @property
-    def obligations(self) -> Table[str, Obligation]:
+    def obligations(self) -> SortedTable[str, Obligation]:
         """What members owe, by ``debtor/creditor``."""
         return self._tables["obligations"]  # type: ignore[return-value]  # as above
 
@@ -62,6 +76,21 @@ class Market(RecordTables):
     def orders(self) -> SortedTable[str, Order]:
         """Open orders by transaction id."""
         return self._tables["orders"]  # type: ignore[return-value]  # as above
+
+    @property
+    def pending_fills(self) -> SortedTable[str, PendingFill]:
+        """Fills of an auction that wait for the next block, by `fill_key`."""
+        return self._tables["pending_fills"]  # type: ignore[return-value]  # as above
+
+    @property
+    def slot(self) -> Slot | None:
+        """The slot that goes on; None in the first one, which genesis tells of."""
+        row = self._tables["slots"].get(CURRENT)
+        return row if isinstance(row, Slot) else None
+
+    def put_slot(self, slot: Slot) -> None:
+        """Go on to a slot, or to its auction's next step."""
+        self._tables["slots"].put(CURRENT, slot)
 
     @property
     def registers(self) -> Table[str, Register]:
@@ -85,6 +114,10 @@ class Market(RecordTables):
         """A meter that the rules know to be registered."""
         return _known(self.meters.get(key), key)
 
+    def pending_fill(self, key: str) -> PendingFill:
+        """A fill that waits for the next block."""
+        return _known(self.pending_fills.get(key), key)
+
     def owed(self, debtor: str, creditor: str) -> Obligation:
         """What one member owes another so far."""
         return self.obligations.get(f"{debtor}/{creditor}") or Obligation(amount_micro=0, energy_wh=0)
@@ -97,6 +130,11 @@ class Market(RecordTables):
     def count_of_orders(self, member: str) -> int:
         """How many orders a member has open."""
         return len(self.orders.listed_under("member", member))
+
+    def waits_for_fills(self, order_id: str) -> bool:
+        """Whether an auction gave an order energy that is still to be delivered."""
+        fills = self.pending_fills
+        return bool(fills.listed_under("offer", order_id) or fills.listed_under("bid", order_id))
 
     def owner_of_gateway(self, gateway: str) -> str | None:
         """The member whose meters are registered under a gateway key."""
@@ -111,6 +149,8 @@ class BlockContext:
     height: int
     fills_left: int
     """Fills that this block may still have."""
+    mode: MarketMode = "auction"
+    """How its orders are matched."""
     orders: int = 0
     """Orders placed so far: numbers the next one."""
     trades: list[Trade] = field(default_factory=list)
@@ -119,16 +159,30 @@ class BlockContext:
     """Lots that came into being so far, by id, as they were then: some may be used up again within the block."""
     retirements: list[Retirement] = field(default_factory=list)
     """Lots retired so far, in order."""
+    clearings: list[Clearing] = field(default_factory=list)
+    """Auctions decided in this block: one at most."""
+
+
+def fill_key(number: int) -> str:
+    """Key of a pending fill; sorts by the number of the fill in its auction."""
+    return f"{number:08d}"
 
 
 def _order_entries(order_id: str, order: Order) -> dict[str, Entry]:
-    """``offer`` and ``bid``: best price first, then oldest; ``waiting``: oldest first; ``end``: by end of validity."""
+    """The sorted lists of orders.
+
+    ``offer`` and ``bid``: best price first, then oldest, without those that want nothing for now; ``waiting`` and
+    ``repeating``: oldest first; ``end``: by end of validity; ``member``: by member.
+    """
     price = order.price_micro if order.side == "offer" else -order.price_micro
     entries: dict[str, Entry] = {
-        order.side: (price, order.height, order.index, order_id),
         "end": (order.valid_until_ms, order_id),
         "member": (order.member, order_id),
     }
+    if order.energy_wh:
+        entries[order.side] = (price, order.height, order.index, order_id)
+    if order.repeat_wh:
+        entries["repeating"] = (order.height, order.index, order_id)
     if order.waiting:
         entries["waiting"] = (order.height, order.index, order_id)
     return entries
@@ -140,6 +194,25 @@ def _meter_entries(key: str, meter: Meter) -> dict[str, Entry]:
 
 def _settlement_entries(key: str, _settlement: Settlement) -> dict[str, Entry]:
     return {"pair": (key.rpartition("/")[0], key)}
+
+
+def _obligation_entries(pair: str, _: Obligation) -> dict[str, Entry]:
+    return {"debtor": (pair.partition("/")[0], pair)}
+
+
+def _fill_entries(key: str, fill: PendingFill) -> dict[str, Entry]:
+    """``all``: in the order in which they were decided; ``offer`` and ``bid``: by order."""
+    return {"all": (key,), "offer": (fill.offer, key), "bid": (fill.bid, key)}
+
+
+_ENTRIES_OF: Mapping[str, Callable[[str, Any], dict[str, Entry]]] = {
+    "meters": _meter_entries,
+    "obligations": _obligation_entries,
+    "orders": _order_entries,
+    "pending_fills": _fill_entries,
+    "settlements": _settlement_entries,
+}
+"""What makes the sorted lists of a table that has some."""
 
 
 def _known(record: T | None, key: str) -> T:

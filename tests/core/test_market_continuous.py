@@ -1,4 +1,4 @@
-"""Continuous matching: price, time, partial fills, lots, obligations, limits (minervas_core.market.matching)."""
+"""Continuous matching: price, time, partial fills, lots, obligations, limits (minervas_core.market.continuous)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from minervas_core.encoding import MAX_INTEGER
-from minervas_core.market.matching import derived_lot_id
+from minervas_core.market.fills import derived_lot_id
 from minervas_core.market.records import Lot, Obligation, Trade
 from minervas_core.transactions import Transaction
 from tests.support.builders import MARKET, bid, cancel, offer, revoke

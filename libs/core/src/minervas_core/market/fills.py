@@ -1,7 +1,6 @@
-"""Continuous matching: an incoming order executes at the resting order's price (design section 5).
+"""Fills: energy moves from an offer's lots to a bidder, who then owes its price (design section 5).
 
-Best price first, then (height, index). Partial fills. A fill below an offer's smallest fill happens only if it takes
-the offer's whole remainder. A member does not trade with itself. Only its buyer sees an offer for a single buyer.
+Both modes of the market end here: `continuous` decides fills one by one, `auction` all at once.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ import msgspec
 
 from minervas_core.encoding import MAX_INTEGER, sha256_hex
 from minervas_core.market.lots import split_lot
-from minervas_core.market.records import Lot, Obligation, Order, Trade
+from minervas_core.market.records import Lot, Obligation, Trade
 from minervas_core.market.state import BlockContext, Market
 
 
@@ -19,53 +18,14 @@ def derived_lot_id(offer: str, bid: str, event: int) -> str:
     return sha256_hex(b"minervas/v1/lot\0" + f"{offer}/{bid}/{event}".encode("ascii"))
 
 
-def resume_matching(market: Market, context: BlockContext) -> None:
-    """Go on with the orders whose matching was cut short in the block before, oldest first."""
-    waiting = [str(entry[-1]) for entry in market.orders.listed("waiting")]
-    for order_id in waiting:
-        order = market.orders.get(order_id)
-        if order is not None:
-            market.orders.put(order_id, msgspec.structs.replace(order, waiting=False))
-            match_incoming(market, order_id, context)
+def execute_fill(
+    market: Market, offer_id: str, bid_id: str, energy_wh: int, price_micro: int, context: BlockContext
+) -> None:
+    """Carry out a fill between two open orders, which both have that energy.
 
-
-def match_incoming(market: Market, order_id: str, context: BlockContext) -> None:
-    """Execute an order against the resting ones until neither price, energy nor the fills of a block allow more."""
-    incoming: Order | None = market.order(order_id)
-    book = market.orders.listed("bid" if incoming and incoming.side == "offer" else "offer")
-    position = 0
-    while incoming is not None and position < len(book):
-        resting_id = str(book[position][-1])
-        resting = market.order(resting_id)
-        offer_id, bid_id = (order_id, resting_id) if incoming.side == "offer" else (resting_id, order_id)
-        offer, bid = market.order(offer_id), market.order(bid_id)
-        if offer.price_micro > bid.price_micro:
-            return
-        if _may_trade(offer, bid) and _is_older(resting, incoming):
-            if context.fills_left == 0:
-                market.orders.put(order_id, msgspec.structs.replace(incoming, waiting=True))
-                return
-            _fill(market, offer_id, bid_id, resting.price_micro, context)
-        if resting_id in market.orders:
-            position += 1
-        incoming = market.orders.get(order_id)
-
-
-def _may_trade(offer: Order, bid: Order) -> bool:
-    return offer.member != bid.member and offer.buyer in ("", bid.member)
-
-
-def _is_older(resting: Order, incoming: Order) -> bool:
-    """Orders placed after one whose matching was cut short do not come before it."""
-    return (resting.height, resting.index) < (incoming.height, incoming.index)
-
-
-def _fill(market: Market, offer_id: str, bid_id: str, price_micro: int, context: BlockContext) -> None:
-    """One fill at the resting order's price, if the offer's smallest fill allows it."""
+    One that would take the buyer's debt to the seller to 2^53, in energy or amount, does not happen.
+    """
     offer, bid = market.order(offer_id), market.order(bid_id)
-    energy_wh = min(offer.energy_wh, bid.energy_wh)
-    if energy_wh < min(offer.smallest_wh, offer.energy_wh):
-        return
     owed = market.owed(bid.member, offer.member)
     amount_micro = energy_wh * price_micro
     if owed.amount_micro + amount_micro > MAX_INTEGER or owed.energy_wh + energy_wh > MAX_INTEGER:
@@ -92,9 +52,9 @@ def _fill(market: Market, offer_id: str, bid_id: str, price_micro: int, context:
 
 
 def _reduce(market: Market, order_id: str, energy_wh: int) -> None:
-    """Take filled energy off an order; a filled order leaves the book."""
+    """Take filled energy off an order; a filled order leaves the book, unless it comes again with the next slot."""
     order = market.order(order_id)
-    if order.energy_wh == energy_wh:
+    if order.energy_wh == energy_wh and not order.repeat_wh:
         market.orders.drop(order_id)
     else:
         left = msgspec.structs.replace(order, energy_wh=order.energy_wh - energy_wh)
