@@ -13,7 +13,7 @@ from minervas_core.evidence.known_keys import KnownKeys
 from minervas_core.evidence.records import ShownTrade
 from minervas_core.evidence.steps import Check, NotChecked
 from minervas_core.genesis import Genesis
-from minervas_core.market.matching import derived_lot_id
+from minervas_core.market.fills import derived_lot_id
 from minervas_core.market.records import Bid, Lot, Offer, Origin, Trade
 from minervas_core.signature_cache import SignatureCache
 from minervas_core.transactions import check_signature, decode_transaction
