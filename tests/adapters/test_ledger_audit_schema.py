@@ -19,7 +19,7 @@ from minervas_core.node_messages import AbandonedSearch
 from minervas_devnet.postgres import PostgresServer
 from minervas_ledger.audit_scope import HISTORY_COLUMNS, LEFT_ALONE, MAY_VANISH
 from minervas_ledger.store.connection import Connection
-from tests.support.builders import MARKET, admit, bid, make_genesis, offer
+from tests.support.builders import AUCTION, admit, bid, make_genesis, offer
 from tests.support.ledger import StoredChain, audit, migrated
 from tests.support.ledger_market import TradingChain
 from tests.support.lot_builders import retire
@@ -49,6 +49,8 @@ OTHER_VALUE = {
     "bigint[]": "array_append({column}, 1::bigint)",
 }
 """What a column is changed into, by type."""
+
+ONE_FILL = msgspec.structs.replace(AUCTION, max_fills_per_block=1)
 
 WHICH_ROW = {"blocks": "best_chain", "transactions": "block IN (SELECT hash FROM blocks WHERE best_chain)"}
 """Of tables that hold side branches, too, a row of the best chain is changed: those can stand alone."""
@@ -122,14 +124,16 @@ class World:
 
 @pytest.fixture(scope="module")
 def world(postgres_server: PostgresServer) -> Iterator[World]:
-    """Members, meters, lots spent and unspent, orders, trades, a retirement, a side branch, an abandoned search."""
-    stored = StoredChain(migrated(postgres_server.create_database("test-audit-schema")), make_genesis(MARKET))
-    trading = TradingChain(stored)
+    """Members, meters, lots, orders, an auction whose second fill waits, a retirement, a side branch, a search."""
+    stored = StoredChain(migrated(postgres_server.create_database("test-audit-schema")), make_genesis(ONE_FILL))
+    trading = TradingChain(stored, ONE_FILL)
     lots = [trading.mint("m0", 900), trading.mint("m1", 400)]
     base = trading.local.tip
     trading.block(offer("m0", lots[:1], 100))
-    trading.block(bid("m2", 300, 100), bid("m1", 50, 7))
+    trading.block(bid("m2", 300, 100), bid("m2", 100, 100, salt="more"), bid("m1", 50, 7))
     trading.block(retire("m1", lots[1:]))
+    while not trading.local.chain.state.market.pending_fills.listed("all"):
+        trading.block()
     stored.take(trading.local.mine("m1", [admit("m9")], on=base, start=99))
     hopeless = msgspec.structs.replace(trading.local.mine("m2").header, difficulty=2**50)
     stored.now.store_search(

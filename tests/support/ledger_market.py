@@ -8,6 +8,7 @@ import msgspec
 
 from minervas_core.blocks import Block
 from minervas_core.encoding import Record, encode
+from minervas_core.genesis import Parameters
 from minervas_core.identifiers import Principal
 from minervas_core.keys import SigningKey
 from minervas_core.metering import Generation, Reading, ReadingBatch, ReadingBatchBody, sign_batch
@@ -41,8 +42,8 @@ SPOOL = "ab" * 16
 class TradingChain:
     """Makes blocks in memory and hands them to a stored chain, if there is one. Block 2 registers everybody's meter."""
 
-    def __init__(self, stored: StoredChain | None = None) -> None:
-        self.local = LocalChain(MARKET)
+    def __init__(self, stored: StoredChain | None = None, parameters: Parameters = MARKET) -> None:
+        self.local = LocalChain(parameters)
         self.stored = stored
         self.block(*(admit(member) for member in MEMBERS))
         self.block(*(register_meter(member) for member in MEMBERS))
@@ -87,7 +88,9 @@ class TradingChain:
         market = self.local.chain.state.market
         made: list[Transaction] = []
         for member in MEMBERS:
-            kind = choose.choice(["mint"] * 3 + ["offer"] * 2 + ["bid"] * 4 + ["cancel", "merge", "retire"])
+            kind = choose.choice(
+                ["mint"] * 3 + ["offer"] * 2 + ["bid"] * 3 + ["repeating", "cancel", "merge", "retire"]
+            )
             price_micro = choose.randrange(1, 5)
             until_ms = self.local.tip.time_ms + choose.choice([1_500, 4_500, 10**8])
             own_lots, orders = self.lots_of(member), sorted(key for key, _ in market.orders_of(member))
@@ -95,8 +98,9 @@ class TradingChain:
                 made.append(self.statement(member, choose.randrange(0, 1_000), salt=salt))
             elif kind == "offer" and sum(market.lot(each).energy_wh for each in own_lots) >= 10:
                 made.append(offer(member, own_lots, price_micro, until_ms=until_ms, salt=salt))
-            elif kind == "bid":
-                made.append(bid(member, choose.randrange(10, 1_500), price_micro, until_ms=until_ms, salt=salt))
+            elif kind in {"bid", "repeating"}:
+                energy_wh, repeats = choose.randrange(10, 1_500), kind == "repeating"
+                made.append(bid(member, energy_wh, price_micro, until_ms=until_ms, repeats=repeats, salt=salt))
             elif kind == "merge" and len(own_lots) > 1:
                 made.append(merge(member, own_lots, salt=salt))
             elif kind == "retire" and own_lots:

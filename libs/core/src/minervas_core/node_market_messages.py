@@ -10,9 +10,21 @@ from typing import Annotated
 
 import msgspec
 
-from minervas_core.encoding import MAX_INTEGER, Count, Hash, Record, Salt, TimeMs
+from minervas_core.encoding import MAX_INTEGER, Count, Hash, Record, Salt, SignedInteger, TimeMs
 from minervas_core.identifiers import MemberId
-from minervas_core.market.records import EnergyWh, Lot, Meter, Obligation, Order, Register, Retirement, Trade
+from minervas_core.market.records import (
+    Clearing,
+    EnergyWh,
+    Lot,
+    Meter,
+    Obligation,
+    Order,
+    PriceMicro,
+    Register,
+    Retirement,
+    Slot,
+    Trade,
+)
 from minervas_core.metering import Name, Reading
 from minervas_core.node_messages import PageSize, SubmitResult
 
@@ -206,6 +218,81 @@ class Trades(Record, frozen=True, kw_only=True):
     trades: list[TradeEntry]
 
 
+class GetMarket(Record, frozen=True, kw_only=True):
+    """Request: the order book by price, and what was paid last."""
+
+    levels: Annotated[int, msgspec.Meta(ge=1, le=200)] = 20
+    """Prices of each side at most."""
+
+
+class PriceLevel(Record, frozen=True, kw_only=True):
+    """All open orders of one side at one price."""
+
+    price_micro: PriceMicro
+    energy_wh: Count
+    """Still open (2^53 - 1 if more)."""
+    orders: Count
+
+
+class MarketView(Record, frozen=True, kw_only=True):
+    """Answer to `GetMarket`, without offers for a single buyer."""
+
+    slot: Slot
+    """The slot that goes on at our tip."""
+    offers: list[PriceLevel]
+    """Cheapest first."""
+    bids: list[PriceLevel]
+    """Dearest first."""
+    spread_micro: SignedInteger | msgspec.UnsetType = msgspec.UNSET
+    """Lowest ask less highest limit, below 0 while an auction is to come; absent if one side is empty."""
+    last: Trade | msgspec.UnsetType = msgspec.UNSET
+    """The newest trade on the best chain."""
+
+
+class GetClearings(Record, frozen=True, kw_only=True):
+    """Request: what auctions decided, newest first."""
+
+    before_height: Count = MAX_INTEGER
+    """Only those below this height: that of the last of the page before."""
+    limit: PageSize = 50
+
+
+class Clearings(Record, frozen=True, kw_only=True):
+    """Answer to `GetClearings`, newest first."""
+
+    clearings: list[Clearing]
+
+
+class GetVolumes(Record, frozen=True, kw_only=True):
+    """Request: what was traded in each slot, newest first."""
+
+    before_ms: TimeMs = MAX_INTEGER
+    """Only slots that began before this time: that of the last of the page before."""
+    limit: PageSize = 50
+
+
+class SlotVolume(Record, frozen=True, kw_only=True):
+    """Trades of the blocks whose time lies in a slot."""
+
+    start_ms: TimeMs
+    trades: Count
+    energy_wh: Count
+    amount_micro: Count
+    """2^53 - 1 if more."""
+    lowest_micro: PriceMicro
+    highest_micro: PriceMicro
+    last_micro: PriceMicro
+    """Price of the last one."""
+
+
+class Volumes(Record, frozen=True, kw_only=True):
+    """Answer to `GetVolumes`, newest first; slots without a trade are left out."""
+
+    slot_ms: Count
+    """Length of a slot by the parameters of today; so the slots of the past are counted, too."""
+    volumes: list[SlotVolume]
+
+
 class GetObligations(Record, frozen=True, kw_only=True):
     """Request: who owes whom on the best chain."""
 
@@ -280,6 +367,9 @@ NODE_MARKET_REQUEST_TYPES: dict[str, tuple[type[Record], type[Record]]] = {
     "retirements": (GetRetirements, Retirements),
     "orders": (GetOrders, Orders),
     "trades": (GetTrades, Trades),
+    "market": (GetMarket, MarketView),
+    "clearings": (GetClearings, Clearings),
+    "volumes": (GetVolumes, Volumes),
     "obligations": (GetObligations, Obligations),
     "meters": (GetMeters, Meters),
     "readings": (GetReadings, Readings),

@@ -8,6 +8,7 @@ from minervas_core.audit import ReplayedBlock
 from minervas_core.encoding import encode
 from minervas_core.market.state import Market
 from minervas_ledger.audit_compare import mismatch, shown
+from minervas_ledger.store.auction_rows import CLEARINGS, clearing_row
 from minervas_ledger.store.columns import as_bytes
 from minervas_ledger.store.connection import Connection
 from minervas_ledger.store.lot_rows import LOT_FIXED_COLUMNS, LOTS, RETIREMENTS, lot_row, retirement_row
@@ -16,13 +17,11 @@ from minervas_ledger.store.market_rows import (
     STATE_FORMS,
     STATEMENTS,
     TRADES,
-    Row,
-    StateForm,
-    TableForm,
     trade_row,
 )
 from minervas_ledger.store.market_state import read_table
 from minervas_ledger.store.market_writes import joined_lots, statement_rows
+from minervas_ledger.store.table_forms import Row, StateForm, TableForm
 
 
 class MarketAudit:
@@ -38,6 +37,7 @@ class MarketAudit:
         self._lots = HistoryRows(connection, LOTS, height_column="created_height", order="id")
         self._trades = HistoryRows(connection, TRADES, height_column="height", order="position")
         self._retirements = HistoryRows(connection, RETIREMENTS, height_column="height", order="position")
+        self._clearings = HistoryRows(connection, CLEARINGS, height_column="height", order="height")
         self._open_lots: dict[str, Row] = {}
         """Rows of the lots that no block has spent so far."""
         self._market = Market()
@@ -59,6 +59,7 @@ class MarketAudit:
         _compare_rows(TRADES, self._trades.of(height), [trade_row(trade, block.hash) for trade in replayed.trades])
         retired = [retirement_row(each) for each in replayed.retirements]
         _compare_rows(RETIREMENTS, self._retirements.of(height), retired)
+        _compare_rows(CLEARINGS, self._clearings.of(height), [clearing_row(each) for each in replayed.clearings])
         self._check_made(replayed)
         self._check_spent(replayed)
         self._market = replayed.state.market
@@ -77,6 +78,7 @@ class MarketAudit:
             (LOTS, self._lots),
             (TRADES, self._trades),
             (RETIREMENTS, self._retirements),
+            (CLEARINGS, self._clearings),
         ):
             if rows.left is not None:
                 raise mismatch(form.name, _name(form, rows.left), "the best chain has no such row")

@@ -11,14 +11,17 @@ from minervas_core.identifiers import Principal
 from minervas_core.messages import GetBodies, GetHeaders, GetTransactionStatus, GetVotes
 from minervas_core.node_market_messages import (
     GetChannelRegisters,
+    GetClearings,
     GetLot,
     GetLots,
+    GetMarket,
     GetMeters,
     GetObligations,
     GetOrders,
     GetReadings,
     GetRetirements,
     GetTrades,
+    GetVolumes,
     Statement,
 )
 from minervas_core.node_messages import (
@@ -114,6 +117,9 @@ def answer_about_market(
     link.on("retirements", GetRetirements, only_from(questions.retirements, PEER))
     link.on("orders", GetOrders, only_from(questions.orders, PEER))
     link.on("trades", GetTrades, only_from(questions.trades, PEER))
+    link.on("market", GetMarket, only_from(questions.market, PEER))
+    link.on("clearings", GetClearings, only_from(questions.clearings, PEER))
+    link.on("volumes", GetVolumes, only_from(questions.volumes, PEER))
     link.on("obligations", GetObligations, only_from(questions.obligations, PEER))
     link.on("meters", GetMeters, only_from(questions.meters, PEER))
     link.on("readings", GetReadings, only_from(readings.newest, PEER))

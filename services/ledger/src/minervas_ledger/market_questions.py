@@ -5,24 +5,30 @@ from __future__ import annotations
 from minervas_core.errors import Code, PeerFault
 from minervas_core.node_market_messages import (
     ChannelRegisters,
+    Clearings,
     GetChannelRegisters,
+    GetClearings,
     GetLot,
     GetLots,
+    GetMarket,
     GetMeters,
     GetObligations,
     GetOrders,
     GetRetirements,
     GetTrades,
+    GetVolumes,
     LotDetail,
     Lots,
+    MarketView,
     Meters,
     Obligations,
     Orders,
     Retirements,
     Trades,
+    Volumes,
 )
 from minervas_ledger.chain_worker import ChainWorker
-from minervas_ledger.store import lot_reads, market_reads
+from minervas_ledger.store import lot_reads, market_reads, price_reads
 from minervas_ledger.store.reader import DatabaseReader
 
 
@@ -69,6 +75,21 @@ class MarketQuestions:
     async def trades(self, question: GetTrades) -> Trades:
         """The newest trades."""
         return Trades(trades=await self._reader.ask(lambda db: market_reads.newest_trades(db, question.limit)))
+
+    async def market(self, question: GetMarket) -> MarketView:
+        """The order book by price, and what was paid last."""
+        slot, _ = await self._worker.run(lambda chain: chain.market_slot())
+        return await self._reader.ask(lambda database: price_reads.market_view(database, slot, question.levels))
+
+    async def clearings(self, question: GetClearings) -> Clearings:
+        """What auctions decided."""
+        return Clearings(clearings=await self._reader.ask(lambda db: price_reads.clearings(db, question)))
+
+    async def volumes(self, question: GetVolumes) -> Volumes:
+        """What was traded in each slot."""
+        _, slot_ms = await self._worker.run(lambda chain: chain.market_slot())
+        found = await self._reader.ask(lambda database: price_reads.volumes(database, slot_ms, question))
+        return Volumes(slot_ms=slot_ms, volumes=found)
 
     async def obligations(self, _: GetObligations) -> Obligations:
         """Who owes whom."""

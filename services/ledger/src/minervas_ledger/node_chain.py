@@ -15,6 +15,8 @@ from minervas_core.blocks import Block, decode_block, decode_header
 from minervas_core.chain import BlockOutcome, Chain, ConnectedBlock, TipChange
 from minervas_core.errors import Code, InvalidTransaction, MinervasError
 from minervas_core.finality.book import VoteBook
+from minervas_core.market.records import Slot
+from minervas_core.market.slots import current_slot
 from minervas_core.mempool import Mempool
 from minervas_core.node_market_messages import ChannelRegisters
 from minervas_core.node_messages import AbandonedSearch, Roster, SideBranches
@@ -243,6 +245,10 @@ class NodeChain:
     def channel_registers(self, member: str) -> ChannelRegisters:
         """A member's meters and where their channels' statements ended, at the tip."""
         return channel_registers(self._chain.state, member, self._chain.parameters.slot_ms)
+
+    def market_slot(self) -> tuple[Slot, int]:
+        """The market slot that goes on at the tip, and the length of the next one."""
+        return current_slot(self._chain.state.market, self._chain.genesis), self._chain.parameters.slot_ms
 
     def draft(self, miner: str, now_ms: int) -> BlockContent:
         """The block to search for, with what it carries.

@@ -9,7 +9,7 @@ from minervas_core.errors import Code, LocalFault
 from minervas_core.market.records import MAX_LOTS_PER_MERGE
 from minervas_peer import arguments
 from minervas_peer.api_client import ApiClient
-from minervas_peer.commands import lots, market
+from minervas_peer.commands import lots, market, market_prices
 from minervas_peer.commands.output import Output
 from minervas_peer.commands.trading import place_order
 
@@ -27,6 +27,9 @@ def add_market_commands(add: Callable[[str, str], argparse.ArgumentParser]) -> N
         ("retirements", "lots claimed as used, newest first", _add_member_and_limit),
         ("orders", "open offers and bids", _add_member_and_limit),
         ("trades", "trades, newest first", _add_limit),
+        ("market", "the order book by price, and the last price", _add_limit),
+        ("clearings", "results of the slots' auctions, newest first", _add_limit),
+        ("volumes", "what was traded in each slot, newest first", _add_limit),
         ("obligations", "who owes whom", _add_nothing),
         ("offer", "put own energy on sale", _add_offer),
         ("bid", "ask for energy", _add_bid),
@@ -52,9 +55,12 @@ def market_actions(given: argparse.Namespace, client: ApiClient, output: Output)
         "retirements": lambda: lots.show_retirements(client, output, owner=given.member, limit=given.limit),
         "orders": lambda: market.show_orders(client, output, member=given.member, limit=given.limit),
         "trades": lambda: market.show_trades(client, output, limit=given.limit),
+        "market": lambda: market_prices.show_market(client, output, limit=given.limit),
+        "clearings": lambda: market_prices.show_clearings(client, output, limit=given.limit),
+        "volumes": lambda: market_prices.show_volumes(client, output, limit=given.limit),
         "obligations": lambda: market.show_obligations(client, output),
         "offer": lambda: place_order(client, output, "/v1/offers", _offer(given)),
-        "bid": lambda: place_order(client, output, "/v1/bids", _terms(given)),
+        "bid": lambda: place_order(client, output, "/v1/bids", {**_terms(given), "repeats": given.repeats}),
         "cancel": lambda: place_order(client, output, "/v1/cancellations", {"order": given.order}),
         "merge": lambda: place_order(client, output, "/v1/merges", _some_lots(given, 2)),
         "retire": lambda: place_order(client, output, "/v1/retirements", _some_lots(given, 1)),
@@ -140,6 +146,7 @@ def _add_bid(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--energy-wh", type=arguments.number(1, 2**53 - 1), required=True, metavar="WH", help="how much"
     )
+    command.add_argument("--repeats", action="store_true", help="so much of every slot, until the order ends")
 
 
 def _add_lots(command: argparse.ArgumentParser) -> None:

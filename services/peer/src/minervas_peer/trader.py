@@ -97,8 +97,8 @@ class Trader:
         )
         return await self._place(body)
 
-    async def bid(self, energy_wh: int, terms: Terms) -> Transaction:
-        """Ask for energy.
+    async def bid(self, energy_wh: int, terms: Terms, *, repeats: bool) -> Transaction:
+        """Ask for energy, once or of every slot.
 
         Raises:
             InvalidTransaction: what the ledger refused with.
@@ -112,6 +112,7 @@ class Trader:
             energy_wh=energy_wh,
             price_micro=terms.price_micro,
             valid_until_ms=self._clock.now_ms() + terms.valid_ms,
+            repeats=repeats,
         )
         return await self._place(body)
 

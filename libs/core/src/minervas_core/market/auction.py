@@ -8,21 +8,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
+from minervas_core.market.fills import Fill
 from minervas_core.market.records import Order
 
 Book = Sequence[tuple[str, Order]]
 """Orders of one side with their ids: best price first, at one price the older one first."""
-
-
-class Fill(NamedTuple):
-    """Energy that is to move from an offer to a bid."""
-
-    offer: str
-    bid: str
-    energy_wh: int
-    price_micro: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +183,8 @@ def _pair(offers: Book, sold_wh: Sequence[int], bids: Book, bought_wh: Sequence[
     """Who delivers how much to whom: the first offer to the first bid, until one of them has all, and so on."""
     buyers = iter([(bid_id, bought) for (bid_id, _), bought in zip(bids, bought_wh, strict=True) if bought])
     bid_id, missing_wh = "", 0
-    for (offer_id, _), left_wh in zip(offers, sold_wh, strict=True):
+    for (offer_id, _), sold in zip(offers, sold_wh, strict=True):
+        left_wh = sold
         while left_wh:
             if not missing_wh:
                 bid_id, missing_wh = next(buyers)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from minervas_core.market.fills import execute_fill
+from minervas_core.market.fills import Fill, execute_fill
 from minervas_core.market.records import Order
 from minervas_core.market.state import BlockContext, Market
 
@@ -41,7 +41,7 @@ def match_incoming(market: Market, order_id: str, context: BlockContext) -> None
                 return
             energy_wh = min(offer.energy_wh, bid.energy_wh)
             if energy_wh >= min(offer.smallest_wh, offer.energy_wh):
-                execute_fill(market, offer_id, bid_id, energy_wh, resting.price_micro, context)
+                execute_fill(market, Fill(offer_id, bid_id, energy_wh, resting.price_micro), context)
         if position < len(book) and book[position][-1] == resting_id:
             position += 1
         incoming = market.orders.get(order_id)

@@ -5,6 +5,8 @@ Both modes of the market end here: `continuous` decides fills one by one, `aucti
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import msgspec
 
 from minervas_core.encoding import MAX_INTEGER, sha256_hex
@@ -18,13 +20,22 @@ def derived_lot_id(offer: str, bid: str, event: int) -> str:
     return sha256_hex(b"minervas/v1/lot\0" + f"{offer}/{bid}/{event}".encode("ascii"))
 
 
-def execute_fill(
-    market: Market, offer_id: str, bid_id: str, energy_wh: int, price_micro: int, context: BlockContext
-) -> None:
+class Fill(NamedTuple):
+    """Energy that is to move from an offer to a bid."""
+
+    offer: str
+    bid: str
+    energy_wh: int
+    price_micro: int
+    """Of a Wh."""
+
+
+def execute_fill(market: Market, fill: Fill, context: BlockContext) -> None:
     """Carry out a fill between two open orders, which both have that energy.
 
     One that would take the buyer's debt to the seller to 2^53, in energy or amount, does not happen.
     """
+    offer_id, bid_id, energy_wh, price_micro = fill
     offer, bid = market.order(offer_id), market.order(bid_id)
     owed = market.owed(bid.member, offer.member)
     amount_micro = energy_wh * price_micro

@@ -12,9 +12,9 @@ import msgspec
 
 from minervas_core.encoding import MAX_INTEGER
 from minervas_core.genesis import Genesis, Parameters
-from minervas_core.market.auction import Auction, Book, Fill, hold_auction, make_deals
+from minervas_core.market.auction import Auction, Book, hold_auction, make_deals
 from minervas_core.market.continuous import resume_matching
-from minervas_core.market.fills import execute_fill
+from minervas_core.market.fills import Fill, execute_fill
 from minervas_core.market.orders import expire_orders, renew_bids
 from minervas_core.market.records import Clearing, PendingFill, Slot
 from minervas_core.market.state import BlockContext, Market, fill_key
@@ -79,7 +79,7 @@ def _clear(market: Market, slot: Slot, context: BlockContext) -> None:
     context.clearings.append(_clearing(slot, auction, deals, context.height))
     for number, fill in enumerate((*auction.fills, *deals)):
         if context.fills_left:
-            execute_fill(market, fill.offer, fill.bid, fill.energy_wh, fill.price_micro, context)
+            execute_fill(market, fill, context)
         else:
             market.pending_fills.put(fill_key(number), PendingFill(**fill._asdict()))
 
@@ -112,7 +112,8 @@ def _deliver_pending(market: Market, context: BlockContext) -> None:
     """Carry out fills that an earlier block decided, in order; those of an order that a revocation closed lapse."""
     keys = [str(entry[-1]) for entry in islice(market.pending_fills.listed("all"), context.fills_left)]
     for key in keys:
-        fill = market.pending_fill(key)
+        waited = market.pending_fill(key)
         market.pending_fills.drop(key)
-        if fill.offer in market.orders and fill.bid in market.orders:
-            execute_fill(market, fill.offer, fill.bid, fill.energy_wh, fill.price_micro, context)
+        if waited.offer in market.orders and waited.bid in market.orders:
+            fill = Fill(waited.offer, waited.bid, waited.energy_wh, waited.price_micro)
+            execute_fill(market, fill, context)

@@ -25,7 +25,8 @@ from minervas_core.node_market_messages import (
 from minervas_ledger.store.columns import as_bytes, as_int
 from minervas_ledger.store.connection import Connection
 from minervas_ledger.store.lot_rows import LOT_COLUMNS, RETIREMENTS, lot_of, retirement_of
-from minervas_ledger.store.market_rows import Row, hexes
+from minervas_ledger.store.market_rows import hexes
+from minervas_ledger.store.table_forms import Row
 
 TRACED = "o.statement, o.energy_wh, s.member, s.meter, s.channel, s.start_ms, s.end_ms"
 """Columns of a `TracedOrigin`, of the tables that `WITH_ORIGINS` joins."""

@@ -7,7 +7,8 @@ from typing import cast
 
 from minervas_core.market.records import Lot, Origin, Retirement
 from minervas_ledger.store.columns import as_bytes, as_int, binary
-from minervas_ledger.store.market_rows import Row, TableForm, hexes
+from minervas_ledger.store.market_rows import hexes
+from minervas_ledger.store.table_forms import Row, TableForm
 
 LOTS = TableForm(
     "lots",

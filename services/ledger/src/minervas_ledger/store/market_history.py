@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from minervas_ledger.store.columns import as_int
 from minervas_ledger.store.connection import Connection
-from minervas_ledger.store.market_rows import Row, TableForm
+from minervas_ledger.store.table_forms import Row, TableForm
 
 FETCH_ROWS = 2_000
 

@@ -2,55 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import cast
 
 from minervas_core.encoding import Record
 from minervas_core.market.records import Channel, Meter, Obligation, Order, Register, Trade
 from minervas_core.metering import Generation
+from minervas_ledger.store.auction_rows import PENDING_FILLS, SLOTS
 from minervas_ledger.store.columns import as_bytes, as_int, binary
-
-Row = tuple[object, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class TableForm:
-    """Name, columns and their types, and how many columns at the front are the key."""
-
-    name: str
-    columns: dict[str, str]
-    key_columns: int
-
-    @property
-    def copy_statement(self) -> str:
-        """A COPY of whole rows into the table."""
-        return f"COPY {self.name} ({', '.join(self.columns)}) FROM STDIN (FORMAT binary)"
-
-    @property
-    def select_statement(self) -> str:
-        """A SELECT of all columns, without conditions."""
-        return f"SELECT {', '.join(self.columns)} FROM {self.name}"  # noqa: S608 - names are constants
-
-    @property
-    def key(self) -> dict[str, str]:
-        """The key's columns and their types."""
-        return dict(list(self.columns.items())[: self.key_columns])
-
-
-@dataclass(frozen=True, slots=True)
-class StateForm:
-    """A table that holds just one of the state's tables (`minervas_core.market.state.ROW_TYPES`)."""
-
-    state_table: str
-    form: TableForm
-    to_row: Callable[[str, Record], Row]
-    from_row: Callable[[Row], tuple[str, Record]]
-
-    def key_of(self, key: str) -> Row:
-        """The key's columns."""
-        return (bytes.fromhex(key),) if self.form.key_columns == 1 else tuple(key.split("/"))
-
+from minervas_ledger.store.table_forms import Row, StateForm, TableForm
 
 # the state
 
@@ -124,13 +83,14 @@ def _order_row(key: str, record: Record) -> Row:
         binary(order.lots),
         order.waiting,
         order.events,
+        order.repeat_wh,
     )
 
 
 def order_of(row: Row) -> tuple[str, Order]:
     """A row of `orders` as id and record."""
     order_id, side, member, price_micro, energy_wh, smallest_wh, valid_until_ms = row[:7]
-    height, index, buyer, lots, waiting, events = row[7:]
+    height, index, buyer, lots, waiting, events, repeat_wh = row[7:]
     record = Order(
         side="offer" if side == "offer" else "bid",
         member=str(member),
@@ -144,6 +104,7 @@ def order_of(row: Row) -> tuple[str, Order]:
         lots=hexes(lots),
         waiting=bool(waiting),
         events=as_int(events),
+        repeat_wh=as_int(repeat_wh),
     )
     return as_bytes(order_id).hex(), record
 
@@ -214,6 +175,7 @@ ORDERS = StateForm(
             "lots": "bytea[]",
             "waiting": "bool",
             "events": "int8",
+            "repeat_wh": "int8",
         },
         key_columns=1,
     ),
@@ -231,7 +193,7 @@ OBLIGATIONS = StateForm(
     _obligation_of,
 )
 
-STATE_FORMS = (METERS, REGISTERS, ORDERS, OBLIGATIONS)
+STATE_FORMS = (METERS, REGISTERS, ORDERS, OBLIGATIONS, SLOTS, PENDING_FILLS)
 """All tables that mirror one of the state's; lots are kept with their history instead."""
 
 

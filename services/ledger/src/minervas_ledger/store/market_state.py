@@ -11,7 +11,8 @@ from minervas_core.errors import Code, LocalFault
 from minervas_core.record_tables import StateRow
 from minervas_ledger.store.connection import Connection
 from minervas_ledger.store.lot_rows import LOT_COLUMNS, lot_of
-from minervas_ledger.store.market_rows import STATE_FORMS, StateForm
+from minervas_ledger.store.market_rows import STATE_FORMS
+from minervas_ledger.store.table_forms import StateForm
 
 FETCH_ROWS = 2_000
 

@@ -2,7 +2,8 @@
 
 A block's undo data name every row of the state that the block changed. So do those of a block that is taken back.
 All rows that were named are written as they are in the state at the end, which is exact whatever happened in between.
-The history (statements, lots, trades, retirements) above the fork goes, and that of the blocks that stay is added.
+The history (statements, lots, trades, retirements, clearings) above the fork goes, and that of the blocks that stay is
+added.
 """
 
 from __future__ import annotations
@@ -17,22 +18,22 @@ from minervas_core.metering import Generation
 from minervas_core.reorganisation import ConnectedBlock
 from minervas_core.state import BlockUndo
 from minervas_ledger.store.arrays import PACKERS, Packed, bytea_array, int8_array
+from minervas_ledger.store.auction_rows import CLEARINGS, clearing_row
 from minervas_ledger.store.connection import Connection
 from minervas_ledger.store.lot_rows import LOTS, RETIREMENTS, lot_row, retirement_row
 from minervas_ledger.store.market_rows import (
     STATE_FORMS,
     STATEMENTS,
     TRADES,
-    Row,
-    StateForm,
-    TableForm,
     statement_row,
     trade_row,
 )
+from minervas_ledger.store.table_forms import Row, StateForm, TableForm
 
 LEAVE_HISTORY = (
     "DELETE FROM retirements WHERE height > %s",
     "DELETE FROM trades WHERE height > %s",
+    "DELETE FROM clearings WHERE height > %s",
     "DELETE FROM lots WHERE created_height > %s",
     "DELETE FROM statements WHERE height > %s",
 )
@@ -86,6 +87,7 @@ class MarketBatch:
         copy_rows(connection, LOTS, self._new_lot_rows(market, spent))
         copy_rows(connection, TRADES, self._trade_rows())
         copy_rows(connection, RETIREMENTS, self._retirement_rows())
+        copy_rows(connection, CLEARINGS, self._clearing_rows())
         self._update_lots(connection, market, spent)
 
     def _blocks(self) -> list[ConnectedBlock]:
@@ -126,6 +128,10 @@ class MarketBatch:
     def _retirement_rows(self) -> Iterable[Row]:
         for connected in self._blocks():
             yield from map(retirement_row, connected.retirements)
+
+    def _clearing_rows(self) -> Iterable[Row]:
+        for connected in self._blocks():
+            yield from map(clearing_row, connected.clearings)
 
     def _update_lots(self, connection: Connection, market: Market, spent: dict[str, int]) -> None:
         """Lots that were there before. One that is neither in the state nor spent now left with its block."""

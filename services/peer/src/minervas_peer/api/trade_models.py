@@ -38,6 +38,7 @@ class NewBid(_Order):
     """Energy to buy."""
 
     energy_wh: int = Field(ge=1, le=MAX_INTEGER)
+    repeats: bool = Field(default=False, description="Wants that energy of every slot until its validity ends.")
 
 
 class Cancellation(BaseModel):
@@ -155,12 +156,13 @@ class Order(BaseModel):
     side: Literal["offer", "bid"]
     member: str
     price_micro: int
-    energy_wh: int = Field(description="Still open.")
+    energy_wh: int = Field(description="Still open; 0 for a repeating bid that has all of this slot.")
     smallest_wh: int
     valid_until_ms: int
     height: int
     buyer: str
     lots: list[str]
+    repeat_wh: int = Field(description="Energy that a repeating bid wants of each slot; 0 for any other order.")
 
 
 class Orders(BaseModel):
@@ -189,6 +191,74 @@ class Trades(BaseModel):
     """Trades, newest first."""
 
     trades: list[Trade]
+
+
+class Slot(BaseModel):
+    """The market slot that goes on."""
+
+    mode: Literal["auction", "continuous"]
+    ends_ms: int
+    cleared: bool = Field(description="Its auction is decided, but not all of its fills are carried out.")
+
+
+class PriceLevel(BaseModel):
+    """All open orders of one side at one price."""
+
+    price_micro: int
+    energy_wh: int
+    orders: int
+
+
+class Market(BaseModel):
+    """The order book by price, without offers for a single buyer, and what was paid last."""
+
+    slot: Slot
+    offers: list[PriceLevel]
+    bids: list[PriceLevel]
+    spread_micro: int | None = Field(description="Lowest ask less highest limit; null if one side is empty.")
+    last: dict[str, Any] | None = Field(description="The newest trade, if there is any.")
+
+
+class Clearing(BaseModel):
+    """What the auction of a slot decided; without a price if no offer met a bid."""
+
+    height: int
+    slot_ends_ms: int
+    price_micro: int | None = None
+    lowest_micro: int | None = None
+    highest_micro: int | None = None
+    energy_wh: int
+    offers: int
+    bids: int
+    offered_wh: int
+    wanted_wh: int
+    deals: int = Field(description="Fills of personal deals, which are no part of the auction.")
+    deals_wh: int
+
+
+class Clearings(BaseModel):
+    """Auctions, newest first."""
+
+    clearings: list[Clearing]
+
+
+class SlotVolume(BaseModel):
+    """What was traded in a slot."""
+
+    start_ms: int
+    trades: int
+    energy_wh: int
+    amount_micro: int
+    lowest_micro: int
+    highest_micro: int
+    last_micro: int
+
+
+class Volumes(BaseModel):
+    """Slots with trades, newest first."""
+
+    slot_ms: int
+    volumes: list[SlotVolume]
 
 
 class Obligation(BaseModel):

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import Depends, FastAPI, Path, Query
 
 from minervas_core.encoding import MAX_INTEGER
-from minervas_core.node_market_messages import GetLots, GetRetirements
+from minervas_core.node_market_messages import GetClearings, GetLots, GetRetirements, GetVolumes
 from minervas_peer.api import models
 from minervas_peer.api import trade_models as trade
 from minervas_peer.api.access_token import TokenCheck
@@ -35,7 +35,22 @@ LongLimit = Annotated[int, Query(ge=1, le=1_000, description="How many at most."
 def add_trade_paths(app: FastAPI, view: TradeView, token: str) -> None:
     """Add the paths to an application; those that trade ask for `token`."""
     _add_readable(app, view)
+    _add_prices(app, view)
     _add_writable(app, view, TokenCheck(token))
+
+
+def _add_prices(app: FastAPI, view: TradeView) -> None:
+    @app.get("/v1/market", responses=READ_ERRORS, summary="The order book by price, and the last price")
+    async def market(levels: Limit = 20) -> trade.Market:
+        return await view.market(levels)
+
+    @app.get("/v1/clearings", responses=READ_ERRORS, summary="Results of auctions, newest first")
+    async def clearings(before_height: Place = MAX_INTEGER, limit: Limit = 50) -> trade.Clearings:
+        return await view.clearings(GetClearings(before_height=before_height, limit=limit))
+
+    @app.get("/v1/volumes", responses=READ_ERRORS, summary="What was traded in each slot, newest first")
+    async def volumes(before_ms: Place = MAX_INTEGER, limit: Limit = 50) -> trade.Volumes:
+        return await view.volumes(GetVolumes(before_ms=before_ms, limit=limit))
 
 
 def _add_readable(app: FastAPI, view: TradeView) -> None:

@@ -8,22 +8,28 @@ from msgspec import UnsetType
 
 from minervas_core.errors import Code, PeerFault
 from minervas_core.node_market_messages import (
+    Clearings,
+    GetClearings,
     GetLot,
     GetLots,
+    GetMarket,
     GetMeters,
     GetObligations,
     GetOrders,
     GetReadings,
     GetRetirements,
     GetTrades,
+    GetVolumes,
     LotDetail,
     Lots,
+    MarketView,
     Meters,
     Obligations,
     Orders,
     Readings,
     Retirements,
     Trades,
+    Volumes,
 )
 from minervas_core.transactions import Transaction
 from minervas_peer.api import trade_models as models
@@ -86,6 +92,19 @@ class TradeView:
             trades=[models.Trade(meters=entry.meters, **plain(entry.trade)) for entry in answer.trades]
         )
 
+    async def market(self, levels: int) -> models.Market:
+        """The order book by price, and what was paid last."""
+        answer = await self._ledger.ask("market", GetMarket(levels=levels), MarketView)
+        return models.Market(**{"spread_micro": None, "last": None, **plain(answer)})
+
+    async def clearings(self, question: GetClearings) -> models.Clearings:
+        """What auctions decided, newest first."""
+        return models.Clearings(**plain(await self._ledger.ask("clearings", question, Clearings)))
+
+    async def volumes(self, question: GetVolumes) -> models.Volumes:
+        """What was traded in each slot, newest first."""
+        return models.Volumes(**plain(await self._ledger.ask("volumes", question, Volumes)))
+
     async def obligations(self) -> models.Obligations:
         """Who owes whom."""
         answer = await self._ledger.ask("obligations", GetObligations(), Obligations)
@@ -129,7 +148,9 @@ class TradeView:
 
     async def bid(self, order: models.NewBid) -> models.Placed:
         """Buy."""
-        return _placed(await self._trader.bid(order.energy_wh, Terms(order.price_micro, order.valid_ms)))
+        return _placed(
+            await self._trader.bid(order.energy_wh, Terms(order.price_micro, order.valid_ms), repeats=order.repeats)
+        )
 
     async def cancel(self, order: str) -> models.Placed:
         """Take an own order back."""
