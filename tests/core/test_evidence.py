@@ -68,7 +68,7 @@ def test_without_the_whole_chain_it_says_what_was_not_checked(world: EvidenceWor
 
 
 def test_readings_that_are_not_shown_are_not_passed_off_as_checked(world: EvidenceWorld) -> None:
-    parts = [each for each in world.parts() if not isinstance(each, ShownReadings)]
+    parts: list[EvidencePart] = [each for each in world.parts() if not isinstance(each, ShownReadings)]
     parts = [
         replaced(each, readings=0, reason="archived") if isinstance(each, ShownStatement) else each for each in parts
     ]

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minervas_core.errors import Code
+from minervas_core.market.credit import owed_micro
 from minervas_core.market.settlement_records import Settlement
 from minervas_core.market.settling import DAY_MS, HOUR_MS, first_of_month_utc_ms
 from minervas_core.money import minor_unit_micro, rounded_half_even, with_tax
@@ -112,3 +113,10 @@ def test_the_widest_time_zones_bound_the_end_of_a_month() -> None:
     assert line.refused(pay("a", "b", 1, month=MONTH)) == Code.BILL_NOT_FINAL
     line.add(at_ms=over_ms)
     line.add(pay("a", "b", 1, month=MONTH))
+
+
+def test_what_was_paid_counts_no_more_against_the_credit_limit() -> None:
+    line = sold()
+    before = owed_micro(line.state.market, "b")
+    line.add(pay("a", "b", 20_000_000, month=MONTH))
+    assert owed_micro(line.state.market, "b") == before - 20_000_000

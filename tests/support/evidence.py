@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
-from itertools import chain
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
@@ -46,7 +45,7 @@ from tests.support.builders import (
     signing_key,
     wallet_fields,
 )
-from tests.support.voting import INTERVAL, VotingChain
+from tests.support.voting import INTERVAL, VOTING, VotingChain
 
 SELLER, BUYER, THIRD = "farm", "house", "school"
 MAPS: dict[str, MapFile] = load_meter_maps()
@@ -139,7 +138,8 @@ class EvidenceWorld:
     """The seller meters, sells a part in two trades, and the buyer retires what it bought first."""
 
     def __init__(self) -> None:
-        self.line = VotingChain([SELLER, BUYER, THIRD])
+        parameters = msgspec.structs.replace(VOTING, market_mode="continuous")
+        self.line = VotingChain([SELLER, BUYER, THIRD], parameters=parameters)
         self.line.add(transactions=[register_meter(SELLER, METER)])
         start_ms = GENESIS_TIME_MS + 5_000
         self.readings = [sample(number, start_ms + 100 * number, 1_000 + 3 * number) for number in range(9)]
@@ -234,7 +234,7 @@ class EvidenceWorld:
 
     def parts(self) -> list[EvidencePart]:
         """The whole evidence."""
-        behind = [
+        behind: list[list[EvidencePart]] = [
             [
                 self.trade(number),
                 ShownStatement(statement=Raw(self.statement.raw), readings=len(self.readings)),
@@ -243,7 +243,10 @@ class EvidenceWorld:
             ]
             for number in (1, 2)
         ]
-        return [ShownBill(bill=self.bill()), ShownLines(lines=self.lines()), *chain.from_iterable(behind)]
+        parts: list[EvidencePart] = [ShownBill(bill=self.bill()), ShownLines(lines=self.lines())]
+        for each in behind:
+            parts += each
+        return parts
 
     def certificate(self) -> Certificate:
         """Of what the buyer retired."""

@@ -59,8 +59,9 @@ def check_settling(market: Market, body: Payment | CreditNote, time_ms: int, gen
         raise InvalidTransaction(
             Code.BILL_NOT_FINAL, "There is no final bill of this month", month=body.month, time_ms=time_ms
         )
-    months = {*_months(market, body), body.month}
-    settled = sum(each.paid_micro + each.credited_micro for each in _settlements(market, body))
+    pair = f"{body.buyer}/{body.seller}"
+    months = {*(key.rpartition("/")[2] for key in _keys_of(market, pair)), body.month}
+    settled = settled_micro(market, pair)
     most_micro = _most_micro(market.owed(body.buyer, body.seller), len(months), genesis)
     if settled + body.amount_micro > min(most_micro, MAX_INTEGER):
         raise InvalidTransaction(
@@ -83,15 +84,15 @@ def apply_settling(market: Market, body: Payment | CreditNote) -> None:
     market.settlements.put(key, after)
 
 
-def _months(market: Market, body: Payment | CreditNote) -> list[str]:
-    """Months of which the pair has settled something."""
-    entries = market.settlements.listed_under("pair", f"{body.buyer}/{body.seller}")
-    return [str(entry[-1]).rpartition("/")[2] for entry in entries]
+def settled_micro(market: Market, pair: str) -> int:
+    """What ``debtor/creditor`` has settled over all months, in millionths of the currency."""
+    rows = (market.settlements.get(key) for key in _keys_of(market, pair))
+    return sum(row.paid_micro + row.credited_micro for row in rows if row is not None)
 
 
-def _settlements(market: Market, body: Payment | CreditNote) -> list[Settlement]:
-    keys = [settlement_key(body.buyer, body.seller, month) for month in _months(market, body)]
-    return [row for key in keys if (row := market.settlements.get(key)) is not None]
+def _keys_of(market: Market, pair: str) -> list[str]:
+    """Rows of a pair, one for each month of which it has settled something."""
+    return [str(entry[-1]) for entry in market.settlements.listed_under("pair", pair)]
 
 
 def _most_micro(owed: Obligation, months: int, genesis: Genesis) -> int:
