@@ -10,7 +10,7 @@ from minervas_core.blocks import decode_block
 from minervas_core.errors import Code, LocalFault
 from minervas_core.genesis import Genesis
 from minervas_ledger.audit_compare import block_name, mismatch
-from minervas_ledger.chain_file import packed_by_name, write_chain
+from minervas_runtime.chain_file import packed_by_name, write_chain
 from minervas_ledger.genesis_file import read_genesis
 from minervas_ledger.progress import Progress
 from minervas_ledger.settings import LedgerSettings

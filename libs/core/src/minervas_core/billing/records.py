@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 
@@ -15,7 +15,7 @@ MAX_LINES_PER_ANSWER = 500
 """Lines in one answer; a pair that trades in every slot of a month has about 3,000."""
 
 BillNumber = Annotated[
-    str, msgspec.Meta(pattern=r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?-[0-9]{4}(0[1-9]|1[0-2])-[0-9]{3,6}\Z")
+    str, msgspec.Meta(pattern=r"^([a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?-[0-9]{4}(0[1-9]|1[0-2])-[0-9]{3,6})?\Z")
 ]
 """``haenam-farm-202603-001``: seller, month, and the buyer's place among the seller's buyers of the month, by id."""
 
@@ -61,7 +61,7 @@ class Bill(Record, frozen=True, kw_only=True):
     format: Annotated[int, msgspec.Meta(ge=1, le=1)]
     network: NetworkId
     genesis: Hash
-    number: BillNumber | Literal[""]
+    number: BillNumber
     """Empty as long as the bill is a preview."""
     seller: MemberId
     buyer: MemberId
