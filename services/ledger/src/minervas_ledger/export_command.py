@@ -10,7 +10,6 @@ from minervas_core.blocks import decode_block
 from minervas_core.errors import Code, LocalFault
 from minervas_core.genesis import Genesis
 from minervas_ledger.audit_compare import block_name, mismatch
-from minervas_runtime.chain_file import packed_by_name, write_chain
 from minervas_ledger.genesis_file import read_genesis
 from minervas_ledger.progress import Progress
 from minervas_ledger.settings import LedgerSettings
@@ -18,6 +17,7 @@ from minervas_ledger.store.audit_rows import best_chain_blocks, count_blocks, sn
 from minervas_ledger.store.chain_state import read_node_state
 from minervas_ledger.store.connection import Connection, as_transient, connect
 from minervas_ledger.store.schema import check_schema
+from minervas_runtime.chain_file import packed_by_name, write_chain
 from minervas_runtime.key_files import atomic_file
 
 APPLICATION = "minervas-ledger export"

@@ -9,13 +9,13 @@ from pathlib import Path
 from minervas_core.blocks import Block, decode_block
 from minervas_core.chain import BlockOutcome
 from minervas_core.errors import Code, LocalFault, PeerFault
-from minervas_runtime.chain_file import ChainFileReader, open_chain_file
 from minervas_ledger.chain_open import ChainOpener
 from minervas_ledger.genesis_file import read_genesis
 from minervas_ledger.node_chain import NodeChain
 from minervas_ledger.progress import Progress
 from minervas_ledger.settings import LedgerSettings
 from minervas_ledger.store.connection import as_transient
+from minervas_runtime.chain_file import ChainFileReader, open_chain_file
 from minervas_runtime.clock import Clock
 
 ORIGIN = "import"

@@ -1,4 +1,4 @@
-"""Reading map files: the shipped ones in ``minervas_runtime/meter_maps/``, and those of a directory that the settings name.
+"""Reading map files: the shipped ones of ``minervas_runtime``, and those of a directory that the settings name.
 
 A user adds a map by dropping a file into that directory, or replaces a shipped one by a file of the same name. The name
 of the file is the name of the map.
