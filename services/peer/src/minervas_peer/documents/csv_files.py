@@ -1,7 +1,8 @@
 """Bills and statements as CSV: one line for each, with headings in the wanted language.
 
-Numbers have a point and no separators, so that programs of every language read them. Energy is in kWh and money in the currency;
-nothing is rounded but a total. A mark of byte order stands in front, for without it Excel does not see that it is UTF-8.
+Numbers have a point and no separators, so that programs of every language read them. Energy is in kWh and money in the
+currency; nothing is rounded but a total. A mark of byte order stands in front: without it Excel does not see that it
+is UTF-8.
 """
 
 from __future__ import annotations
@@ -24,22 +25,22 @@ def bill_csv(bill: Bill, lines: Iterable[BillLine], settled: Settlement, languag
     heads = ("number", "seller", "buyer", "month", "line", "time", "trade", "energy", "price", "amount", "quality")
     rows: list[Sequence[str]] = [[say(head, language) for head in heads]]
     name = bill.number or say("preview", language)
-    for line in lines:
-        rows.append(
-            [
-                name,
-                bill.seller,
-                bill.buyer,
-                bill.period.month,
-                str(line.line),
-                moment(line.time_ms, zone),
-                f"{line.height}/{line.position}",
-                kilowatt_hours(line.energy_wh).replace(",", ""),
-                decimal_text(line.price_micro * 1_000),
-                decimal_text(line.amount_micro),
-                say("missing", language, count=line.missing) if line.missing else say("measured", language),
-            ]
-        )
+    rows += [
+        [
+            name,
+            bill.seller,
+            bill.buyer,
+            bill.period.month,
+            str(line.line),
+            moment(line.time_ms, zone),
+            f"{line.height}/{line.position}",
+            kilowatt_hours(line.energy_wh).replace(",", ""),
+            decimal_text(line.price_micro * 1_000),
+            decimal_text(line.amount_micro),
+            say("missing", language, count=line.missing) if line.missing else say("measured", language),
+        ]
+        for line in lines
+    ]
     sums = {
         say("net", language): bill.net_micro,
         say("tax", language, rate=rate_text(bill.tax_per_mille)): bill.tax_micro,

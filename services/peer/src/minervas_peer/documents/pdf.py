@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -26,6 +27,8 @@ from minervas_peer.documents.texts import say
 FONT_FOLDERS = (Path("/usr/share/fonts/truetype/nanum"), Path("/usr/local/share/fonts/nanum"))
 """Where Debian's ``fonts-nanum`` is, which the image of the peer installs."""
 REGULAR, BOLD = "NanumGothic.ttf", "NanumGothicBold.ttf"
+logging.getLogger("fontTools.subset").setLevel(logging.ERROR)  # it tells of tables that no PDF needs
+
 GREY = (90, 90, 90)
 LINE_GREY = (190, 190, 190)
 HEAD_FILL = (238, 241, 244)
@@ -61,7 +64,7 @@ class _Page(FPDF):
         self.set_title(title)
         self.set_creator("Minervas")
         self.set_margins(18, 18, 18)
-        self.set_auto_page_break(True, 20)
+        self.set_auto_page_break(auto=True, margin=20)
         self.add_page()
 
     def footer(self) -> None:
@@ -155,8 +158,8 @@ def bill_pdf(
         [
             (say("consortium", language), genesis.body.name),
             (say("month", language), f"{bill.period.month} ({zone})"),
-            (say("period", language), f"{day(bill.period.from_ms, zone)} – {day(bill.period.until_ms - 1, zone)}"),
-            (say("blocks", language), f"{bill.period.first_height:,} – {bill.period.last_height:,}"),
+            (say("period", language), f"{day(bill.period.from_ms, zone)} - {day(bill.period.until_ms - 1, zone)}"),
+            (say("blocks", language), f"{bill.period.first_height:,} - {bill.period.last_height:,}"),
         ]
     )
     page.ln(3)
@@ -185,9 +188,9 @@ def statement_pdf(genesis: Genesis, statement: MemberStatement, *, language: str
             (say("consortium", language), genesis.body.name),
             (
                 say("period", language),
-                f"{day(statement.period.from_ms, zone)} – {day(statement.period.until_ms - 1, zone)} ({zone})",
+                f"{day(statement.period.from_ms, zone)} - {day(statement.period.until_ms - 1, zone)} ({zone})",
             ),
-            (say("blocks", language), f"{statement.period.first_height:,} – {statement.period.last_height:,}"),
+            (say("blocks", language), f"{statement.period.first_height:,} - {statement.period.last_height:,}"),
         ]
     )
     page.ln(4)
@@ -287,10 +290,10 @@ def _line(line: BillLine, zone: str, currency: str, language: str) -> Sequence[s
 
 
 def _bill_sums(bill: Bill, settled: Settlement, language: str) -> list[tuple[str, str, bool]]:
-    currency = bill.currency
+    currency, net = bill.currency, say("net", language)
     rows = [
         (
-            f"{say('net', language)} ({kilowatt_hours(bill.energy_wh)} kWh)",
+            f"{net} ({kilowatt_hours(bill.energy_wh)} kWh)",
             exact_money(bill.net_micro, currency),
             False,
         ),

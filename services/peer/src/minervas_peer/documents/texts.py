@@ -10,8 +10,9 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
     "bill": {"en": "Energy bill", "ko": "전력 거래 청구서"},
     "preview": {"en": "Preview", "ko": "미리보기"},
     "preview_note": {
-        "en": "Preview: the month is not over or not final yet. Numbers can still change, and there is no bill number.",
-        "ko": "미리보기: 해당 월이 끝나지 않았거나 아직 확정되지 않았습니다. 금액이 바뀔 수 있으며 청구서 번호가 없습니다.",
+        "en": "Preview: the month is not over or not final yet. Numbers can still change; there is no bill number.",
+        "ko": "미리보기: 해당 월이 끝나지 않았거나 아직 확정되지 않았습니다. "
+        "금액이 바뀔 수 있으며 청구서 번호가 없습니다.",
     },
     "not_tax_invoice": {
         "en": "This is not a tax invoice. It states what two members owe each other by the blocks of their consortium.",
@@ -24,7 +25,8 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
     "missing_note": {
         "en": "{missing} of {all} readings behind this energy are missing. Nothing was billed for them: energy is the "
         "difference of two register readings that were measured.",
-        "ko": "이 전력량의 근거가 되는 측정값 {all}건 중 {missing}건이 누락되었습니다. 누락된 값에는 요금이 부과되지 않습니다. "
+        "ko": "이 전력량의 근거가 되는 측정값 {all}건 중 {missing}건이 누락되었습니다. "
+        "누락된 값에는 요금이 부과되지 않습니다. "
         "전력량은 실제로 측정된 두 적산값의 차이입니다.",
     },
     "complete_note": {
@@ -34,7 +36,8 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
     "registration_note": {
         "en": "Registration numbers never go on chain and are not known to the other member's node; they are blank "
         "unless the party who printed this entered them.",
-        "ko": "등록번호는 블록체인에 기록되지 않으며 상대 회원의 노드가 알 수 없습니다. 출력한 쪽이 입력하지 않으면 비워 둡니다.",
+        "ko": "등록번호는 블록체인에 기록되지 않으며 상대 회원의 노드가 알 수 없습니다. "
+        "출력한 쪽이 입력하지 않으면 비워 둡니다.",
     },
     "number": {"en": "Number", "ko": "번호"},
     "seller": {"en": "Seller", "ko": "판매자"},
