@@ -199,7 +199,7 @@ def statement_pdf(genesis: Genesis, statement: MemberStatement, *, language: str
         for key in ("produced", "sold", "bought", "retired", "own_use", "unsold")
     ]
     amounts = [(name, exact_money(micro, statement.currency)) for name, micro in statement_amounts(statement, language)]
-    page.grid(("", ""), [*energy, *amounts], (60, 40), "LR")
+    page.grid((title, statement.period.month), [*energy, *amounts], (60, 40), "LR")
     page.ln(4)
     if not statement.period.is_final:
         page.note(say("preview_note", language), bold=True)
