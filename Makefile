@@ -2,6 +2,10 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-core test-sim test-tools test-adapters test-network test-browser browser screenshots lint format types bench vectors lock soak clean
 
+# Programs are compiled once and not at each start, also where the environment forbids bytecode beside the sources.
+export PYTHONPYCACHEPREFIX := $(CURDIR)/.venv/pycache
+unexport PYTHONDONTWRITEBYTECODE
+
 VENV_PYTHON := .venv/bin/python
 PYTEST := $(VENV_PYTHON) -m pytest
 ARGS ?=

@@ -7,6 +7,7 @@ A test that was skipped makes the run fail: a missing broker or database must no
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,10 @@ from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]  
 
 from tests.support.examples import SOAK, examples
 from tests.support.seed import SEED, seeded_random
+
+# What tests start is compiled once and not at each start, also where no bytecode may stand beside the sources.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+os.environ.setdefault("PYTHONPYCACHEPREFIX", str(Path(sys.prefix, "pycache")))
 
 pytest_plugins = [f"tests.support.{file.stem}" for file in sorted(Path(__file__).parent.glob("support/fix_*.py"))]
 

@@ -33,6 +33,7 @@ def main() -> None:
             trade.__class__(**{name: getattr(trade, name) for name in trade.__struct_fields__} | each),
             bill.period.from_ms + 900_000 * number,
             1_800,
+            1 if number == 11 else 0,
             3 if number == 7 else 0,
         )
         for number in range(40)
@@ -49,7 +50,7 @@ def main() -> None:
     lines = bill_lines(many)
     long_bill = make_bill(genesis, SELLER, BUYER, bill.period, lines, place=1)
     settled = Settlement(paid_micro=2_000_000_000, credited_micro=0)
-    sums = MonthOfMember(412_730, 24_210, 3_587_112_350, 1_300, 184_600_000, 90_400, 88_100, 300_420, 2_678_400, 41)
+    sums = MonthOfMember(412_730, 24_210, 3_587_112_350, 1_300, 184_600_000, 90_400, 88_100, 300_420, 2_678_400, 0, 41)
     statement = make_statement(genesis, SELLER, bill.period, sums, mined={SELLER: 61}, members=[SELLER, BUYER])
     FOLDER.mkdir(parents=True, exist_ok=True)
     for language in ("en", "ko"):

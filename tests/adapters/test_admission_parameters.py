@@ -74,7 +74,7 @@ def set_tip(home: AdmissionHome, height: int) -> None:
         ("max_open_orders=0", Code.PARAMETER_VALUE, "max_open_orders"),
         ("max_open_orders=many", Code.PARAMETER_VALUE, "max_open_orders"),
         ("max_open_orders=-1", Code.PARAMETER_VALUE, "max_open_orders"),
-        ("market_mode=auction", Code.PARAMETER_VALUE, "market_mode"),
+        ("market_mode=lottery", Code.PARAMETER_VALUE, "market_mode"),
         ("max_open_orders", Code.PARAMETER_VALUE, "name=value"),
         ("MAX=1", Code.PARAMETER_VALUE, "No such change"),
     ],

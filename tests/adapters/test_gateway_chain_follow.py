@@ -25,7 +25,7 @@ def statements(count: int, *, in_block: int = 0) -> list[Statement]:
             number,
             "pv1",
             "dc",
-            Draft(start, end, measured=1, missing=0, root="0" * 64, reset=False),
+            Draft(start, end, measured=1, substituted=0, missing=0, root="0" * 64, reset=False),
             in_block=number < in_block,
         )
         for number, (start, end) in enumerate(zip(points(count), points(count + 1)[1:], strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -216,3 +217,16 @@ def test_any_history_mints_exactly_what_the_registers_rose(steps: list[tuple[int
     for earlier, later in zip(channel.drafts, channel.drafts[1:], strict=False):
         assert later.reset or later.start == earlier.end
         assert later.start.time_ms >= earlier.end.time_ms
+
+
+def test_a_reading_taken_by_hand_is_counted_by_itself() -> None:
+    channel = Channel(continued_from(ChannelState(), Point(T0, 100)))
+    channel.feed(T0 + 1_000, 101_000)
+    channel.feed(T0 + 2_000, None)
+    by_hand = msgspec.structs.replace(
+        reading(2, T0 + 3_000, 102_000), quality="substituted", fault="timeout", power_mw=msgspec.UNSET
+    )
+    channel.state, _ = advance(channel.state, by_hand, usable=True, new_baseline=False, slot_ms=SLOT_MS)
+    channel.pass_slot(T0 + SLOT_MS + 1)
+    (draft,) = channel.drafts
+    assert (draft.energy_wh, draft.measured, draft.substituted, draft.missing) == (2, 1, 1, 1)

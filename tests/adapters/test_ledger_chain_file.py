@@ -17,11 +17,11 @@ import pytest
 from minervas_core.errors import Code, LocalFault, TransientFault
 from minervas_devnet.postgres import PostgresServer
 from minervas_ledger import import_command, progress
-from minervas_runtime.chain_file import ChainFileReader, write_chain
 from minervas_ledger.export_command import run_export
 from minervas_ledger.import_command import run_import
 from minervas_ledger.settings import DatabaseSettings, LedgerSettings
 from minervas_ledger.store.connection import Connection
+from minervas_runtime.chain_file import ChainFileReader, write_chain
 from minervas_runtime.clock import ManualClock
 from minervas_runtime.settings import NodePaths
 from tests.support.builders import FAR_FUTURE_MS, LocalChain, admit, altered, make_genesis, mine_block, revoke

@@ -127,6 +127,7 @@ def test_audit_passes_on_what_the_ledger_wrote(tampered: Tampered) -> None:
         ("statements", "UPDATE statements SET end_ms = 0 WHERE member = 'm1'", "height 4, position 0"),
         ("statements", "UPDATE statements SET end_wh = 1 WHERE member = 'm1'", "height 4, position 0"),
         ("statements", "UPDATE statements SET measured = 7 WHERE member = 'm1'", "height 4, position 0"),
+        ("statements", "UPDATE statements SET substituted = 7 WHERE member = 'm1'", "height 4, position 0"),
         ("statements", "UPDATE statements SET missing = 7 WHERE member = 'm1'", "height 4, position 0"),
         ("statements", "UPDATE statements SET reset = NOT reset WHERE member = 'm1'", "height 4, position 0"),
         ("statements", "UPDATE statements SET readings_root = sha256('x') WHERE member = 'm1'", "height 4, position 0"),
@@ -136,7 +137,8 @@ def test_audit_passes_on_what_the_ledger_wrote(tampered: Tampered) -> None:
             "statements",
             (
                 "INSERT INTO statements SELECT sha256('x'), 99, position, member, meter, channel, start_ms, start_wh,"
-                " end_ms, end_wh, measured, missing, reset, readings_root FROM statements WHERE member = 'm1'"
+                " end_ms, end_wh, measured, missing, reset, readings_root, substituted FROM statements"
+                " WHERE member = 'm1'"
             ),
             "height 99, position 0",
         ),

@@ -335,7 +335,9 @@ class Trading(RuleBasedStateMachine):
             case "offer" | "personal":
                 lots = self.free_lots(state, member)[: 1 + second % 4]
                 buyer = MEMBERS[second % 4] if kind == "personal" else ""
-                return self.sale(member, lots, first, second, buyer, salt) if lots else None
+                made = offer(member, lots or ["0" * 64], first, smallest_wh=second, buyer=buyer, salt=salt)
+                self.personal |= {made.id} if buyer else set()
+                return made if lots else None
             case "merge" | "retire":
                 return self.use_of_lots(kind, member, self.free_lots(state, member)[second : second + first], salt)
             case "bid" | "repeating":
@@ -345,12 +347,6 @@ class Trading(RuleBasedStateMachine):
             case _:
                 own = [order_id for order_id, _ in market.orders_of(member)]
                 return cancel(member, own[first % len(own)], salt=salt) if own else None
-
-    def sale(self, member: str, lots: list[str], price: int, smallest_wh: int, buyer: str, salt: str) -> Transaction:
-        made = offer(member, lots, price, smallest_wh=smallest_wh, buyer=buyer, salt=salt)
-        if buyer:
-            self.personal.add(made.id)
-        return made
 
     def use_of_lots(self, kind: str, member: str, lots: list[str], salt: str) -> Transaction | None:
         if kind == "merge":

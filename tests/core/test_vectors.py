@@ -55,7 +55,7 @@ from minervas_core.transactions import check_signature, decode_transaction
 from minervas_runtime.months import month_bounds
 from tests.support import finality_vectors
 from tests.support.governance_vectors import governance_history
-from tests.support.market_vectors import METERING_CHECKS, derived_lot, market_history
+from tests.support.market_vectors import METERING_CHECKS, auction_history, derived_lot, market_history
 from tests.support.membership_vectors import consent, membership_history
 from tests.support.vector_files import FILES, SPEC, Case, bytes_of, code_of
 from tools.vectors.addition_cases import judge_addition
@@ -487,6 +487,7 @@ CHECKS: dict[str, dict[str, Callable[[Case], None]]] = {
     "governance": {"histories": governance_history},
     "membership": {"consents": consent, "histories": membership_history},
     "market": {"histories": market_history, "derived_lots": derived_lot},
+    "auctions": {"histories": auction_history},
     "finality": finality_vectors.CHECKS,
     "proofs": {"accepted": proof, "refused": refused_proof},
     "metering": {"samples": sample, **METERING_CHECKS},

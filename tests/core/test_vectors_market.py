@@ -8,16 +8,15 @@ from __future__ import annotations
 import copy
 import datetime as dt
 import hashlib
+import itertools
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-FILE = json.loads((Path(__file__).parents[2] / "spec" / "vectors" / "market.json").read_text("ascii"))
-GENESIS: dict[str, Any] = json.loads(bytes.fromhex(FILE["genesis_hex"]))["body"]
-PARAMETERS: dict[str, Any] = GENESIS["parameters"]
-BLOCKS: dict[str, dict[str, Any]] = {label: json.loads(bytes.fromhex(raw)) for label, raw in FILE["blocks"].items()}
+VECTORS = Path(__file__).parents[2] / "spec" / "vectors"
+FILE, AUCTIONS = (json.loads((VECTORS / f"{name}.json").read_text("ascii")) for name in ("market", "auctions"))
 GROUPS = ["membership", "generation", "cancel", "offer", "bid", "others"]
 LIMIT = 2**53
 
@@ -76,8 +75,10 @@ def first_of(origins: dict[str, int], energy: int) -> dict[str, int]:
 class Ledger:
     """Members, market and trades after a block."""
 
-    def __init__(self) -> None:
-        self.time_ms: int = GENESIS["created_ms"]
+    def __init__(self, genesis: dict[str, Any]) -> None:
+        self.genesis = genesis
+        self.parameters: dict[str, Any] = genesis["parameters"]
+        self.time_ms: int = genesis["created_ms"]
         self.members: dict[str, Row] = {}
         self.revoked: set[str] = set()
         self.seen: set[str] = set()
@@ -89,24 +90,36 @@ class Ledger:
         self.settlements: dict[str, Row] = {}
         self.trades: list[Row] = []
         self.retirements: list[Row] = []
+        self.clearings: list[Row] = []
+        self.pending_fills: dict[str, Row] = {}
+        self.slots: dict[str, Row] = {}
 
     def tables(self) -> dict[str, dict[str, Row]]:
-        found = {
-            name: getattr(self, name)
-            for name in ("lots", "meters", "obligations", "orders", "registers", "settlements")
-        }
+        names = ("lots", "meters", "obligations", "orders", "pending_fills", "registers", "settlements", "slots")
+        found = {name: getattr(self, name) for name in names}
         return {name: rows for name, rows in found.items() if rows}
 
     def add(self, block: Row) -> None:
         header = block["header"]
         self.height, self.fills, self.placed, self.retired = header["height"], 0, 0, 0
-        for order_id in [key for key, order in self.orders.items() if order["valid_until_ms"] <= self.time_ms]:
+        slot = self.slots.get("current") or self.slot_of(self.genesis["created_ms"])
+        self.mode = slot["mode"]
+        ended = self.time_ms >= slot["ends_ms"]
+        self.deliver_pending()
+        if ended and self.mode == "auction" and not slot["cleared"]:
+            self.clear(slot["ends_ms"])
+        over = [key for key, order in self.orders.items() if order["valid_until_ms"] <= self.time_ms]
+        for order_id in [key for key in over if not self.is_pending(key)]:
             self.close(order_id)
         waiting = [key for key, order in self.orders.items() if order["waiting"]]
         for order_id in sorted(waiting, key=self.age):
             if order_id in self.orders:
                 self.orders[order_id]["waiting"] = False
                 self.match(order_id)
+        if ended:
+            self.slots["current"] = slot | {"cleared": True} if self.pending_fills else self.slot_of(self.time_ms)
+            if not self.pending_fills:
+                self.repeat()
         bodies = [each["body"] for each in block["transactions"]]
         keys = [self.place_in_block(body) for body in bodies]
         refuse_if(keys != sorted(keys), "block_tx_order")
@@ -115,6 +128,116 @@ class Ledger:
             getattr(self, body["type"])(id_of(body), body, header["time_ms"])
             self.seen.add(id_of(body))
         self.time_ms = header["time_ms"]
+
+    # slots and auctions
+
+    def slot_of(self, time_ms: int) -> Row:
+        length = self.parameters["slot_ms"]
+        ends_ms = (time_ms // length + 1) * length
+        return {"mode": self.parameters["market_mode"], "ends_ms": ends_ms, "cleared": False}
+
+    def is_pending(self, order_id: str) -> bool:
+        return any(order_id in (fill["offer"], fill["bid"]) for fill in self.pending_fills.values())
+
+    def deliver_pending(self) -> None:
+        for key in sorted(self.pending_fills)[: self.parameters["max_fills_per_block"]]:
+            fill = self.pending_fills.pop(key)
+            if {fill["offer"], fill["bid"]} <= self.orders.keys():
+                self.fill(fill["offer"], fill["bid"], fill["price_micro"], fill["energy_wh"])
+
+    def ranked(self, side: str, ends_ms: int, *, personal: bool = False) -> list[str]:
+        sign = 1 if side == "offer" else -1
+        fit = [
+            key
+            for key, order in self.orders.items()
+            if order["side"] == side and order["valid_until_ms"] >= ends_ms and bool(order["buyer"]) == personal
+        ]
+        return sorted(fit, key=lambda key: (sign * self.orders[key]["price_micro"], *self.age(key)))
+
+    def clear(self, ends_ms: int) -> None:
+        """Every Wh by itself."""
+        offers, bids = self.ranked("offer", ends_ms), self.ranked("bid", ends_ms)
+        open_wh = {key: self.orders[key]["energy_wh"] for key in (*offers, *bids)}
+        self.sit_out(offers, bids, open_wh)
+        price = {key: self.orders[key]["price_micro"] for key in (*offers, *bids)}
+        wanted = [key for key in bids for _ in range(open_wh[key])]
+        asked: list[str] = []
+        passed: set[str] = set()
+        for key in offers:
+            room = sum(price[bid] >= price[key] for bid in wanted) - len(asked)
+            part = min(open_wh[key], max(room, 0))
+            least = min(self.orders[key]["smallest_wh"], self.orders[key]["energy_wh"])
+            if room > 0 and part < least:
+                passed.add(key)
+            elif part > 0:
+                asked += [key] * part
+        pairs = list(zip(asked, wanted, strict=False))
+        left_offers = [key for key in offers for _ in range(open_wh[key] - asked.count(key)) if key not in passed]
+        low = max([price[key] for key in asked] + [price[key] for key in wanted[len(asked) :]], default=0)
+        high = min([price[bid] for _, bid in pairs] + [price[key] for key in left_offers], default=0)
+        told = {"height": self.height, "slot_ends_ms": ends_ms, "energy_wh": len(pairs)}
+        told |= {"offers": len(set(asked)), "bids": len({bid for _, bid in pairs})}
+        told |= {"offered_wh": sum(open_wh[key] for key in offers), "wanted_wh": len(wanted)}
+        middle = (low + high) // 2
+        if pairs:
+            told |= {"price_micro": middle, "lowest_micro": low, "highest_micro": high}
+        fills = [(*pair, middle, len(list(same))) for pair, same in itertools.groupby(pairs)]
+        deals = self.deals(ends_ms, fills)
+        self.clearings.append(told | {"deals": len(deals), "deals_wh": sum(deal[3] for deal in deals)})
+        for number, (offer, bid, each, energy) in enumerate(fills + deals):
+            if self.fills < self.parameters["max_fills_per_block"]:
+                self.fill(offer, bid, each, energy)
+            else:
+                row = {"offer": offer, "bid": bid, "energy_wh": energy, "price_micro": each}
+                self.pending_fills[f"{number:08d}"] = row
+
+    def sit_out(self, offers: list[str], bids: list[str], open_wh: dict[str, int]) -> None:
+        for offer in offers:
+            for bid in bids:
+                same = self.orders[offer]["member"] == self.orders[bid]["member"]
+                if same and self.orders[offer]["price_micro"] <= self.orders[bid]["price_micro"]:
+                    both = min(open_wh[offer], open_wh[bid])
+                    open_wh[offer] -= both
+                    open_wh[bid] -= both
+            if open_wh[offer] < min(self.orders[offer]["smallest_wh"], self.orders[offer]["energy_wh"]):
+                open_wh[offer] = 0
+
+    def deals(self, ends_ms: int, fills: list[Any]) -> list[Any]:
+        bids = self.ranked("bid", ends_ms)
+        left = {key: self.orders[key]["energy_wh"] for key in bids}
+        for _, bid, _, energy in fills:
+            left[bid] -= energy
+        made: list[Any] = []
+        for offer in self.ranked("offer", ends_ms, personal=True):
+            order = self.orders[offer]
+            buyers = [key for key in bids if self.orders[key]["member"] == order["buyer"] != order["member"]]
+            units = [key for key in buyers for _ in range(left[key])]
+            units = [key for key in units if self.orders[key]["price_micro"] >= order["price_micro"]]
+            units = units[: order["energy_wh"]]
+            if units and len(units) >= min(order["smallest_wh"], order["energy_wh"]):
+                for bid, same in itertools.groupby(units):
+                    energy = len(list(same))
+                    left[bid] -= energy
+                    made.append((offer, bid, order["price_micro"], energy))
+        return made
+
+    def repeat(self) -> None:
+        for order_id in sorted((key for key, order in self.orders.items() if order["repeat_wh"]), key=self.age):
+            order = self.orders[order_id]
+            got = (order["repeat_wh"] - order["energy_wh"]) * order["price_micro"]
+            if got and self.has_credit(order["member"], got):
+                order |= {"energy_wh": order["repeat_wh"], "height": self.height, "index": self.placed}
+                order["waiting"] = False
+                self.placed += 1
+                if self.mode == "continuous":
+                    self.match(order_id)
+
+    def has_credit(self, member: str, more: int) -> bool:
+        owed = sum(row["amount_micro"] for pair, row in self.obligations.items() if pair.split("/")[0] == member)
+        own = [order for order in self.orders.values() if (order["member"], order["side"]) == (member, "bid")]
+        used = owed + sum(order["energy_wh"] * order["price_micro"] for order in own)
+        limit: int = self.parameters["credit_limit_micro"]
+        return not limit or used + more <= limit
 
     def place_in_block(self, body: Row) -> tuple[int, str, int, str]:
         group = GROUPS.index(body["type"] if body["type"] in GROUPS else "others")
@@ -143,7 +266,7 @@ class Ledger:
     def register_meter(self, member: str, change: Row) -> None:
         key, meter = change["gateway"], change["meter"]
         refuse_if(key == "00" * 32, "bad_key")
-        refuse_if(key == GENESIS["authority"], "key_reused")
+        refuse_if(key == self.genesis["authority"], "key_reused")
         refuse_if(not self.active(member), "member_unknown")
         names = [channel["name"] for channel in meter["channels"]]
         refuse_if(len(set(names)) < len(names), "channel_twice")
@@ -194,7 +317,7 @@ class Ledger:
 
     def offer(self, tx_id: str, body: Row, _: int) -> None:
         member, lots = self.sender(body), body["lots"]
-        refuse_if(len(lots) > PARAMETERS["max_lots_per_offer"], "order_too_large")
+        refuse_if(len(lots) > self.parameters["max_lots_per_offer"], "order_too_large")
         self.check_free(lots, member)
         energy = sum(self.lots[lot_id]["energy_wh"] for lot_id in lots)
         terms = {"smallest_wh": body["smallest_wh"], "buyer": body["buyer"], "lots": list(lots)}
@@ -237,13 +360,13 @@ class Ledger:
     def payment(self, tx_id: str, body: Row, _: int) -> None:
         seller = body["seller"]
         refuse_if(seller not in self.members, "member_unknown")
-        wallet = self.members[seller]["wallet"] if self.active(seller) else GENESIS["authority"]
+        wallet = self.members[seller]["wallet"] if self.active(seller) else self.genesis["authority"]
         refuse_if(body["sender"] != wallet, "tx_wrong_sender")
         year, month = map(int, body["month"].split("-"))
         following = dt.datetime(year + month // 12, month % 12 + 1, 1, tzinfo=dt.UTC)
         ends_ms = int(following.timestamp()) * 1_000
         refuse_if(self.time_ms < ends_ms - 14 * 3_600_000, "bill_not_final")
-        refuse_if(ends_ms + 12 * 3_600_000 <= GENESIS["created_ms"], "bill_not_final")
+        refuse_if(ends_ms + 12 * 3_600_000 <= self.genesis["created_ms"], "bill_not_final")
         pair = f"{body['buyer']}/{seller}"
         owed = self.obligations.get(pair, {"amount_micro": 0})["amount_micro"]
         known = {key: row for key, row in self.settlements.items() if key.startswith(f"{pair}/")}
@@ -259,27 +382,31 @@ class Ledger:
 
     def bid(self, tx_id: str, body: Row, _: int) -> None:
         terms = {"smallest_wh": 1, "buyer": "", "lots": [], "side": "bid", "energy_wh": body["energy_wh"]}
-        self.place(tx_id, self.sender(body), body, terms)
+        self.place(tx_id, self.sender(body), body, terms | {"repeat_wh": body["energy_wh"] * body["repeats"]})
 
     def place(self, tx_id: str, member: str, body: Row, terms: Row) -> None:
         energy = terms["energy_wh"]
-        refuse_if(energy < PARAMETERS["smallest_order_wh"], "order_too_small")
+        refuse_if(energy < self.parameters["smallest_order_wh"], "order_too_small")
         refuse_if(energy * body["price_micro"] >= LIMIT or energy >= LIMIT, "order_too_large")
         refuse_if(body["valid_until_ms"] <= self.time_ms, "order_expired")
         own = [order for order in self.orders.values() if order["member"] == member]
-        refuse_if(len(own) >= PARAMETERS["max_open_orders"], "order_limit")
+        refuse_if(len(own) >= self.parameters["max_open_orders"], "order_limit")
         for lot_id in terms["lots"]:
             self.lots[lot_id]["offer"] = tx_id
         fields = {name: body[name] for name in ("price_micro", "valid_until_ms")}
         rest = {"member": member, "height": self.height, "index": self.placed, "waiting": False, "events": 0}
-        self.orders[tx_id] = terms | fields | rest
+        cost = energy * body["price_micro"] if terms["side"] == "bid" else 0
+        refuse_if(cost > 0 and not self.has_credit(member, cost), "credit_limit")
+        self.orders[tx_id] = {"repeat_wh": 0} | terms | fields | rest
         self.placed += 1
-        self.match(tx_id)
+        if self.mode == "continuous":
+            self.match(tx_id)
 
     def cancel(self, tx_id: str, body: Row, _: int) -> None:
         member = self.sender(body)
         refuse_if(body["order"] not in self.orders, "order_unknown")
         refuse_if(self.orders[body["order"]]["member"] != member, "order_not_owned")
+        refuse_if(self.is_pending(body["order"]), "order_cleared")
         self.close(body["order"])
 
     def close(self, order_id: str) -> None:
@@ -294,9 +421,9 @@ class Ledger:
     def match(self, entering: str) -> None:
         side = self.orders[entering]["side"]
         sign = 1 if side == "bid" else -1
-        others = [key for key, order in self.orders.items() if order["side"] != side]
+        others = [key for key, order in self.orders.items() if order["side"] != side and order["energy_wh"]]
         for other in sorted(others, key=lambda key: (sign * self.orders[key]["price_micro"], *self.age(key))):
-            if entering not in self.orders:
+            if entering not in self.orders or not self.orders[entering]["energy_wh"]:
                 return
             offer_id, bid_id = (other, entering) if side == "bid" else (entering, other)
             offer, bid = self.orders[offer_id], self.orders[bid_id]
@@ -305,18 +432,19 @@ class Ledger:
             strangers = offer["member"] != bid["member"] and offer["buyer"] in ("", bid["member"])
             if not strangers or self.age(other) > self.age(entering):
                 continue
-            if self.fills == PARAMETERS["max_fills_per_block"]:
+            if self.fills == self.parameters["max_fills_per_block"]:
                 self.orders[entering]["waiting"] = True
                 return
-            self.fill(offer_id, bid_id, self.orders[other]["price_micro"])
+            energy = min(offer["energy_wh"], bid["energy_wh"])
+            if energy >= min(offer["smallest_wh"], offer["energy_wh"]):
+                self.fill(offer_id, bid_id, self.orders[other]["price_micro"], energy)
 
-    def fill(self, offer_id: str, bid_id: str, price: int) -> None:
+    def fill(self, offer_id: str, bid_id: str, price: int, energy: int) -> None:
         offer, bid = self.orders[offer_id], self.orders[bid_id]
-        energy = min(offer["energy_wh"], bid["energy_wh"])
         pair = f"{bid['member']}/{offer['member']}"
         owed = self.obligations.get(pair, {"amount_micro": 0, "energy_wh": 0})
         after = {"amount_micro": owed["amount_micro"] + energy * price, "energy_wh": owed["energy_wh"] + energy}
-        if (energy < offer["smallest_wh"] and energy < offer["energy_wh"]) or max(after.values()) >= LIMIT:
+        if max(after.values()) >= LIMIT:
             return
         self.obligations[pair] = after
         trade = {
@@ -335,7 +463,7 @@ class Ledger:
         self.fills += 1
         for order_id in (offer_id, bid_id):
             self.orders[order_id]["energy_wh"] -= energy
-            if self.orders[order_id]["energy_wh"] == 0:
+            if self.orders[order_id]["energy_wh"] == 0 and not self.orders[order_id]["repeat_wh"]:
                 del self.orders[order_id]
 
     def deliver(self, offer_id: str, bid_id: str, energy: int) -> list[str]:
@@ -364,12 +492,17 @@ class Ledger:
         return sha256(b"minervas/v1/lot\0" + f"{offer_id}/{bid_id}/{event}".encode())
 
 
-@pytest.mark.parametrize("history", FILE["histories"], ids=lambda history: history["name"])
-def test_history(history: Row) -> None:
-    genesis_hash = sha256(b"minervas/v1/genesis\0" + GENESIS["network"].encode() + canonical(GENESIS))
-    ledgers = {genesis_hash: Ledger()}
+@pytest.mark.parametrize(
+    ("file", "history"),
+    [(file, history) for file in (FILE, AUCTIONS) for history in file["histories"]],
+    ids=lambda value: value.get("name", ""),
+)
+def test_history(file: Row, history: Row) -> None:
+    genesis: Row = json.loads(bytes.fromhex(file["genesis_hex"]))["body"]
+    genesis_hash = sha256(b"minervas/v1/genesis\0" + genesis["network"].encode() + canonical(genesis))
+    ledgers = {genesis_hash: Ledger(genesis)}
     for step in history["steps"]:
-        block = BLOCKS[step["block"]]
+        block = json.loads(bytes.fromhex(file["blocks"][step["block"]]))
         ledger = copy.deepcopy(ledgers[block["header"]["prev"]])
         if step["code"] is None:
             ledger.add(block)
@@ -381,6 +514,7 @@ def test_history(history: Row) -> None:
             assert ledgers[step["tip"]].tables() == step["market"]
             assert ledgers[step["tip"]].trades == step["trades"]
             assert ledgers[step["tip"]].retirements == step["retirements"]
+            assert ledgers[step["tip"]].clearings == step["clearings"]
 
 
 def test_derived_lots() -> None:
@@ -394,3 +528,14 @@ def test_the_histories_show_trades_waiting_orders_and_a_changed_branch() -> None
     assert sum(len(step.get("trades", [])) for step in steps) > 20
     assert any(order["waiting"] for step in steps for order in step.get("market", {}).get("orders", {}).values())
     assert len({step["code"] for step in steps}) > 20
+
+
+def test_the_histories_of_auctions_show_prices_fills_that_wait_deals_and_bids_that_repeat() -> None:
+    steps = [step for history in AUCTIONS["histories"] for step in history["steps"] if "market" in step]
+    told = [clearing for step in steps for clearing in step["clearings"]]
+    assert len({clearing.get("price_micro") for clearing in told}) > 8
+    assert any(clearing["deals"] for clearing in told)
+    assert any("price_micro" not in clearing for clearing in told)
+    assert any(step["market"].get("pending_fills") for step in steps)
+    orders = [order for step in steps for order in step["market"].get("orders", {}).values()]
+    assert any(order["repeat_wh"] > 0 and order["energy_wh"] == 0 for order in orders)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
+from threading import Event
 
 import pytest
 
+from minervas_devnet.health import is_status
 from minervas_devnet.node import Node
 from minervas_devnet.options import GATEWAY
+from minervas_devnet.processes import ManagedProcess
 from minervas_devnet.simulated_bus.control import Silence, Vanish
 from minervas_devnet.simulated_meters import BUS
 from minervas_devnet.stored_metering import StoredMetering
 from tests.support.metering import (
     STORED_TIMEOUT_S,
+    account,
+    assert_given_is_stored,
     assert_nothing_lost_or_doubled,
     assert_one_market,
     gateway_status,
@@ -24,14 +30,22 @@ from tests.support.metering import (
     wait_samples,
 )
 from tests.support.network import SITES, Network
+from tests.support.seed import seeded_random
 from tests.support.wait import HANG_S, wait_until
 
 WHILE = 12
 """Samples that wait in the spool before what is away comes back: longer than a slot."""
 A_MINUTE = 130
-"""As many as two meters give in a bit more than a minute."""
-TEN_MINUTES = 600
-"""As many as one meter gives in ten minutes."""
+"""As many as beta's meter gives in a bit more than a minute."""
+TEN_MINUTES = 1_200
+"""As many as it gives in ten minutes."""
+
+KILLS = 3
+SOAK_KILLS = 200
+MOMENT_S = 1.5
+"""A process is killed after up to so long, counted from its start or from when it worked."""
+EARLY = 0.2
+"""Share of kills while it starts."""
 
 Break = Callable[[Network, Node], None]
 
@@ -39,7 +53,7 @@ Break = Callable[[Network, Node], None]
 def test_what_meters_show_becomes_lots_that_all_nodes_have(network: Network) -> None:
     for node in (network.alpha, network.beta):
         wait_minted(node, by=network.gamma)
-    assert_nothing_lost_or_doubled(network.alpha, network.beta)
+    assert_nothing_lost_or_doubled(*network.metered)
     assert_one_market(network)
     for node in (network.alpha, network.beta):
         spans = StoredMetering(node.member, node.database).spans()
@@ -84,15 +98,22 @@ def test_after_a_minute_without_the_ledger_no_sample_is_lost_or_doubled(network:
     outage(network, breaks, A_MINUTE)
 
 
+@pytest.mark.soak
+@pytest.mark.parametrize("breaks", [kill_ledger, kill_broker])
+def test_after_ten_minutes_without_the_ledger_no_sample_is_lost_or_doubled(network: Network, breaks: Break) -> None:
+    outage(network, breaks, TEN_MINUTES)
+
+
 def outage(network: Network, breaks: Break, samples: int) -> None:
-    """Break something until that many of alpha's samples wait; then every sample arrives, once, and is minted."""
-    node = network.alpha
+    """Break something until that many of beta's samples wait; then all are in both databases, once, and minted."""
+    node = network.beta
+    before = account(node)
     breaks(network, node)
     wait_until(lambda: unstored(node) >= samples, HANG_S + samples, lambda: str(gateway_status(node)))
     network.heal()
-    assert_nothing_lost_or_doubled(network.alpha, network.beta)
+    assert_given_is_stored(network, node, before)
     wait_minted(node, by=network.gamma)
-    assert_nothing_lost_or_doubled(node)
+    assert_nothing_lost_or_doubled(*network.metered)
     assert_one_market(network)
 
 
@@ -108,31 +129,51 @@ def test_ten_minutes_without_the_operators_ledger_leave_no_gap_in_it(network: Ne
 def operator_misses(network: Network, samples: int) -> None:
     """While the operator's ledger (alpha's) is away, beta's has its samples and its gateway forgets them."""
     operator, member = network.alpha, network.beta
+    before = account(member)
     operator.services["ledger"].stop()
     wait_samples(member, samples, timeout_s=STORED_TIMEOUT_S + 2 * samples)
     wait_until(lambda: unstored(member) <= 3, 60, lambda: str(gateway_status(member)))
-    number, spool = given(member), gateway_status(member)["spool"]["id"]
     network.heal()
-    stored = StoredMetering(member.member, operator.database)
-    wait_until(
-        lambda: stored.spool(spool, number).sequences == number,
-        120,
-        lambda: f"the operator has {stored.spool(spool, number)} of {number}",
-    )
-    assert stored.spool(spool, number).rows == number
-    assert_nothing_lost_or_doubled(member)
+    assert_given_is_stored(network, member, before)
 
 
-def test_killed_gateway_goes_on_where_it_was(network: Network) -> None:
-    node = network.beta
-    for _ in range(2):
-        wait_samples(node, 3)
-        node.services[GATEWAY].kill()
-        node.services[GATEWAY].start()
-        node.wait_ready()
+@pytest.mark.parametrize("kills", [KILLS, pytest.param(SOAK_KILLS, marks=pytest.mark.soak)])
+def test_gateway_that_is_killed_at_any_moment_goes_on_where_it_was(network: Network, kills: int) -> None:
+    node, choose = network.beta, seeded_random("gateway kills")
+    before = account(node)
+    for _ in range(kills):
+        known = given(node) if is_status(node.health_ports[GATEWAY], "ok") else before.samples
+        killed_at_any_moment(node.services[GATEWAY], choose, lambda: given(node) > known + 1)  # noqa: B023 - now
+    node.wait_ready()
     wait_minted(node, by=network.gamma)
-    assert_nothing_lost_or_doubled(node)
+    assert_given_is_stored(network, node, before, kills=kills)
     assert_one_market(network)
+
+
+@pytest.mark.soak
+def test_ledgers_that_are_killed_at_any_moment_store_every_sample_once(network: Network) -> None:
+    """The member's and the operator's, in any order."""
+    node, choose = network.beta, seeded_random("ledger kills")
+    before = account(node)
+    for _ in range(SOAK_KILLS // 2):
+        one = choose.choice(network.metered)
+        killed_at_any_moment(one.services["ledger"], choose, lambda: one.tip() is not None)  # noqa: B023 - now
+    network.heal()
+    assert_given_is_stored(network, node, before)
+    wait_minted(node, by=network.gamma)
+    assert_nothing_lost_or_doubled(*network.metered)
+    assert_one_market(network)
+    network.audit_all()
+
+
+def killed_at_any_moment(process: ManagedProcess, choose: random.Random, works: Callable[[], object]) -> None:
+    """Kill a process as a crash would, mostly somewhere in the middle of its work, and start it again."""
+    if choose.random() > EARLY:
+        wait_until(works, HANG_S)
+    Event().wait(choose.random() * MOMENT_S)
+    assert process.pid is not None, "it ended by itself"
+    process.kill()
+    process.start()
 
 
 def test_vanished_adapter_is_marked_and_found_again(network: Network) -> None:

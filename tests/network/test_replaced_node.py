@@ -14,6 +14,7 @@ from tests.support.metering import (
     wait_in_block,
     wait_lots,
     wait_minted,
+    wait_trades,
 )
 from tests.support.network import SYNC_TIMEOUT_S, Network
 from tests.support.wait import wait_until
@@ -44,7 +45,7 @@ def test_a_replaced_node_keeps_its_lots_meters_on_and_trades_after_the_wait(netw
     offer = accepted(fresh.market.offer(PRICE, lots=(lot,)))
     bid = accepted(network.gamma.market.bid(energy_wh, PRICE))
     wait_in_block(network.nodes, offer)
-    wait_in_block(network.nodes, bid)
+    wait_trades(network.nodes, bid, energy_wh)
     [trade] = trades_of(network.alpha, bid)
     assert (trade.seller, trade.buyer, trade.energy_wh) == ("beta", "gamma", energy_wh)
 

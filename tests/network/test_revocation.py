@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from minervas_devnet.health import health, is_status
 from minervas_devnet.node import Node
-from tests.support.metering import accepted, wait_in_block, wait_lots
+from tests.support.metering import accepted, wait_in_block, wait_lots, wait_trades
 from tests.support.network import SYNC_TIMEOUT_S, Network
 from tests.support.wait import HANG_S, wait_until
 
@@ -48,7 +48,7 @@ def _let_it_trade(network: Network, member: Node) -> tuple[dict[str, int], str]:
     """Let a member buy a lot and place a bid that nobody fills; returns its lots with their energy, and the bid."""
     [(lot, energy_wh)] = wait_lots(network.alpha, energy_wh=20)
     wait_in_block(network.nodes, accepted(network.alpha.market.offer(PRICE, lots=(lot,))))
-    wait_in_block(network.nodes, accepted(member.market.bid(energy_wh, PRICE)))
+    wait_trades(network.nodes, accepted(member.market.bid(energy_wh, PRICE)), energy_wh)
     resting = accepted(member.market.bid(10, 1))
     wait_in_block(network.nodes, resting)
     owned = {each.id: each.energy_wh for each in member.market.lots(member.member)}

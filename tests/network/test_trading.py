@@ -1,4 +1,7 @@
-"""What was metered is offered, bid for and sold, with the same outcome on every node; what cannot be is refused."""
+"""What was metered is offered, bid for and sold, with the same outcome on every node; what cannot be is refused.
+
+The network holds auctions in short slots; the last test changes it to continuous matching, as an operator would.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,15 @@ from tests.support.metering import (
     trades_of,
     wait_in_block,
     wait_lots,
+    wait_trades,
 )
 from tests.support.network import SYNC_TIMEOUT_S, Network
 from tests.support.wait import wait_until
 
 PRICE = 142_600
 UNKNOWN = "ab" * 32
+NOTICE_BLOCKS = 40
+"""From announcing a change of parameters to its height: 12 at least, and the announcement takes its time."""
 
 
 @pytest.fixture(autouse=True)
@@ -33,14 +39,14 @@ def empty_book(network: Network) -> None:
     wait_until(lambda: not any(node.market.orders() for node in network.nodes), SYNC_TIMEOUT_S)
 
 
-def test_metered_energy_is_sold_at_the_resting_price_on_all_nodes(network: Network) -> None:
+def test_metered_energy_is_sold_in_the_slots_auction_on_all_nodes(network: Network) -> None:
     seller, buyer = network.alpha, network.gamma
     [(lot, energy_wh)] = wait_lots(seller, energy_wh=40)
     wanted_wh = energy_wh - 15
     offer = accepted(seller.market.offer(PRICE, lots=(lot,)))
     wait_in_block(network.nodes, offer)
     bid = accepted(buyer.market.bid(wanted_wh, PRICE + 10_000))
-    wait_in_block(network.nodes, bid)
+    wait_trades(network.nodes, bid, wanted_wh)
     for node in network.nodes:
         [trade] = trades_of(node, bid)
         assert (trade.seller, trade.buyer, trade.offer) == (seller.member, buyer.member, offer)
@@ -50,18 +56,23 @@ def test_metered_energy_is_sold_at_the_resting_price_on_all_nodes(network: Netwo
         assert {owners[each] for each in trade.lots} == {buyer.member}
         [rest] = [order for order in node.market.orders() if order.id == offer]
         assert rest.energy_wh == 15
+        [auction] = [each for each in node.market.clearings() if each.height == trade.height]
+        assert (auction.price_micro, auction.energy_wh, auction.offers, auction.bids) == (PRICE, wanted_wh, 1, 1)
     assert_one_market(network)
     network.audit_all()
 
 
-def test_waiting_bid_is_filled_at_its_own_price(network: Network) -> None:
+def test_a_bid_that_repeats_buys_in_every_slot_until_it_is_cancelled(network: Network) -> None:
     seller, buyer = network.beta, network.gamma
-    bid = accepted(buyer.market.bid(30, PRICE))
-    wait_in_block(network.nodes, bid)
-    [(lot, _)] = wait_lots(seller, energy_wh=40)
-    offer = accepted(seller.market.offer(PRICE - 40_000, lots=(lot,)))
-    wait_in_block(network.nodes, offer)
-    assert [(trade.energy_wh, trade.price_micro) for trade in trades_of(network.alpha, bid)] == [(30, PRICE)]
+    [(lot, energy_wh)] = wait_lots(seller, energy_wh=40)
+    bid = accepted(buyer.market.place("/v1/bids", {"energy_wh": 10, "price_micro": PRICE, "repeats": True}))
+    accepted(seller.market.offer(PRICE - 40_000, lots=(lot,)))
+    wait_until(lambda: all(len(trades_of(node, bid)) > 1 for node in network.nodes), SYNC_TIMEOUT_S)
+    wait_in_block(network.nodes, accepted(buyer.market.place("/v1/cancellations", {"order": bid})))
+    bought = [trade.energy_wh for trade in trades_of(buyer, bid)]
+    assert set(bought) == {10}
+    assert len(bought) * 10 <= energy_wh
+    assert not any(order.id == bid for order in buyer.market.orders())
     assert_one_market(network)
 
 
@@ -111,7 +122,7 @@ def test_a_lot_is_sold_once(network: Network) -> None:
     wait_in_block(network.nodes, offer)
     assert _refused(seller.market.offer(PRICE, lots=(lot,))) == "lot_offered"
     bid = accepted(buyer.market.bid(energy_wh, PRICE))
-    wait_in_block(network.nodes, bid)
+    wait_trades(network.nodes, bid, energy_wh)
     assert _refused(seller.market.offer(PRICE, lots=(lot,))) in ("lot_not_owned", "lot_unknown")
     [trade] = trades_of(seller, bid)
     assert _refused(seller.market.offer(PRICE, lots=(trade.lots[0],))) == "lot_not_owned"
@@ -179,6 +190,21 @@ def test_without_the_owners_token_nothing_is_signed(network: Network, token: str
         answer = place()
         assert (answer.status, answer.code) == (401, "not_authorised")
     assert not network.gamma.market.orders()
+
+
+def test_after_a_change_of_the_mode_an_order_is_matched_as_it_comes(network: Network) -> None:
+    height = network.height(network.alpha) + NOTICE_BLOCKS
+    network.consortium.admission.command("parameters", "--at", str(height), "market_mode=continuous", "--yes")
+    wait_until(lambda: all(node.market.mode() == "continuous" for node in network.nodes), SYNC_TIMEOUT_S)
+    seller, buyer = network.beta, network.gamma
+    [(lot, _)] = wait_lots(seller, energy_wh=40)
+    bid = accepted(buyer.market.bid(30, PRICE))
+    wait_in_block(network.nodes, bid)
+    offer = accepted(seller.market.offer(PRICE - 40_000, lots=(lot,)))
+    wait_in_block(network.nodes, offer)
+    assert [(trade.energy_wh, trade.price_micro) for trade in trades_of(network.alpha, bid)] == [(30, PRICE)]
+    assert_one_market(network)
+    network.audit_all()
 
 
 def _refused(answer: Answer) -> str:

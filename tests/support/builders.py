@@ -197,6 +197,7 @@ def statement(
         start=points[0],
         end=points[1],
         measured=1,
+        substituted=0,
         missing=0,
         reset=reset,
         readings_root="0" * 64,

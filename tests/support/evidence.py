@@ -95,11 +95,16 @@ def silence(sequence: int, time_ms: int) -> Reading:
     )
 
 
+def _register_wh(reading: Reading) -> int:
+    assert not isinstance(reading.energy_mwh, msgspec.UnsetType)
+    return reading.energy_mwh // 1_000
+
+
 def stated(readings: list[Reading]) -> Transaction:
     """The gateway's statement over readings."""
     key = gateway_key(SELLER)
     first, last = readings[0], readings[-1]
-    points = [RegisterPoint(time_ms=each.time_ms, register_wh=int(each.energy_mwh) // 1_000) for each in (first, last)]
+    points = [RegisterPoint(time_ms=each.time_ms, register_wh=_register_wh(each)) for each in (first, last)]
     measured = sum(each.quality == "measured" for each in readings[1:])
     body = Generation(
         network=NETWORK,
@@ -112,6 +117,7 @@ def stated(readings: list[Reading]) -> Transaction:
         start=points[0],
         end=points[1],
         measured=measured,
+        substituted=0,
         missing=len(readings) - 1 - measured,
         reset=False,
         readings_root=readings_root(readings),
@@ -142,8 +148,10 @@ class EvidenceWorld:
         self.line = VotingChain([SELLER, BUYER, THIRD], parameters=parameters)
         self.line.add(transactions=[register_meter(SELLER, METER)])
         start_ms = GENESIS_TIME_MS + 5_000
-        self.readings = [sample(number, start_ms + 100 * number, 1_000 + 3 * number) for number in range(9)]
-        self.readings.insert(5, silence(99, start_ms + 450))
+        self.readings = [
+            sample(number + (number > 4), start_ms + 100 * number, 1_000 + 3 * number) for number in range(9)
+        ]
+        self.readings.insert(5, silence(5, start_ms + 450))
         self.statement = stated(self.readings)
         while self.line.tip.time_ms < start_ms + 1_000:
             self.line.add()
@@ -206,7 +214,7 @@ class EvidenceWorld:
         assert isinstance(content, Generation)
         times = [self.block(trade.height).header.time_ms for trade in self.trades]
         found = [
-            BilledTrade(trade, time_ms, content.measured, content.missing)
+            BilledTrade(trade, time_ms, content.measured, content.substituted, content.missing)
             for trade, time_ms in zip(self.trades, times, strict=True)
         ]
         return bill_lines(found)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from minervas_core.blocks import decode_block
 from minervas_core.encoding import decode, encode, encode_untyped
+from minervas_core.genesis import load_genesis
 from minervas_core.keys import signing_bytes
 from minervas_core.market.fills import derived_lot_id
 from minervas_core.metering import BATCH_PURPOSE, MAX_BATCH_BYTES, Reading, ReadingBatch, readings_root
@@ -15,14 +16,23 @@ from tools.vectors.metering_cases import judge_batch
 
 
 def market_history(case: Case) -> None:
-    node = MarketNode()
+    _play(case, "market")
+
+
+def auction_history(case: Case) -> None:
+    _play(case, "auctions")
+
+
+def _play(case: Case, file: str) -> None:
+    node = MarketNode(load_genesis(bytes.fromhex(FILES[file]["genesis_hex"])))
     for step in case["steps"]:
-        block = decode_block(bytes.fromhex(FILES["market"]["blocks"][step["block"]]))
+        block = decode_block(bytes.fromhex(FILES[file]["blocks"][step["block"]]))
         assert node.receive(block, step["now_ms"]) == (step["status"], step["code"])
         assert (node.chain.tip.height, node.chain.tip.hash) == (step["height"], step["tip"])
         if "market" in step:
             assert (node.market(), node.told_trades()) == (step["market"], step["trades"])
             assert node.told_retirements() == step["retirements"]
+            assert node.told_clearings() == step["clearings"]
 
 
 def derived_lot(case: Case) -> None:

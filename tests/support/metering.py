@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from minervas_devnet.api_client import ApiAway
@@ -12,9 +14,11 @@ from minervas_devnet.node import Node
 from minervas_devnet.one_tip import at_one_tip
 from minervas_devnet.options import GATEWAY
 from minervas_devnet.simulated_meters import SimulatedMeters
-from minervas_devnet.stored_metering import StoredMetering
+from minervas_devnet.stored_metering import StoredMetering, StoredSpool
 from tests.support.network import SYNC_TIMEOUT_S, Network
 from tests.support.wait import WaitTimeout, wait_until
+
+log = logging.getLogger(__name__)
 
 STORED_TIMEOUT_S = 120.0
 LOTS_TIMEOUT_S = 120.0
@@ -50,24 +54,68 @@ def wait_samples(node: Node, count: int, *, timeout_s: float = STORED_TIMEOUT_S)
     wait_until(lambda: given(node) >= wanted, timeout_s, lambda: str(gateway_status(node)))
 
 
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What the meters of a node gave, told by the meters and by the gateway."""
+
+    replies: int
+    """All that the meters sent since their simulation began, harmed on the way or not: one for each request."""
+    samples: int
+    """What the gateway has numbered, and so has on its disk."""
+
+
+def account(node: Node) -> Account:
+    """What the meters of a node gave so far; the two are asked one after the other."""
+    wait_until(lambda: given(node) > 0, STORED_TIMEOUT_S)
+    meters = meters_of(node)
+    return Account(sum(meters.answered().values()) + sum(meters.injected().values()), given(node))
+
+
+def assert_given_is_stored(network: Network, node: Node, before: Account, *, kills: int = 0) -> None:
+    """Every sample that the meters gave since then is in the member's and in the operator's database, once.
+
+    Args:
+        network: its first node is the operator's.
+        node: whose meters.
+        before: what they had given.
+        kills: how often the gateway was killed meanwhile. Each takes at most one answer of each meter along that had
+            not got to the disk; a busy machine two.
+    """
+    now = account(node)
+    replies, samples = now.replies - before.replies, now.samples - before.samples
+    meters = len(meters_of(node).site.channels)
+    assert -meters <= replies - samples <= meters * (1 + 2 * kills)  # one is under way while the two are asked
+    number = _assert_complete(node)
+    assert _stored(node, network.alpha, number) == StoredSpool(number, number)
+    log.warning("%d replies, %d samples, %d stored in both databases, %d kills", replies, samples, number, kills)
+
+
 def assert_nothing_lost_or_doubled(*nodes: Node) -> None:
     """Every sample that the gateways have numbered by now gets to its ledger's database, once, and statements chain."""
     for node in nodes:
         _assert_complete(node)
 
 
-def _assert_complete(node: Node) -> None:
+def _assert_complete(node: Node) -> int:
+    """Of one node; returns how many samples that are."""
     wait_until(lambda: given(node) > 0, STORED_TIMEOUT_S)
-    spool, number = gateway_status(node)["spool"]["id"], given(node)
-    stored = StoredMetering(node.member, node.database)
+    number = given(node)
+    assert _stored(node, node, number) == StoredSpool(number, number)
+    assert node.market.readings(limit=1).conflicts == 0
+    assert StoredMetering(node.member, node.database).unlinked_statements() == 0
+    return number
+
+
+def _stored(node: Node, keeper: Node, number: int) -> StoredSpool:
+    """What a node's database has of another's samples below a number, once it has all of them."""
+    spool = gateway_status(node)["spool"]["id"]
+    stored = StoredMetering(node.member, keeper.database)
     wait_until(
         lambda: stored.spool(spool, number).sequences == number,
         STORED_TIMEOUT_S,
-        lambda: f"{stored.spool(spool, number)} of {number}",
+        lambda: f"{keeper.member} has {stored.spool(spool, number)} of {number} of {node.member}",
     )
-    assert stored.spool(spool, number).rows == number
-    assert node.market.readings(limit=1).conflicts == 0
-    assert stored.unlinked_statements() == 0
+    return stored.spool(spool, number)
 
 
 def minted_wh(node: Node, member: str, meter: str = "") -> int:
@@ -127,13 +175,23 @@ def trades_of(node: Node, bid: str) -> list[Trade]:
     return sorted(trade for trade in node.market.trades() if trade.bid == bid)
 
 
+def wait_trades(nodes: Sequence[Node], bid: str, energy_wh: int) -> None:
+    """Wait until a bid got so much on all nodes: at once, or when the slot's auction is held."""
+    wait_until(
+        lambda: all(sum(trade.energy_wh for trade in trades_of(node, bid)) == energy_wh for node in nodes),
+        SYNC_TIMEOUT_S,
+        lambda: str([trades_of(node, bid) for node in nodes]),
+    )
+
+
 def assert_one_market(network: Network) -> None:
     """All nodes have the same market at one tip, and lots and retired ones are what was minted."""
 
     def market(node: Node) -> tuple[Any, ...]:
         api = node.market
         book = sorted(api.orders()), sorted(api.trades()), sorted(api.obligations())
-        return sorted(api.lots()), sorted(api.retirements()), api.minted(), *book
+        auctions = sorted(each.height for each in api.clearings())
+        return sorted(api.lots()), sorted(api.retirements()), api.minted(), auctions, *book
 
     seen: list[tuple[Any, ...]] = []
 

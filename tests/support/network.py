@@ -28,6 +28,9 @@ SLOT_MS = 4_000
 RECOVERY_WAIT_MS = 30_000
 """Long enough to see a node whose wallet waits."""
 
+BETA_INTERVAL_MS = 500
+"""As many samples in a second from beta's one meter as from alpha's two."""
+
 SITES = {
     "alpha": Site(
         channels=(
@@ -39,6 +42,7 @@ SITES = {
     "beta": Site(
         channels=(MeteredChannel("roof", "array", "sdm630", address=1, rated_w=900_000),),
         baud=38_400,
+        interval_ms=BETA_INTERVAL_MS,
         drop_per_mille=20,
         bad_crc_per_mille=20,
     ),
@@ -67,6 +71,11 @@ class Network:
     def nodes(self) -> list[Node]:
         """The members' nodes."""
         return list(self.consortium.nodes.values())
+
+    @property
+    def metered(self) -> list[Node]:
+        """The nodes that have meters."""
+        return [node for node in self.nodes if node.meters]
 
     def sync_tips(self, *nodes: Node, at_least: int = 1, timeout: float = SYNC_TIMEOUT_S) -> int:
         """Wait until nodes (all if none is named) have the same tip at some height or more; returns the height.

@@ -88,7 +88,7 @@ def lines_of(*amounts: tuple[int, int]) -> list[BillLine]:
         for number, (energy_wh, price) in enumerate(amounts)
     ]
     start_ms = period().from_ms
-    return bill_lines(BilledTrade(trade, start_ms + 1_000 * n, 900, n) for n, trade in enumerate(trades))
+    return bill_lines(BilledTrade(trade, start_ms + 1_000 * n, 900, n // 2, n) for n, trade in enumerate(trades))
 
 
 def bill_cases() -> list[Case]:
@@ -186,7 +186,7 @@ def bill_samples() -> dict[str, Record]:
     """Messages inside a node about bills, by name of the sample."""
     bill, lines = _sample_bill()
     entry = said.BillEntry(bill=bill, settled=Settlement(paid_micro=1_000_000, credited_micro=0))
-    sums = MonthOfMember(900, 300, 42_780_000, 0, 0, 100, 100, 500, 900, 1)
+    sums = MonthOfMember(900, 300, 42_780_000, 0, 0, 100, 100, 500, 900, 2, 1)
     statement = make_statement(GENESIS, HAENAM.member, period(), sums, mined={}, members=[HAENAM.member])
     shown = _finality()
     paid = said.SettlementEntry(
@@ -197,11 +197,10 @@ def bill_samples() -> dict[str, Record]:
         month="2026-09",
         amount_micro=42_000_000,
     )
-    pair = {"month": "2026-09", "seller": HAENAM.member, "buyer": KIM.member}
     return {
         "GetBills": said.GetBills(month="2026-09", member=KIM.member),
         "Bills": said.Bills(bills=[entry], more=False),
-        "GetBillLines": said.GetBillLines(**pair),
+        "GetBillLines": said.GetBillLines(month="2026-09", seller=HAENAM.member, buyer=KIM.member),
         "BillLines": said.BillLines(entry=entry, lines=lines, more=False),
         "GetMemberStatement": said.GetMemberStatement(month="2026-09", member=HAENAM.member),
         "MemberStatement": statement,

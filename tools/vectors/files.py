@@ -27,6 +27,7 @@ from tools.vectors import (
     signature_cases,
     work_cases,
 )
+from tools.vectors.auction_histories import AUCTION_GENESIS
 from tools.vectors.enrolment_samples import enrolment_samples, renewal_samples
 from tools.vectors.fixtures import GENESIS, NETWORK
 from tools.vectors.format import Plain, render
@@ -78,6 +79,7 @@ def _contents() -> dict[str, Mapping[str, Plain]]:
         "chain": _chain(),
         "governance": _governance(),
         "market": _market(),
+        "auctions": _auctions(),
         "finality": _finality(),
         "proofs": {
             "about": "Proofs for outsiders, line by line, and what they show (spec/proofs.md).",
@@ -135,6 +137,16 @@ def _market() -> Mapping[str, Plain]:
         "genesis_hex": GENESIS.raw.hex(),
         "blocks": blocks,
         "derived_lots": market_cases.derived_lot_cases(),
+        "histories": histories,
+    }
+
+
+def _auctions() -> Mapping[str, Plain]:
+    blocks, histories = market_cases.auction_history_cases()
+    return {
+        "about": "Blocks of a consortium with auctions, handed to a node in turn, and its market (spec/market.md).",
+        "genesis_hex": AUCTION_GENESIS.raw.hex(),
+        "blocks": blocks,
         "histories": histories,
     }
 

@@ -73,6 +73,7 @@ def statement(
     meter: str = "roof",
     channel: str = "array",
     reset: bool = False,
+    substituted: int = 0,
     key: SigningKey | None = None,
     name: str = "",
 ) -> Transaction:
@@ -90,6 +91,7 @@ def statement(
         start=begin,
         end=finish,
         measured=max(0, end[0] - start[0]) // 1_000,
+        substituted=substituted,
         missing=0,
         reset=reset,
         readings_root=readings_root(READINGS),
@@ -123,7 +125,13 @@ def offer(
 
 
 def bid(
-    who: MemberKeys, energy_wh: int, price_micro: int, *, valid_until_ms: int = START_MS + 3_600_000, name: str = ""
+    who: MemberKeys,
+    energy_wh: int,
+    price_micro: int,
+    *,
+    valid_until_ms: int = START_MS + 3_600_000,
+    repeats: bool = False,
+    name: str = "",
 ) -> Transaction:
     """A bid."""
     body = Bid(
@@ -134,6 +142,7 @@ def bid(
         energy_wh=energy_wh,
         price_micro=price_micro,
         valid_until_ms=valid_until_ms,
+        repeats=repeats,
     )
     return sign_transaction(body, who.wallet)
 
@@ -244,6 +253,17 @@ READINGS = (
         request="020400000008f1ff",
         reply="",
     ),
+    Reading(
+        meter="balcony",
+        channel="ch3",
+        sequence=2,
+        time_ms=START_MS + 9_000,
+        quality="substituted",
+        energy_mwh=77_000,
+        fault="timeout",
+        request="",
+        reply="",
+    ),
 )
 """One of each quality. The raw bytes are only bytes here: nobody checks them on chain."""
 
@@ -261,7 +281,7 @@ BATCH: ReadingBatch = sign_batch(
 ROOF_OF_HAENAM = register_meter(HAENAM)
 BALCONY_OF_MOKPO = register_meter(MOKPO, PANELS)
 FIRST_STATEMENT = statement(HAENAM, (500, 1_000), (1_500, 1_900))
-SECOND_STATEMENT = statement(HAENAM, (1_500, 1_900), (2_500, 2_400))
+SECOND_STATEMENT = statement(HAENAM, (1_500, 1_900), (2_500, 2_400), substituted=1)
 OFFER = offer(HAENAM, [FIRST_STATEMENT.id], 142_600, smallest_wh=100)
 BID = bid(KIM, 300, 150_000)
 CANCEL = cancel(HAENAM, OFFER.id)

@@ -9,7 +9,18 @@ from minervas_core import node_market_messages as said
 from minervas_core.encoding import Record, encode
 from minervas_core.expected_output import ExpectedChannel, ExpectedOutput
 from minervas_core.market.fills import derived_lot_id
-from minervas_core.market.records import Lot, Meter, Obligation, Order, Origin, Register, Retirement, Trade
+from minervas_core.market.records import (
+    Clearing,
+    Lot,
+    Meter,
+    Obligation,
+    Order,
+    Origin,
+    Register,
+    Retirement,
+    Slot,
+    Trade,
+)
 from minervas_core.node_messages import SubmitResult
 from minervas_core.transactions import Transaction, TransactionForm
 from tools.vectors.fixtures import HAENAM, KIM, START_MS
@@ -150,6 +161,60 @@ def _traced_samples() -> dict[str, Record]:
     }
 
 
+def _price_samples() -> dict[str, Record]:
+    """What is told of prices and volumes."""
+    slot = Slot(mode="auction", ends_ms=START_MS + 20_000)
+    clearing = Clearing(
+        height=4,
+        slot_ends_ms=START_MS + 20_000,
+        price_micro=142_600,
+        lowest_micro=140_000,
+        highest_micro=145_201,
+        energy_wh=300,
+        offers=1,
+        bids=1,
+        offered_wh=900,
+        wanted_wh=300,
+        deals=0,
+        deals_wh=0,
+    )
+    without = Clearing(
+        height=3,
+        slot_ends_ms=START_MS,
+        energy_wh=0,
+        offers=0,
+        bids=0,
+        offered_wh=900,
+        wanted_wh=0,
+        deals=0,
+        deals_wh=0,
+    )
+    volume = said.SlotVolume(
+        start_ms=START_MS,
+        trades=1,
+        energy_wh=300,
+        amount_micro=TRADE.amount_micro,
+        lowest_micro=142_600,
+        highest_micro=142_600,
+        last_micro=142_600,
+    )
+    return {
+        "GetMarket": said.GetMarket(),
+        "MarketView": said.MarketView(
+            slot=slot,
+            offers=[said.PriceLevel(price_micro=142_600, energy_wh=600, orders=1)],
+            bids=[said.PriceLevel(price_micro=150_000, energy_wh=300, orders=2)],
+            spread_micro=-7_400,
+            last=TRADE,
+        ),
+        "MarketView, an empty book": said.MarketView(slot=slot, offers=[], bids=[]),
+        "GetClearings": said.GetClearings(),
+        "Clearings": said.Clearings(clearings=[clearing, without]),
+        "GetVolumes": said.GetVolumes(),
+        "Volumes": said.Volumes(slot_ms=20_000, volumes=[volume]),
+    }
+
+
 def node_market_samples() -> dict[str, Record]:
     """Messages between the services of one node about metering and trading, by name of the sample."""
     last = Register(
@@ -203,6 +268,7 @@ def node_market_samples() -> dict[str, Record]:
         "Orders": said.Orders(orders=[said.OrderEntry(id=OFFER.id, order=order)]),
         "GetTrades": said.GetTrades(),
         "Trades": said.Trades(trades=[said.TradeEntry(trade=TRADE, meters=["haenam-farm/roof/array"])]),
+        **_price_samples(),
         "GetObligations": said.GetObligations(),
         "Obligations": said.Obligations(
             obligations=[said.ObligationEntry(debtor=KIM.member, creditor=HAENAM.member, owed=owed)]

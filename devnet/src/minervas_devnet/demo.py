@@ -40,7 +40,8 @@ OUTSIDER = "jindo-solar"
 """A node that nobody approved."""
 
 BLOCK_INTERVAL_MS = 2_000
-SLOT_MS = 20_000
+SLOT_MS = 10_000
+"""Short, for orders trade when it ends."""
 VOTE_INTERVAL = 2
 """A checkpoint every two blocks, so that a pause of finality is short to watch."""
 LWMA_WINDOW = 8

@@ -72,6 +72,17 @@ class Trade(msgspec.Struct, frozen=True, order=True):
     meters: list[str]
 
 
+class Clearing(msgspec.Struct, frozen=True, order=True):
+    """What an auction decided, as far as the devnet looks at it."""
+
+    height: int
+    slot_ends_ms: int
+    energy_wh: int
+    offers: int
+    bids: int
+    price_micro: int | None
+
+
 class Obligation(msgspec.Struct, frozen=True, order=True):
     """What one member owes another."""
 
@@ -130,6 +141,18 @@ class _Trades(msgspec.Struct, frozen=True):
     trades: list[Trade]
 
 
+class _Clearings(msgspec.Struct, frozen=True):
+    clearings: list[Clearing]
+
+
+class _Slot(msgspec.Struct, frozen=True):
+    mode: str
+
+
+class _Market(msgspec.Struct, frozen=True):
+    slot: _Slot
+
+
 class _Obligations(msgspec.Struct, frozen=True):
     obligations: list[Obligation]
 
@@ -186,6 +209,14 @@ class MarketApi:
     def trades(self) -> list[Trade]:
         """The newest trades, newest first."""
         return self._api.get("/v1/trades?limit=200", _Trades).trades
+
+    def clearings(self) -> list[Clearing]:
+        """The newest auctions, newest first."""
+        return self._api.get("/v1/clearings?limit=200", _Clearings).clearings
+
+    def mode(self) -> str:
+        """How orders of the slot that goes on are matched."""
+        return self._api.get("/v1/market", _Market).slot.mode
 
     def obligations(self) -> list[Obligation]:
         """Who owes whom."""

@@ -13,7 +13,7 @@ import msgspec
 from minervas_devnet.checks import Check
 from minervas_devnet.consortium import Consortium
 from minervas_devnet.health import health
-from minervas_devnet.market_api import Lot, Trade
+from minervas_devnet.market_api import Clearing, Lot, Trade
 from minervas_devnet.node import Node
 from minervas_devnet.one_tip import at_one_tip
 from minervas_devnet.options import GATEWAY
@@ -39,7 +39,7 @@ def check_market(consortium: Consortium) -> list[Check]:
             len({market.digest(name) for market in seen.values()}) == 1,
             ", ".join(f"{member} {len(getattr(each, name))}: {each.digest(name)}" for member, each in seen.items()),
         )
-        for name in ("lots", "orders", "trades", "obligations", "retirements")
+        for name in ("lots", "orders", "trades", "clearings", "obligations", "retirements")
     ]
     minted_wh = sum(each.minted_wh for each in first.minted)
     lots_wh = sum(lot.energy_wh for lot in first.lots) + sum(lot.energy_wh for lot in first.retirements)
@@ -53,6 +53,7 @@ def check_market(consortium: Consortium) -> list[Check]:
             f"{minted_wh} Wh = {lots_wh} Wh: {owned}",
         ),
         Check("what is owed is what was traded", due == _owed(first.trades), f"{len(first.trades)} trades"),
+        _check_prices(first.clearings, first.trades),
     ]
 
 
@@ -99,6 +100,7 @@ class _Market:
         self.lots = sorted(node.market.lots())
         self.orders = sorted(node.market.orders())
         self.trades = sorted(node.market.trades())
+        self.clearings = sorted(node.market.clearings(), key=lambda each: each.height)
         self.retirements = sorted(node.market.retirements())
         self.obligations = sorted(node.market.obligations())
         self.minted = node.market.minted()
@@ -117,6 +119,18 @@ def _owed(trades: Sequence[Trade]) -> dict[tuple[str, str], int]:
     for trade in trades:
         owed[trade.buyer, trade.seller] = owed.get((trade.buyer, trade.seller), 0) + trade.energy_wh * trade.price_micro
     return owed
+
+
+def _check_prices(clearings: Sequence[Clearing], trades: Sequence[Trade]) -> Check:
+    """Every trade has the price of its auction, and each auction sold what it decided; there are no personal deals."""
+    decided = [(each.energy_wh, each.price_micro) for each in clearings if each.energy_wh]
+    sold: dict[tuple[int, int], int] = {}
+    for trade in trades:
+        auction = max(each.height for each in clearings if each.height <= trade.height)
+        sold[auction, trade.price_micro] = sold.get((auction, trade.price_micro), 0) + trade.energy_wh
+    found = [(energy_wh, price_micro) for (_, price_micro), energy_wh in sorted(sold.items())]
+    told = ", ".join(f"{energy_wh} Wh at {price_micro}" for energy_wh, price_micro in found)
+    return Check("each slot's trades have the one price of its auction", found == decided != [], told)
 
 
 def _check_readings(node: Node) -> Check:

@@ -23,11 +23,13 @@ from minervas_core.errors import Code, LocalFault
 from minervas_devnet.ports import LOOPBACK, free_port
 from minervas_devnet.postgres_binaries import PostgresBinaries, find_binaries
 from minervas_devnet.postgres_roles import (
+    Login,
     NodeDatabase,
     database_name,
     grant_tables,
     make_database,
     make_login,
+    make_readers,
     write_password,
 )
 from minervas_devnet.server_account import server_account
@@ -163,6 +165,20 @@ class PostgresServer:
         return NodeDatabase(
             name=name, host=self.host, port=self.port, socket_dir=self.socket_dir, owner=owner, writer=writer
         )
+
+    def create_readers(self, database: NodeDatabase) -> Login:
+        """Let a ledger's database have readers; returns the role that opens and closes them, admission's.
+
+        May be repeated. The ledger's schema must be migrated afterwards.
+        """
+        password_file = database.owner.password_file.with_name(f"{database.name}.access.password")
+        with self._connect(database.name) as connection:
+            if password_file.exists():
+                access = Login(user=f"{database.name}_access", password_file=password_file)
+            else:
+                access = make_login(connection, f"{database.name}_access", password_file)
+            make_readers(connection, database.writer, access)
+        return access
 
     def superuser_conninfo(self, database: str = "postgres") -> str:
         """Return a superuser's connection string, password included: keep it out of logs."""

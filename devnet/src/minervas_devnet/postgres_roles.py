@@ -15,6 +15,9 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
+READERS_SQL = Path(__file__).parents[3] / "infra" / "postgres" / "readers.sql"
+"""The set-up of readers, which production runs, too."""
+
 
 @dataclass(frozen=True, slots=True)
 class Login:
@@ -95,3 +98,13 @@ def grant_tables(connection: psycopg.Connection[tuple[object, ...]], owner: Logi
         "ALTER DEFAULT PRIVILEGES FOR ROLE {owner} GRANT USAGE, SELECT ON SEQUENCES TO {writer}",
     ):
         connection.execute(sql.SQL(statement).format(**names))
+
+
+def make_readers(connection: psycopg.Connection[tuple[object, ...]], writer: Login, access: Login) -> None:
+    """In the connected database, the operator's ledger's, let `access` open and close readers; as a superuser.
+
+    `minervas-ledger migrate` then says what they see.
+    """
+    for name, login in (("minervas.writer", writer), ("minervas.access", access)):
+        connection.execute("SELECT set_config(%s, %s, false)", (name, login.user))
+    connection.execute(READERS_SQL.read_bytes())

@@ -77,6 +77,7 @@ class SimulatedMeters:
         return {
             "ports": [{"name": BUS, "device": self.device, "baud": self.site.baud, "timeout_ms": READ_TIMEOUT_MS}],
             "meters": [_meter_settings(each) for each in self.site.channels],
+            "sampling": {"interval_ms": self.site.interval_ms},
             "clock": {"require_ntp": False},  # one machine, one clock
         }
 

@@ -32,6 +32,8 @@ class Site:
 
     channels: tuple[MeteredChannel, ...]
     baud: int = 9_600
+    interval_ms: int = 1_000
+    """How often the gateway reads every meter."""
     drop_per_mille: int = 0
     """Replies that get lost by chance."""
     bad_crc_per_mille: int = 0

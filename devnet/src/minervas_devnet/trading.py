@@ -17,6 +17,8 @@ from minervas_devnet.waiting import WaitTimeout, stretched
 LOTS_TIMEOUT_S = 75.0
 """Until a member has something to sell: registration, a slot, and the block with its statement."""
 BLOCK_TIMEOUT_S = 40.0
+TRADE_TIMEOUT_S = 60.0
+"""Until the slot has ended and its auction is in a block."""
 
 FIRST_OFFER_WH = 100
 FIRST_PRICE_MICRO = 142_600
@@ -51,8 +53,8 @@ class Trading:
     def run(self, first_seller: Node, second_seller: Node, buyer: Node) -> list[Placed]:
         """Two sales to one bid.
 
-        An offer rests, a larger bid comes and takes it at the offer's price; the rest of the bid waits until another
-        offer comes, which is sold at the bid's price.
+        An offer and a larger bid rest until the slot ends and trade in its auction; the rest of the bid waits for a later
+        one, into which another offer comes.
 
         Raises:
             WaitTimeout: if something awaited does not come.
@@ -64,7 +66,7 @@ class Trading:
             lambda: _accepted(first_seller.market.offer(FIRST_PRICE_MICRO, energy_wh=FIRST_OFFER_WH)),
         )
         bid = self._follow(f"{buyer.member} bids for {BID_WH} Wh (command line)", lambda: bid_by_command(buyer))
-        self._wait(lambda: self.bought_wh(buyer, bid.id) > 0, BLOCK_TIMEOUT_S, "the first trade")
+        self._wait(lambda: self.bought_wh(buyer, bid.id) > 0, TRADE_TIMEOUT_S, "the first trade")
         rest_wh = BID_WH - self.bought_wh(buyer, bid.id)
         if rest_wh == 0:  # the first lot was large enough
             return [offer, bid]
@@ -74,7 +76,7 @@ class Trading:
             f"{second_seller.member} offers {offered_wh} Wh or more (API)",
             lambda: _accepted(second_seller.market.offer(SECOND_PRICE_MICRO, energy_wh=offered_wh)),
         )
-        self._wait(lambda: self.bought_wh(buyer, bid.id) == BID_WH, BLOCK_TIMEOUT_S, "the second trade")
+        self._wait(lambda: self.bought_wh(buyer, bid.id) == BID_WH, TRADE_TIMEOUT_S, "the second trade")
         return [offer, bid, second]
 
     def wait_energy(self, seller: Node, energy_wh: int) -> None:

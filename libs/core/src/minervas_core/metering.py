@@ -50,7 +50,7 @@ Fault = Literal["timeout", "crc", "short", "wrong_slave", "exception", "echo", "
 
 
 Quality = Literal["measured", "substituted", "missing"]
-"""A substituted reading has values that stand for those that could not be measured."""
+"""A substituted reading has values that stand for those that could not be measured: somebody read them by hand."""
 
 
 class Reading(Record, frozen=True, kw_only=True):
@@ -116,7 +116,9 @@ class Generation(Record, frozen=True, kw_only=True, tag_field="type", tag="gener
     """Where the channel's last statement ended; at first, or after a reset, a new baseline."""
     end: RegisterPoint
     measured: Count
-    """Readings with values between start (exclusive) and end (inclusive)."""
+    """Readings that were measured between start (exclusive) and end (inclusive)."""
+    substituted: Count
+    """Readings in the same span whose values stand for those that could not be measured."""
     missing: Count
     """Readings without values in the same span."""
     reset: bool

@@ -13,6 +13,7 @@ from minervas_admission.ca_set import CaSet
 from minervas_admission.crl import build_list, export_ca, export_list
 from minervas_admission.data_directory import DataDirectory
 from minervas_admission.own_certificates import ensure_own_certificates
+from minervas_admission.restored import check_caught_up
 from minervas_admission.sealed_keys import (
     create_authority_key,
     create_ca_key,
@@ -37,6 +38,7 @@ def initialise(settings: AdmissionSettings, clock: Clock) -> list[str]:
         LocalFault: if something is there but unusable, or the settings contradict an existing genesis.
     """
     data = DataDirectory(settings.paths.data)
+    check_caught_up(data)
     passphrase = load_passphrase(settings.ca_passphrase_file)
     _make_private_directory(data)
     made = _make_ca(settings, data, passphrase, clock)

@@ -7,16 +7,19 @@ import asyncio
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 
 from minervas_admission import __version__
 from minervas_admission.ca import SERVER_DAYS
 from minervas_admission.ca_rollover import FINISH, START, SWITCH
-from minervas_admission.commands import members, personal, show
+from minervas_admission.commands import doctor, members, personal, show
 from minervas_admission.commands.decide import Decisions
 from minervas_admission.commands.show_ca import show_cas
 from minervas_admission.parameter_changes import wanted_change
 from minervas_admission.settings import AdmissionSettings, load_admission_settings
 from minervas_core.rights import ADMISSION
+from minervas_runtime.backup.command import COMMANDS as BACKUP_COMMANDS
+from minervas_runtime.backup.command import add_backup_commands
 from minervas_runtime.service import EXIT_FAILED, EXIT_OK, report_errors, run_service
 
 PROGRAM = "minervas-admission"
@@ -41,18 +44,25 @@ def _carry_out(given: argparse.Namespace) -> int:
     if given.command == "version":
         print(f"{PROGRAM} {__version__}")
         return EXIT_OK
+    if given.command in BACKUP_COMMANDS:
+        _restoring().run_backup(given)
+        return EXIT_OK
     settings = load_admission_settings(given.config)
     if given.command == "run":
         # Only here, because it brings the web framework: the operator's commands need not wait a second for it.
         from minervas_admission.service import run_admission  # noqa: PLC0415
 
         return run_service(ADMISSION.service, settings, run_admission)
+    if given.command == "doctor":
+        return asyncio.run(doctor.run_doctor(settings, as_json=given.json))
     actions: dict[str, Callable[[], None]] = {
+        "support-bundle": lambda: asyncio.run(doctor.run_support_bundle(settings, given)),
         "fingerprint": lambda: show.show_fingerprint(settings),
         "pending": lambda: asyncio.run(show.show_pending(settings, as_json=given.json)),
         "members": lambda: asyncio.run(_members(settings, given)),
         "audit": lambda: asyncio.run(show.show_audit(settings, as_json=given.json, head=given.head)),
         "export": lambda: asyncio.run(personal.run_export(settings, given.wanted, given.out)),
+        "catch-up": lambda: asyncio.run(_restoring().run_catch_up(settings, given.chain)),
         "forget": lambda: asyncio.run(personal.run_forget(settings, given.wanted, confirmed=given.yes)),
     }
     if given.command in actions:
@@ -135,6 +145,13 @@ async def _replace_ca(settings: AdmissionSettings, given: argparse.Namespace) ->
     await decisions.change_ca(CA_STEPS[given.step], force=given.force, confirmed=given.yes)
 
 
+def _restoring() -> ModuleType:
+    """Backup and restore: only when asked for, because restoring brings the migration tool."""
+    from minervas_admission.commands import restoring  # noqa: PLC0415
+
+    return restoring
+
+
 def _on_host(settings: AdmissionSettings, given: argparse.Namespace) -> None:
     """Carry out what is done on the host before the service runs."""
     # Only here, because it brings the migration tool, which the operator's commands need not wait for either.
@@ -182,7 +199,23 @@ def _parser() -> argparse.ArgumentParser:
     _add_ca(command("ca", "replace the certificate authority"))
     _add_decisions(command)
     _add_accounts(command)
+    examined = command("doctor", "look for what is wrong: clock, disk, certificates, list, broker, database")
+    examined.add_argument("--json", action="store_true", help="for programs")
+    bundle = command("support-bundle", "write states, numbers and logs, but no secrets, into a file for whoever helps")
+    bundle.add_argument("file", type=Path, metavar="FILE", help="a new file (.zip)")
+    bundle.add_argument("--log", type=Path, action="append", default=[], metavar="LOG", help="a log; repeatable")
+    restore = add_backup_commands(command)
+    for each in (restore, command("catch-up", "after a restore: take over what the chain says of the members")):
+        _add_chain(each)
     return parser
+
+
+def _add_chain(parser: argparse.ArgumentParser) -> None:
+    source = parser.add_mutually_exclusive_group(required=True)
+    text = "the chain, exported by any member with `minervas-ledger export`: it knows who was revoked since"
+    source.add_argument("--chain", type=Path, metavar="FILE", help=text)
+    text = "nobody was approved, revoked or suspended since the backup"
+    source.add_argument("--without-chain", action="store_const", dest="chain", const=None, help=text)
 
 
 def _add_shows(command: Callable[[str, str], argparse.ArgumentParser]) -> None:

@@ -94,6 +94,11 @@ class DataDirectory:
         return self.root / "tls" / "https.crt"
 
     @property
+    def restored(self) -> Path:
+        """There is such a file after a restore, until the database was compared with the chain."""
+        return self.root / "restored"
+
+    @property
     def issued(self) -> Path:
         """Certificates that were issued while no database was at hand, until the service records them."""
         return self.root / "issued"

@@ -81,6 +81,12 @@ class Housekeeping:
             await asyncio.sleep(REISSUE_MS / 1000)
             await self._once("reconcile", self.reconciliation.repair_broker)
 
+    async def grafana(self) -> None:
+        """At start and every hour: everybody's access to Grafana compared, and new dashboards given out."""
+        while True:
+            await self._until_done("grafana", self.reconciliation.grafana.repair)
+            await asyncio.sleep(REISSUE_MS / 1000)
+
     async def renew_own(self) -> str:
         """Renew our own certificates in time, and record those that were signed beside us.
 

@@ -134,7 +134,8 @@ class Renewals:
         known = await principals_of_member(connection, row.member)
         await insert_renewal(connection, row)
         for request in body.requests:
-            if str(Principal(row.member, request.service)) not in known:
+            # Of a member that was found on the chain after a restore no certificate is known: its wallet says which.
+            if known and str(Principal(row.member, request.service)) not in known:
                 raise InvalidEnrolment(Code.BAD_ENROLMENT, "The member has no such service", service=request.service)
             certificate = await self._certificate(connection, row, request)
             await add_certificate(connection, row.id, certificate.serial)

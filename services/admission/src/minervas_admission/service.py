@@ -20,6 +20,7 @@ from minervas_admission.certificate_sweep import CertificateSweep
 from minervas_admission.chain_follower import ChainFollower
 from minervas_admission.data_directory import DataDirectory
 from minervas_admission.forms import Forms
+from minervas_admission.grafana.access import GrafanaAccess, make_access
 from minervas_admission.housekeeping import Housekeeping
 from minervas_admission.http_api import make_app
 from minervas_admission.https_server import HttpsServer
@@ -31,9 +32,11 @@ from minervas_admission.own_certificates import ensure_own_certificates
 from minervas_admission.presence_keeper import PresenceKeeper
 from minervas_admission.renewal_api import add_renewals
 from minervas_admission.renewals import Renewals
+from minervas_admission.restored import check_caught_up
 from minervas_admission.revocation_list import RevocationListKeeper
 from minervas_admission.sagas.addition import AdditionSaga
 from minervas_admission.sagas.approval import Approval
+from minervas_admission.sagas.grafana import GrafanaSteps
 from minervas_admission.sagas.parameters import ParameterChange
 from minervas_admission.sagas.reconciliation import Reconciliation
 from minervas_admission.sagas.rekeying import Replacement, Rotation
@@ -77,17 +80,19 @@ REFUSED_RETRY_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Databases:
-    """Three connections: whatever applicants ask, and whoever looks at pages, never holds up a revocation."""
+    """Connections: neither applicants, nor whoever looks at pages, nor Grafana ever hold up a revocation."""
 
     work: Database
     applicants: Database
     pages: Database
+    grafana: Database
 
     async def close(self) -> None:
         """Close all."""
         await self.work.close()
         await self.applicants.close()
         await self.pages.close()
+        await self.grafana.close()
 
 
 class AdmissionService:
@@ -111,9 +116,11 @@ class AdmissionService:
             data=self._data,
             export=settings.paths.broker_export,
         )
-        reconciliation = Reconciliation(databases.work, rights, self.revocation_list, clock)
-        approval = Approval(databases.work, consortium, rights, feed, clock)
-        revocation = Revocation(databases.work, consortium, rights, self.revocation_list, feed, clock)
+        self._grafana = self._make_grafana(databases.grafana)
+        steps = GrafanaSteps(self._grafana)
+        reconciliation = Reconciliation(databases.work, rights, self.revocation_list, clock, steps)
+        approval = Approval(databases.work, consortium, rights, feed, clock, steps)
+        revocation = Revocation(databases.work, consortium, rights, self.revocation_list, feed, clock, steps)
         sagas = [
             approval.saga(),
             *revocation.sagas(),
@@ -146,6 +153,7 @@ class AdmissionService:
             group.create_task(self.housekeeping.after_connects())
             group.create_task(self.housekeeping.hourly())
             group.create_task(self.housekeeping.sweep_certificates())
+            group.create_task(self.housekeeping.grafana())
             group.create_task(self._keep_status(status))
             log.info("admission_started", extra={"fields": {"port": self.settings.http.port, "version": __version__}})
 
@@ -161,6 +169,12 @@ class AdmissionService:
 
     async def _renew_servers(self) -> str:
         return await self.housekeeping.renew_own()
+
+    def _make_grafana(self, database: Database) -> GrafanaAccess | None:
+        if self.settings.grafana is None:
+            return None
+        zone = self._consortium.genesis.body.time_zone
+        return make_access(self.settings.grafana, database, self._clock, zone)
 
     def _make_https(self, databases: Databases, rights: BrokerRights) -> HttpsServer:
         broker, http = self.settings.broker, self.settings.http
@@ -295,6 +309,7 @@ async def run_admission(context: ServiceContext[AdmissionSettings]) -> None:
             another service works on the database.
     """
     settings, clock = context.settings, context.clock
+    check_caught_up(DataDirectory(settings.paths.data))
     consortium = load_consortium(settings)
     data = DataDirectory(settings.paths.data)
     ensure_own_certificates(data, consortium.authority, settings.http.names, clock.now_ms())
@@ -302,6 +317,7 @@ async def run_admission(context: ServiceContext[AdmissionSettings]) -> None:
         Database(settings.database, application="minervas-admission"),
         Database(settings.database, application="minervas-admission applicants"),
         Database(settings.database, application="minervas-admission pages"),
+        Database(settings.database, application="minervas-admission grafana"),
     )
     instance = Instance(settings.database)
     try:

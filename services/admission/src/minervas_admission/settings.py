@@ -6,7 +6,8 @@ import ipaddress
 import re
 import zoneinfo
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -128,6 +129,61 @@ class PersonalDataSettings(_Section, frozen=True, kw_only=True):
     """So long after its rejection an application's personal data is deleted."""
 
 
+Https = Annotated[str, msgspec.Meta(pattern=r"^https?://[^\s/@?#]+(/[^\s?#]*)?\Z", max_length=500)]
+Language = Literal["ko", "en"]
+
+
+class GrafanaDataSettings(_Section, frozen=True, kw_only=True):
+    """How Grafana reaches the operator's ledger database; where nothing is given, as admission does."""
+
+    host: str | None = None
+    port: Port | None = None
+    sslmode: Literal["disable", "require", "verify-ca", "verify-full"] = "verify-full"
+    """disable only where nobody else is on the way: the readers' passwords are SCRAM, but their rows are plain then."""
+    root_certificate: str | None = None
+    """Path of the CA's certificate where Grafana runs."""
+
+
+class GrafanaAlertSettings(_Section, frozen=True, kw_only=True):
+    """Whom Grafana tells of alerts: addresses, a webhook, or both."""
+
+    email: Annotated[list[Text], msgspec.Meta(max_length=20)] = []
+    """Addresses; Grafana sends with the SMTP server of its own settings."""
+    webhook: Https | None = None
+    webhook_token_file: Path | None = None
+    """Sent as `Authorization: Bearer`; mode 0600."""
+
+
+class GrafanaSettings(_Section, frozen=True, kw_only=True):
+    """The Grafana in which members see their output; without this section nobody gets access."""
+
+    url: Https
+    """How admission reaches it."""
+    public_url: Https | None = None
+    """What members are told; `url` if not given."""
+    ca_file: Path | None = None
+    """CA that signed its certificate (PEM); the system's if not given."""
+    admin_user: Text = "admin"
+    admin_password_file: Path
+    """Of the server admin: only that account may make organisations and users."""
+    timeout_s: Annotated[float, msgspec.Meta(ge=0.5, le=60)] = 5.0
+    dashboards: Path
+    """Directory with the members' dashboards (JSON)."""
+    operator_dashboards: Path | None = None
+    alert_rules: Path | None = None
+    """Directory with groups of alert rules (JSON)."""
+    language: Language = "ko"
+    """Until a member chose one with its link."""
+    link_hours: Annotated[int, msgspec.Meta(ge=1, le=720)] = 72
+    """How long the one-time link for a password can be used."""
+    passwords_per_minute: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 10
+    """Uses of links from one client address."""
+    readers: DatabaseSettings
+    """The operator's ledger database, and the role that opens and closes readers there."""
+    data_source: GrafanaDataSettings = GrafanaDataSettings()
+    alerts: GrafanaAlertSettings = GrafanaAlertSettings()
+
+
 class AdmissionSettings(_Section, frozen=True, kw_only=True):
     """What admission needs to know."""
 
@@ -145,6 +201,7 @@ class AdmissionSettings(_Section, frozen=True, kw_only=True):
     chain: ChainSettings = ChainSettings()
     forms: FormSettings = FormSettings()
     personal_data: PersonalDataSettings = PersonalDataSettings()
+    grafana: GrafanaSettings | None = None
     health: HealthSettings = HealthSettings()
     log: LogSettings = LogSettings()
 
@@ -173,7 +230,27 @@ def load_admission_settings(path: Path) -> AdmissionSettings:
             "certificate_file and key_file belong together",
             file=path, key="http.certificate_file", advice="give both, or neither",
         )  # fmt: skip
+    if settings.grafana is not None:
+        _check_grafana(path, settings.grafana)
     return settings
+
+
+def _check_grafana(path: Path, grafana: GrafanaSettings) -> None:
+    """Passwords go there: in the clear only within this machine."""
+    parts = urlsplit(grafana.url)
+    if parts.scheme != "https" and not _is_loopback(parts.hostname or ""):
+        raise SettingsError(
+            "the password of Grafana's admin would go over the network in the clear",
+            file=path, key="grafana.url", advice="give Grafana a certificate (minervas-admission sign-server)",
+        )  # fmt: skip
+    if grafana.alerts.webhook_token_file is not None and grafana.alerts.webhook is None:
+        raise SettingsError(
+            "a token without a webhook", file=path, key="grafana.alerts.webhook_token_file", advice="give both"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    return host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
 
 
 def is_server_name(name: str) -> bool:

@@ -18,6 +18,8 @@ from minervas_meter_gateway.scan_command import add_scan_arguments, scan
 from minervas_meter_gateway.service import run_gateway
 from minervas_meter_gateway.settings import GatewaySettings, load_gateway_settings
 from minervas_meter_gateway.show_maps import maps_json, maps_tables
+from minervas_meter_gateway.substitute import Substitution, add_substitute_arguments, substitute
+from minervas_runtime.clock import SystemClock
 from minervas_runtime.service import EXIT_FAILED, EXIT_OK, EXIT_SETTINGS, report_errors, run_service, say_fault
 
 PROGRAM = "minervas-meter-gateway"
@@ -33,6 +35,7 @@ def main() -> int:
         "maps": _show_maps,
         "check-config": _check,
         "read": _read,
+        "substitute": _substitute,
         "scan": lambda given: scan(given, PROGRAM),
         "run": _run,
     }
@@ -52,6 +55,9 @@ def _parser() -> argparse.ArgumentParser:
     verbs.choices["read"].add_argument("--frames", action="store_true", help="also show the raw bytes")
     maps = verbs.add_parser("maps", help="show the known meter models, their inputs and sources")
     maps.add_argument("--directory", type=Path, metavar="DIR", help="with maps of your own")
+    add_substitute_arguments(
+        verbs.add_parser("substitute", help="record a register read on a meter's display (not while the gateway runs)")
+    )
     add_scan_arguments(verbs.add_parser("scan", help="find meters on a port; only reads (not while the gateway runs)"))
     for verb in ("check-config", "read", "maps", "scan"):
         verbs.choices[verb].add_argument("--json", action="store_true", help="for programs")
@@ -97,6 +103,17 @@ def _read(arguments: argparse.Namespace) -> int:
         if arguments.frames:
             print(report.frames_table())
     return EXIT_OK if report.complete else EXIT_FAILED
+
+
+def _substitute(arguments: argparse.Namespace) -> int:
+    settings, ports = _load(arguments.config)
+    wanted = Substitution(arguments.meter, arguments.channel, arguments.energy_wh, arguments.because)
+    reading = substitute(settings, ports, wanted, SystemClock())
+    print(
+        f"{wanted.meter} {wanted.channel}: {wanted.energy_wh} Wh stands as reading {reading.sequence}, marked as "
+        "substituted; start the gateway, and it is sent and stated"
+    )
+    return EXIT_OK
 
 
 def _show_maps(arguments: argparse.Namespace) -> int:

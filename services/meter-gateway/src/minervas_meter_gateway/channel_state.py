@@ -34,6 +34,7 @@ class Draft(msgspec.Struct, frozen=True):
     start: Point
     end: Point
     measured: int
+    substituted: int
     missing: int
     root: str
     reset: bool
@@ -58,10 +59,12 @@ class ChannelState(msgspec.Struct, frozen=True):
     end: Point | None = None
     """Last good sample after the start."""
     measured: int = 0
-    """Readings with values after the start, up to the end."""
+    """Measured readings after the start, up to the end."""
+    substituted: int = 0
     missing: int = 0
     later_measured: int = 0
-    """Readings with values after the end (or the start): taken while the clock was not synchronised."""
+    """Measured readings after the end (or the start): taken while the clock was not synchronised."""
+    later_substituted: int = 0
     later_missing: int = 0
     tree: Frontier = Frontier()
     """Readings from start to end."""
@@ -144,6 +147,7 @@ def close(state: ChannelState) -> tuple[ChannelState, list[Draft]]:
         start=start,
         end=end,
         measured=state.measured,
+        substituted=state.substituted,
         missing=state.missing,
         root=state.tree.root(),
         reset=state.reset,
@@ -154,6 +158,7 @@ def close(state: ChannelState) -> tuple[ChannelState, list[Draft]]:
         end=None,
         reset=False,
         measured=0,
+        substituted=0,
         missing=0,
         tree=Frontier(),
         whole=state.rest,
@@ -198,13 +203,13 @@ def _maybe_begun(state: ChannelState, reading: Reading, point: Point | None) -> 
 def _noted(state: ChannelState, reading: Reading, point: Point | None) -> ChannelState:
     """Count a reading in; a good one that is later than the end before becomes the end."""
     leaf = encode(reading)
-    is_measured = reading.quality != "missing"
     state = msgspec.structs.replace(
         state,
         whole=state.whole.with_leaf(leaf),
         rest=state.rest.with_leaf(leaf),
-        later_measured=state.later_measured + is_measured,
-        later_missing=state.later_missing + (not is_measured),
+        later_measured=state.later_measured + (reading.quality == "measured"),
+        later_substituted=state.later_substituted + (reading.quality == "substituted"),
+        later_missing=state.later_missing + (reading.quality == "missing"),
     )
     before = state.end or state.start
     if point is None or before is None or point.time_ms <= before.time_ms:
@@ -213,8 +218,10 @@ def _noted(state: ChannelState, reading: Reading, point: Point | None) -> Channe
         state,
         end=point,
         measured=state.measured + state.later_measured,
+        substituted=state.substituted + state.later_substituted,
         missing=state.missing + state.later_missing,
         later_measured=0,
+        later_substituted=0,
         later_missing=0,
         tree=state.whole,
         rest=Frontier().with_leaf(leaf),

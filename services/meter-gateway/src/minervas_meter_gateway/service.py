@@ -28,7 +28,7 @@ from minervas_meter_gateway.port_worker import PortWorker
 from minervas_meter_gateway.publisher import Publisher
 from minervas_meter_gateway.recorder import Recorder
 from minervas_meter_gateway.settings import GatewaySettings
-from minervas_meter_gateway.spool import ChannelKey, Spool
+from minervas_meter_gateway.spool import ChannelKey, open_spool
 from minervas_meter_gateway.spool_thread import SpoolThread
 from minervas_meter_gateway.statement_book import StatementBook
 from minervas_meter_gateway.statement_sender import StatementSender
@@ -46,7 +46,6 @@ from minervas_runtime.service import ServiceContext
 
 log = logging.getLogger(__name__)
 
-SPOOL_FILE = "spool.db"
 DISCOVERY_FILE = "home_assistant.json"
 READING = "reading"
 STOP_PORT_S = 1.0
@@ -98,15 +97,7 @@ class Gateway:
         self._keys = keys
         self._me = Principal(context.member, context.settings.service)
         settings = context.settings
-        self._spool = SpoolThread(
-            lambda: Spool(
-                settings.paths.data / SPOOL_FILE,
-                network=issued.network,
-                member=context.member,
-                max_bytes=settings.spool.max_mb * 1_000_000,
-                max_age_ms=settings.spool.max_days * 86_400_000,
-            )
-        )
+        self._spool = SpoolThread(lambda: open_spool(settings, issued.network))
         self._link = NodeLink(
             bus, issued.node_key, context.member, self._me.service, issued.network, clock=context.clock
         )

@@ -24,9 +24,11 @@ import msgspec
 
 from minervas_core.errors import Code, TransientFault
 from minervas_meter_gateway.channel_state import ChannelState, Draft
+from minervas_meter_gateway.settings import GatewaySettings
 from minervas_meter_gateway.spool_file import open_spool_file, transaction
 
 FORMAT = "1"
+SPOOL_FILE = "spool.db"
 ALARM_PER_CENT = 90
 
 ChannelKey = tuple[str, str]
@@ -252,3 +254,18 @@ class Spool:
             ).lastrowid
             stored.append(Statement(number or 0, draft.meter, draft.channel, draft.draft))
         return stored
+
+
+def open_spool(settings: GatewaySettings, network: str) -> Spool:
+    """Open a gateway's spool where and as large as its settings say.
+
+    Raises:
+        LocalFault: ``bad_settings``, as `Spool`.
+    """
+    return Spool(
+        settings.paths.data / SPOOL_FILE,
+        network=network,
+        member=settings.member,
+        max_bytes=settings.spool.max_mb * 1_000_000,
+        max_age_ms=settings.spool.max_days * 86_400_000,
+    )

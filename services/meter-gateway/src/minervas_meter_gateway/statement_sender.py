@@ -209,6 +209,7 @@ class StatementSender:
             start=_as_register(draft.start),
             end=_as_register(draft.end),
             measured=draft.measured,
+            substituted=draft.substituted,
             missing=draft.missing,
             reset=draft.reset,
             readings_root=draft.root,

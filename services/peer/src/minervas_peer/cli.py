@@ -15,6 +15,7 @@ from minervas_peer.commands.abandoned import show_abandoned
 from minervas_peer.commands.blocks import show_block, show_blocks
 from minervas_peer.commands.branches import show_branches
 from minervas_peer.commands.check_proof import show_proof
+from minervas_peer.commands.doctor import add_doctor_commands, run_doctor, run_support_bundle
 from minervas_peer.commands.finality import show_finality
 from minervas_peer.commands.members import show_members
 from minervas_peer.commands.output import Output
@@ -25,6 +26,8 @@ from minervas_peer.join_cli import add_join_arguments, carry_out_join
 from minervas_peer.keys_cli import add_keys_command, run_keys
 from minervas_peer.market_cli import add_market_commands, market_actions
 from minervas_peer.settings import ApiSettings
+from minervas_runtime.backup.command import COMMANDS as BACKUP_COMMANDS
+from minervas_runtime.backup.command import add_backup_commands, run_backup_command
 from minervas_runtime.service import EXIT_FAILED, EXIT_OK, report_errors
 
 PROGRAM = "minervas"
@@ -61,7 +64,13 @@ def _carry_out(given: argparse.Namespace) -> int:
     if given.command == "check-proof":
         show_proof(given.proof, given.genesis, Output(as_json=given.json))
         return EXIT_OK
+    if given.command in BACKUP_COMMANDS:
+        say = Output().say
+        run_backup_command(given, kind="node", other_program="minervas-admission", version=__version__, say=say)
+        return EXIT_OK
     with ApiClient(given.api, given.token_file) as client:
+        if given.command == "doctor":
+            return run_doctor(given, client, Output(as_json=given.json))
         _show(given, client, Output(as_json=given.json))
     return EXIT_OK
 
@@ -80,6 +89,7 @@ def _show(given: argparse.Namespace, client: ApiClient, output: Output) -> None:
     actions["renew"] = lambda: run_renew(client, output, force=given.force, timeout_s=given.timeout)
     actions.update(market_actions(given, client, output))
     actions.update(bill_actions(given, client, output))
+    actions["support-bundle"] = lambda: run_support_bundle(given, client, output)
     actions["keys"] = lambda: run_keys(given, client, output)
     actions[given.command]()
 
@@ -116,8 +126,10 @@ def _parser() -> argparse.ArgumentParser:
     add_market_commands(add)
     add_bill_commands(add)
     add_keys_command(add)
+    add_doctor_commands(add)
     _add_renew(add("renew", "renew the certificates of the node's services now"))
     _add_check_proof(add("check-proof", "check a proof that a transaction is final; needs no node"))
+    add_backup_commands(lambda name, text: commands.add_parser(name, help=text, description=text))
     commands.add_parser("version", help="show the version")
     return parser
 

@@ -24,6 +24,7 @@ class BilledTrade:
     time_ms: int
     """Of its block."""
     measured: int
+    substituted: int
     missing: int
     """Readings of the statements that its lots come from."""
 
@@ -40,6 +41,7 @@ def bill_lines(trades: Iterable[BilledTrade]) -> list[BillLine]:
             price_micro=each.trade.price_micro,
             amount_micro=each.trade.amount_micro,
             measured=each.measured,
+            substituted=each.substituted,
             missing=each.missing,
         )
         for number, each in enumerate(trades, start=1)
@@ -81,6 +83,7 @@ def make_bill(
         rounding_micro=total_micro - net_micro - tax_micro,
         total_micro=total_micro,
         measured=sum(line.measured for line in lines),
+        substituted=sum(line.substituted for line in lines),
         missing=sum(line.missing for line in lines),
     )
 

@@ -51,6 +51,8 @@ class BillLine(Record, frozen=True, kw_only=True):
     amount_micro: Count
     measured: Count
     """Readings behind the energy: of all statements that its lots come from."""
+    substituted: Count
+    """Readings of these statements whose values stand for others: somebody read them by hand."""
     missing: Count
     """Samples of these statements that brought no values."""
 
@@ -81,6 +83,7 @@ class Bill(Record, frozen=True, kw_only=True):
     total_micro: Count
     """To pay: rounded once to the currency's smallest unit, half to even."""
     measured: Count
+    substituted: Count
     missing: Count
     """Sums of the lines'; a trade's readings count in each line that rests on them."""
 
@@ -122,5 +125,6 @@ class MemberStatement(Record, frozen=True, kw_only=True):
     consortium_micro: SignedInteger
     """Fee and share of the rewards less rewards earned, rounded as a bill: above 0 the member pays, below it gets."""
     measured: Count
+    substituted: Count
     missing: Count
     """Readings behind what it produced in the month."""

@@ -24,6 +24,7 @@ class MonthOfMember:
     own_use_wh: int
     unsold_wh: int
     measured: int
+    substituted: int
     missing: int
 
 
@@ -67,6 +68,7 @@ def make_statement(
         rewards=rewards,
         consortium_micro=rounded_half_even(owed_micro, minor_unit_micro(genesis.body.currency)),
         measured=found.measured,
+        substituted=found.substituted,
         missing=found.missing,
     )
 

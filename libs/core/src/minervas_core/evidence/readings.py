@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
@@ -30,14 +31,12 @@ def check_readings(statement: Generation, readings: Sequence[Reading]) -> None:
     _check_point("first", readings[0], statement.start)
     _check_point("last", readings[-1], statement.end)
     after = [each for each in readings if each.time_ms > statement.start.time_ms]
-    measured = sum(each.quality != "missing" for each in after)
-    if (measured, len(after) - measured) != (statement.measured, statement.missing):
-        raise _wrong("Not as many readings as the statement counts", measured=measured, missing=len(after) - measured)
-
-
-def substituted(readings: Sequence[Reading]) -> int:
-    """How many readings have values that stand for others."""
-    return sum(each.quality == "substituted" for each in readings)
+    found = Counter(each.quality for each in after)
+    stated = {"measured": statement.measured, "substituted": statement.substituted, "missing": statement.missing}
+    if found != Counter(stated):
+        raise _wrong(
+            "Not as many readings as the statement counts", **{str(quality): count for quality, count in found.items()}
+        )
 
 
 def _check_point(which: str, reading: Reading, point: RegisterPoint) -> None:

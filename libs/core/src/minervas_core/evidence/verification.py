@@ -12,7 +12,7 @@ from minervas_core.billing.bills import bill_hash, check_bill
 from minervas_core.billing.records import Bill, BillLine
 from minervas_core.errors import Code, InvalidProof
 from minervas_core.evidence.frames import FrameCheck
-from minervas_core.evidence.readings import check_readings, substituted
+from minervas_core.evidence.readings import check_readings
 from minervas_core.evidence.records import (
     EvidencePart,
     ShownBill,
@@ -126,9 +126,10 @@ class BillVerification:
             left.discard(statement_id)
             content = check_stated(self._genesis, bytes(shown.statement), check.origins[statement_id], check.keys)
             found.append(content)
+            count = content.measured + content.substituted + content.missing
             return (
                 f"{content.member}/{content.meter}/{content.channel}, {content.start.register_wh} to "
-                f"{content.end.register_wh} Wh, {content.missing} of {content.measured + content.missing} readings "
+                f"{content.end.register_wh} Wh, {content.missing} of {count} readings "
                 f"missing, signed by its gateway ({statement_id})"
             )
 
@@ -147,7 +148,7 @@ class BillVerification:
         while len(readings) < shown.readings and (part := self._take(ShownReadings)) is not None:
             readings += part.readings
         check_readings(content, readings)
-        return f"{len(readings)} readings under the statement's root, {substituted(readings)} substituted"
+        return f"{len(readings)} readings under the statement's root, {content.substituted} substituted"
 
     def _frames(self, content: Generation, readings: list[Reading], check: TradeCheck) -> str:
         if not readings:
@@ -160,7 +161,7 @@ class BillVerification:
             frames.add(reading)
         return (
             f"{frames.measured} frames with good checksums have these values by map {model}, input "
-            f"{' or '.join(frames.inputs)}; {frames.silent} samples without values"
+            f"{' or '.join(frames.inputs)}; {frames.silent} samples without values, {frames.by_hand} read by hand"
         )
 
     def _next(self) -> EvidencePart | None:

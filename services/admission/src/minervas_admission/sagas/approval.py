@@ -1,7 +1,7 @@
 """Approval: certificates, then broker rights, then the signed admission. The chain confirms it afterwards.
 
 The member counts as approved once these three exist; the chain may not have its first block yet, since these very
-members will mine it (docs/adr/0017).
+members will mine it (docs/adr/0017). Access to Grafana comes last and holds nothing up.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from minervas_admission.certificate_request import request_public_key
 from minervas_admission.key_identity import tls_key_id
 from minervas_admission.membership_feed import MembershipFeed
 from minervas_admission.membership_signing import sign_change
+from minervas_admission.sagas.grafana import NO_GRAFANA, GrafanaSteps
 from minervas_admission.sagas.steps import Saga, Step, Superseded
 from minervas_admission.store.applications import ApplicationRow, lock_application, set_application_state
 from minervas_admission.store.certificates import member_certificates, record_certificate
@@ -38,6 +39,7 @@ class Approval:
     rights: BrokerRights
     feed: MembershipFeed
     clock: Clock
+    grafana: GrafanaSteps = NO_GRAFANA
 
     def saga(self) -> Saga:
         """The steps in order."""
@@ -47,6 +49,7 @@ class Approval:
                 Step("certificates", self.certificates),
                 Step("broker", self.broker),
                 Step("transaction", self.transaction),
+                *self.grafana.giving(),
             ),
         )
 

@@ -1,4 +1,4 @@
-"""Reconciliation on demand: broker and revocation list are made what the database says."""
+"""Reconciliation on demand: broker, revocation list and Grafana are made what the database says."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from minervas_admission import audit_log
 from minervas_admission.broker_rights import BrokerRights
 from minervas_admission.revocation_list import RevocationListKeeper
+from minervas_admission.sagas.grafana import NO_GRAFANA, GrafanaSteps
 from minervas_admission.sagas.steps import Saga, Step
 from minervas_admission.store.database import Database
 from minervas_admission.store.decisions import Decision
@@ -23,6 +24,7 @@ class Reconciliation:
     rights: BrokerRights
     revocation_list: RevocationListKeeper
     clock: Clock
+    grafana: GrafanaSteps = NO_GRAFANA
 
     def saga(self) -> Saga:
         """The steps in order."""
@@ -31,6 +33,7 @@ class Reconciliation:
             (
                 Step("broker", self.repair_broker, gates=False),
                 Step("revocation_list", self.renew_list, gates=False),
+                Step("grafana", self.grafana.repair, gates=False, apart=True),
             ),
         )
 

@@ -1,7 +1,8 @@
 """The end of a membership, by revocation or because the member leaves, in an order that matters.
 
 First the database, because everything else is repaired from it; then the live sessions (milliseconds); then the
-revocation list, which keeps the certificates out; then the chain. A broker that does not answer within half a second
+revocation list, which keeps the certificates out; then the chain; then the member's role in the ledger's database and
+its user in Grafana. A broker that does not answer within half a second
 does not hold up the rest: when it comes back it reads the new list at its start, and the step is repeated until it
 succeeds.
 """
@@ -16,6 +17,7 @@ from minervas_admission.broker_rights import BrokerRights
 from minervas_admission.membership_feed import MembershipFeed
 from minervas_admission.membership_signing import sign_change
 from minervas_admission.revocation_list import RevocationListKeeper
+from minervas_admission.sagas.grafana import NO_GRAFANA, GrafanaSteps
 from minervas_admission.sagas.steps import Saga, Step
 from minervas_admission.store.applications import end_waiting_applications, set_application_state
 from minervas_admission.store.certificates import principals_of_member
@@ -41,6 +43,7 @@ class Revocation:
     revocation_list: RevocationListKeeper
     feed: MembershipFeed
     clock: Clock
+    grafana: GrafanaSteps = NO_GRAFANA
 
     def sagas(self) -> list[Saga]:
         """Both, with the steps in order."""
@@ -54,6 +57,7 @@ class Revocation:
                 Step("broker", self.broker, gates=False),
                 Step("revocation_list", self.list_certificates, gates=False),
                 Step("transaction", self.transaction, gates=False),
+                *self.grafana.taking(),
             ),
         )
 

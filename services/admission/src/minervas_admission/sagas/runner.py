@@ -36,27 +36,30 @@ class SagaRunner:
             TransientFault: ``database_away``; nothing can be recorded then.
         """
         lock = self._locks.setdefault(decision.member or "", asyncio.Lock())
-        async with lock:
-            async with self._database.transaction() as connection:
-                done = {row.step for row in await steps_of(connection, decision.id) if row.state == "done"}
-            try:
-                complete = await self._run_steps(decision, done)
-            except Abandoned as reason:
-                await self._end(decision, reason.state, str(reason))
-                return True
-            if complete:
-                await self._end(decision, "", "")
-            return complete
+        steps = self._sagas[decision.kind].steps
+        try:
+            async with lock:
+                async with self._database.transaction() as connection:
+                    done = {row.step for row in await steps_of(connection, decision.id) if row.state == "done"}
+                failed = await self._run_steps(decision, [s for s in steps if not s.apart and s.name not in done])
+            if not any(step.gates for step in failed):
+                failed += await self._run_steps(decision, [s for s in steps if s.apart and s.name not in done])
+        except Abandoned as reason:
+            await self._end(decision, reason.state, str(reason))
+            return True
+        if not failed:
+            await self._end(decision, "", "")
+        return not failed
 
-    async def _run_steps(self, decision: Decision, done: set[str]) -> bool:
-        complete = True
-        for step in self._sagas[decision.kind].steps:
-            if step.name in done or await self._attempt_step(decision, step):
-                continue
-            complete = False
-            if step.gates:
-                break
-        return complete
+    async def _run_steps(self, decision: Decision, steps: list[Step]) -> list[Step]:
+        """Attempt steps up to one that gates the others; returns those that failed."""
+        failed: list[Step] = []
+        for step in steps:
+            if not await self._attempt_step(decision, step):
+                failed.append(step)
+                if step.gates:
+                    break
+        return failed
 
     async def _attempt_step(self, decision: Decision, step: Step) -> bool:
         """Attempt one step and record the outcome."""

@@ -40,6 +40,9 @@ class Step:
     """Carries the step out and returns what was done, for people."""
     gates: bool = True
     """Whether the next steps have to wait until this one has succeeded."""
+    apart: bool = False
+    """Whether it comes after the others and outside of the member's turn: it may take long, and a revocation must not
+    wait for it. It sees to itself that it does not meet another about the same member."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,6 +137,19 @@ async def _insert(connection: Connection, row: ApplicationRow) -> None:
         )
 
 
+async def insert_adopted(connection: Connection, application_id: str, member: str, reason: str, now_ms: int) -> None:
+    """Enter the application of a member of whom only the chain is known, without any personal data."""
+    await connection.execute(
+        """
+        INSERT INTO applications (id, member, name, contact, content, fingerprint, token_hash, remote_address,
+                                  received_ms, state, reason, decided_ms, kind, forgotten_ms)
+        VALUES (%(id)s, %(member)s, '', '', '', '', '', '', %(now_ms)s, 'approved', %(reason)s, %(now_ms)s, %(kind)s,
+                %(now_ms)s)
+        """,
+        {"id": application_id, "member": member, "reason": reason, "now_ms": now_ms, "kind": KIND_JOIN},
+    )
+
+
 async def is_member_id_free(connection: Connection, member: str) -> bool:
     """Whether nobody has, had, or waits for a member id."""
     cursor = await connection.execute(

@@ -44,6 +44,8 @@ WORKING_RIGHTS = {
     "application_forms": "SELECT, INSERT, UPDATE, DELETE",
     "operators": "SELECT, INSERT, UPDATE",
     "operator_sessions": "SELECT, INSERT, UPDATE, DELETE",
+    "grafana_access": "SELECT, INSERT, UPDATE",
+    "grafana_links": "SELECT, INSERT, UPDATE, DELETE",
     MIGRATION_TABLE: "SELECT",
 }
 """What the working role may do: above all, it does not change the audit log or the schema."""

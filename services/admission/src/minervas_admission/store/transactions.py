@@ -80,6 +80,13 @@ async def transactions_from(connection: Connection, number: int, limit: int) -> 
     return found, int(row[0]) if row else 0
 
 
+async def find_transaction(connection: Connection, transaction_id: str) -> TransactionRow | None:
+    """A transaction by its id."""
+    async with connection.cursor(row_factory=kwargs_row(_read)) as cursor:
+        await cursor.execute("SELECT * FROM membership_transactions WHERE id = %s", (transaction_id,))
+        return await cursor.fetchone()
+
+
 async def open_transactions(connection: Connection) -> list[TransactionRow]:
     """Transactions that are not settled yet, in order."""
     async with connection.cursor(row_factory=kwargs_row(_read)) as cursor:

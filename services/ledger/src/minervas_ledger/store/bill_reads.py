@@ -34,11 +34,12 @@ ORDER BY seller, buyer LIMIT %(limit)s
 BUYERS = "SELECT DISTINCT buyer FROM trades WHERE seller = %s AND height BETWEEN %s AND %s"
 
 OF_PAIR = f"""
-SELECT {", ".join(f"t.{column}" for column in TRADES.columns)}, b.time_ms, r.measured, r.missing
+SELECT {", ".join(f"t.{column}" for column in TRADES.columns)}, b.time_ms, r.measured, r.substituted, r.missing
 FROM trades t
 JOIN blocks b ON b.hash = t.block
 CROSS JOIN LATERAL (
-    SELECT coalesce(sum(s.measured), 0)::bigint AS measured, coalesce(sum(s.missing), 0)::bigint AS missing
+    SELECT coalesce(sum(s.measured), 0)::bigint AS measured, coalesce(sum(s.substituted), 0)::bigint AS substituted,
+        coalesce(sum(s.missing), 0)::bigint AS missing
     FROM (
         SELECT DISTINCT o.statement FROM lots l CROSS JOIN unnest(l.origins) AS o (statement) WHERE l.id = ANY(t.lots)
     ) AS d JOIN statements s ON s.id = d.statement
@@ -57,7 +58,7 @@ ONE_TRADE = f"{TRADES.select_statement} WHERE height = %s AND position = %s"
 
 PRODUCED = """
 SELECT coalesce(sum(end_wh - start_wh), 0)::bigint, coalesce(sum(measured), 0)::bigint,
-    coalesce(sum(missing), 0)::bigint
+    coalesce(sum(substituted), 0)::bigint, coalesce(sum(missing), 0)::bigint
 FROM statements WHERE member = %s AND height BETWEEN %s AND %s
 """
 TRADED = """
@@ -128,7 +129,7 @@ def trades_of_pair(connection: Connection, seller: str, buyer: str, period: Bill
     """A pair's trades of a month in the order of the chain."""
     asked = (seller, buyer, period.first_height, period.last_height)
     return [
-        BilledTrade(trade_of(row[:-3]), as_int(row[-3]), as_int(row[-2]), as_int(row[-1]))
+        BilledTrade(trade_of(row[:-4]), *_numbers(row[-4:], 4))
         for row in connection.execute(OF_PAIR.encode(), asked, binary=True).fetchall()
     ]
 
@@ -155,7 +156,7 @@ def month_of_member(connection: Connection, member: str, period: BillPeriod) -> 
     """Sums over a month's blocks."""
     asked = {"member": member, "first": period.first_height, "last": period.last_height}
     heights = (member, period.first_height, period.last_height)
-    produced, measured, missing = _numbers(connection.execute(PRODUCED, heights, binary=True).fetchone(), 3)
+    produced, measured, by_hand, missing = _numbers(connection.execute(PRODUCED, heights, binary=True).fetchone(), 4)
     sold, revenue, bought, cost = _numbers(connection.execute(TRADED, asked, binary=True).fetchone(), 4)
     retired, own_use = _numbers(connection.execute(RETIRED, asked, binary=True).fetchone(), 2)
     [unsold] = _numbers(connection.execute(UNSOLD, asked, binary=True).fetchone(), 1)
@@ -169,6 +170,7 @@ def month_of_member(connection: Connection, member: str, period: BillPeriod) -> 
         own_use_wh=own_use,
         unsold_wh=unsold,
         measured=measured,
+        substituted=by_hand,
         missing=missing,
     )
 

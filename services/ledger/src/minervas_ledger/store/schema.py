@@ -25,6 +25,7 @@ from yoyo.connections import DatabaseURI  # type: ignore[import-untyped]
 from minervas_core.errors import Code, LocalFault
 from minervas_ledger.settings import DatabaseOwnerSettings, DatabaseSettings
 from minervas_ledger.store.connection import Connection, as_transient, connect
+from minervas_ledger.store.reader_rights import give_readers
 
 APPLICATION = "minervas-ledger migrate"
 MIGRATION_TABLE = "_yoyo_migration"
@@ -151,7 +152,7 @@ def _apply(database: DatabaseSettings, owner: DatabaseOwnerSettings) -> list[str
 
 
 def _grant(connection: Connection, writer: str) -> None:
-    """Give the writer exactly `WRITER_RIGHTS`, whatever default privileges gave it before."""
+    """Give the writer exactly `WRITER_RIGHTS`, whatever default privileges gave it before, and readers theirs."""
     role = sql.Identifier(writer)
     with connection.transaction():
         connection.execute(sql.SQL("GRANT USAGE ON SCHEMA public TO {}").format(role))
@@ -160,6 +161,7 @@ def _grant(connection: Connection, writer: str) -> None:
             connection.execute(sql.SQL("GRANT {} ON {} TO {}").format(sql.SQL(rights), sql.Identifier(table), role))
         for function in WRITER_FUNCTIONS:
             connection.execute(sql.SQL("GRANT EXECUTE ON FUNCTION {} TO {}").format(sql.SQL(function), role))
+        give_readers(connection, writer)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,9 @@ from minervas_ledger.store.columns import as_bytes, as_int
 from minervas_ledger.store.connection import Connection
 from minervas_ledger.store.readings_reads import READING_COLUMNS, reading_of
 
-COLUMNS = "s.id, s.member, s.meter, s.channel, s.start_ms, s.end_ms, s.measured, s.missing, s.readings_root"
+COLUMNS = (
+    "s.id, s.member, s.meter, s.channel, s.start_ms, s.end_ms, s.measured, s.substituted, s.missing, s.readings_root"
+)
 
 UNCHECKED = f"""
 SELECT {COLUMNS} FROM statements s LEFT JOIN statement_checks c ON c.statement = s.id
@@ -65,12 +67,12 @@ def store_check(connection: Connection, span: StatedSpan, result: str, readings:
 
 def span_of(row: tuple[object, ...]) -> StatedSpan:
     """`COLUMNS` as what a statement says."""
-    statement, member, meter, channel, start_ms, end_ms, measured, missing, root = row
+    statement, member, meter, channel, start_ms, end_ms, *counts, root = row
     return StatedSpan(
         id=as_bytes(statement).hex(),
         channel=(str(member), str(meter), str(channel)),
         start_ms=as_int(start_ms),
         end_ms=as_int(end_ms),
-        counted=as_int(measured) + as_int(missing),
+        counted=sum(map(as_int, counts)),
         readings_root=as_bytes(root).hex(),
     )

@@ -16,6 +16,7 @@ from minervas_peer.api_client import ApiClient, Json
 from minervas_peer.commands.output import Output, short, when
 from minervas_peer.documents.csv_files import statement_amounts
 from minervas_peer.documents.numbers import decimal_text, exact_money, kilowatt_hours, money, price_per_kwh
+from minervas_peer.documents.texts import quality
 
 NUMBER = re.compile(r"(?P<seller>[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?)-(?P<year>\d{4})(?P<month>\d{2})-\d{3,6}")
 PAIR = re.compile(r"(?P<month>\d{4}-\d{2})/(?P<seller>[a-z0-9-]{1,32})/(?P<buyer>[a-z0-9-]{1,32})")
@@ -163,7 +164,7 @@ def show_bill(client: ApiClient, output: Output, *, reference: str) -> None:
         ("rounding", exact_money(bill.rounding_micro, bill.currency)),
         ("total", money(bill.total_micro, bill.currency)),
         ("open", money(left, bill.currency)),
-        ("readings", f"{bill.missing:,} of {bill.measured + bill.missing:,} missing"),
+        ("readings", f"{bill.measured:,} measured, {bill.substituted:,} substituted, {bill.missing:,} missing"),
     ]
     output.facts("Bill (not a tax invoice)", facts)
     rows = [
@@ -174,11 +175,11 @@ def show_bill(client: ApiClient, output: Output, *, reference: str) -> None:
             kilowatt_hours(line.energy_wh),
             price_per_kwh(line.price_micro),
             exact_money(line.amount_micro, bill.currency),
-            line.missing,
+            quality(line.substituted, line.missing, "en"),
         )
         for line in found.lines
     ]
-    output.table("Lines", ("line", "time (UTC)", "trade", "kWh", "per kWh", "amount", "readings missing"), rows)
+    output.table("Lines", ("line", "time (UTC)", "trade", "kWh", "per kWh", "amount", "readings"), rows)
 
 
 def show_statement(client: ApiClient, output: Output, *, month: str, member: str) -> None:
@@ -193,7 +194,10 @@ def show_statement(client: ApiClient, output: Output, *, month: str, member: str
     ]
     amounts = [(name, exact_money(micro, found.currency)) for name, micro in statement_amounts(found, "en")]
     state = "final" if found.period.is_final else "preview"
-    output.facts(f"{found.member}, {month} ({state})", [*energy, *amounts, ("readings missing", found.missing)])
+    output.facts(
+        f"{found.member}, {month} ({state})",
+        [*energy, *amounts, ("readings missing", found.missing), ("readings substituted", found.substituted)],
+    )
 
 
 def show_settlements(client: ApiClient, output: Output, *, member: str, limit: int) -> None:

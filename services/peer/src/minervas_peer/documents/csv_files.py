@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from minervas_core.billing.records import Bill, BillLine, MemberStatement
 from minervas_core.market.settlement_records import Settlement
 from minervas_peer.documents.numbers import decimal_text, kilowatt_hours, moment
-from minervas_peer.documents.texts import say
+from minervas_peer.documents.texts import quality, say
 
 BYTE_ORDER_MARK = "\ufeff"
 
@@ -37,7 +37,7 @@ def bill_csv(bill: Bill, lines: Iterable[BillLine], settled: Settlement, languag
             kilowatt_hours(line.energy_wh).replace(",", ""),
             decimal_text(line.price_micro * 1_000),
             decimal_text(line.amount_micro),
-            say("missing", language, count=line.missing) if line.missing else say("measured", language),
+            quality(line.substituted, line.missing, language),
         ]
         for line in lines
     ]

@@ -22,7 +22,7 @@ from minervas_core.transactions import decode_transaction
 from minervas_peer.documents.csv_files import rate_text, statement_amounts
 from minervas_peer.documents.numbers import day, exact_money, kilowatt_hours, moment, money, price_per_kwh
 from minervas_peer.documents.parties import Party
-from minervas_peer.documents.texts import say
+from minervas_peer.documents.texts import quality, say
 
 FONT_FOLDERS = (Path("/usr/share/fonts/truetype/nanum"), Path("/usr/local/share/fonts/nanum"))
 """Where Debian's ``fonts-nanum`` is, which the image of the peer installs."""
@@ -169,7 +169,7 @@ def bill_pdf(
     if not bill.period.is_final:
         page.note(say("preview_note", language), bold=True)
     page.note(say("not_tax_invoice", language), bold=True)
-    page.note(_quality(bill.measured, bill.missing, language))
+    page.note(_quality(bill, language))
     page.note(say("rounding_note", language))
     page.note(say("registration_note", language))
     page.note(f"{say('hash', language)}: {bill_hash(bill)}")
@@ -204,7 +204,7 @@ def statement_pdf(genesis: Genesis, statement: MemberStatement, *, language: str
     if not statement.period.is_final:
         page.note(say("preview_note", language), bold=True)
     page.note(say("not_tax_invoice", language), bold=True)
-    page.note(_quality(statement.measured, statement.missing, language))
+    page.note(_quality(statement, language))
     return bytes(page.output())
 
 
@@ -240,7 +240,7 @@ def certificate_pdf(
                 f"{stated.member} / {stated.meter} / {stated.channel}",
                 f"{moment(stated.start.time_ms, zone)}\n{moment(stated.end.time_ms, zone)}",
                 kilowatt_hours(origin.energy_wh),
-                f"{stated.missing} / {stated.measured + stated.missing}",
+                f"{stated.missing} / {stated.measured + stated.substituted + stated.missing}",
             )
         )
     heads = [say(key, language) for key in ("meter", "metered", "energy", "readings_missing")]
@@ -285,7 +285,7 @@ def _line(line: BillLine, zone: str, currency: str, language: str) -> Sequence[s
         kilowatt_hours(line.energy_wh),
         price_per_kwh(line.price_micro),
         exact_money(line.amount_micro, currency),
-        say("missing", language, count=line.missing) if line.missing else say("measured", language),
+        quality(line.substituted, line.missing, language),
     )
 
 
@@ -311,9 +311,12 @@ def _bill_sums(bill: Bill, settled: Settlement, language: str) -> list[tuple[str
     return rows
 
 
-def _quality(measured: int, missing: int, language: str) -> str:
-    key = "missing_note" if missing else "complete_note"
-    return say(key, language, missing=f"{missing:,}", all=f"{measured + missing:,}")
+def _quality(of: Bill | MemberStatement, language: str) -> str:
+    key = "missing_note" if of.missing else "complete_note"
+    text = say(key, language, missing=f"{of.missing:,}", all=f"{of.measured + of.substituted + of.missing:,}")
+    if of.substituted:
+        text += " " + say("substituted_note", language, count=f"{of.substituted:,}")
+    return text
 
 
 def _named(member: str, parties: Mapping[str, Party]) -> str:

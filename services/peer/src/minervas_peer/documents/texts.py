@@ -29,9 +29,13 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
         "누락된 값에는 요금이 부과되지 않습니다. "
         "전력량은 실제로 측정된 두 적산값의 차이입니다.",
     },
+    "substituted_note": {
+        "en": "{count} of the readings are substituted: somebody read the meter by hand where nothing was measured.",
+        "ko": "측정값 중 {count}건은 대체값입니다. 측정할 수 없어 사람이 계량기를 직접 읽은 값입니다.",
+    },
     "complete_note": {
-        "en": "All {all} readings behind this energy were measured; none is missing.",
-        "ko": "이 전력량의 근거가 되는 측정값 {all}건이 모두 측정되었으며 누락이 없습니다.",
+        "en": "None of the {all} readings behind this energy is missing.",
+        "ko": "이 전력량의 근거가 되는 측정값 {all}건 중 누락된 값이 없습니다.",
     },
     "registration_note": {
         "en": "Registration numbers never go on chain and are not known to the other member's node; they are blank "
@@ -57,6 +61,7 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
     "amount": {"en": "Amount", "ko": "금액"},
     "quality": {"en": "Readings", "ko": "측정값"},
     "missing": {"en": "{count} missing", "ko": "{count}건 누락"},
+    "substituted": {"en": "{count} by hand", "ko": "{count}건 대체"},
     "measured": {"en": "complete", "ko": "정상"},
     "net": {"en": "Sum", "ko": "공급가액"},
     "tax": {"en": "Tax {rate} %", "ko": "세금 {rate} %"},
@@ -103,3 +108,10 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
 def say(key: str, language: str, **values: object) -> str:
     """A text in a language."""
     return TEXTS[key][language].format(**values)
+
+
+def quality(substituted: int, missing: int, language: str) -> str:
+    """How good the readings behind a line are."""
+    parts = [say("missing", language, count=missing)] if missing else []
+    parts += [say("substituted", language, count=substituted)] if substituted else []
+    return ", ".join(parts) or say("measured", language)

@@ -1,0 +1,1 @@
+"""Backup and restore of a host's keys, files and databases in one encrypted file (ADR 0043)."""

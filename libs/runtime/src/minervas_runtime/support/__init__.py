@@ -1,0 +1,1 @@
+"""What the commands `doctor` and `support-bundle` of all programs share."""

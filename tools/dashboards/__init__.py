@@ -1,0 +1,1 @@
+"""Grafana's dashboards and alert rules, written from plain dictionaries (`make dashboards`; docs/dashboards.md)."""
