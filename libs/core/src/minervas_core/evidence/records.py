@@ -7,7 +7,8 @@ from typing import Annotated
 import msgspec
 
 from minervas_core.billing.records import MAX_LINES_PER_ANSWER, Bill, BillLine
-from minervas_core.encoding import Count, Hash, Record
+from minervas_core.encoding import Count, Hash, Record, decode
+from minervas_core.errors import Code, InvalidEncoding
 from minervas_core.evidence.finality import ShownFinality
 from minervas_core.market.records import EnergyWh, Origin, Trade
 from minervas_core.metering import Reading
@@ -70,3 +71,24 @@ class ShownReadings(Record, frozen=True, kw_only=True, tag_field="part", tag="re
 
 EvidencePart = ShownBill | ShownLines | ShownTrade | ShownStatement | ShownReadings
 """Everything that a file of evidence has, by ``part``."""
+
+_KINDS: dict[str, type[EvidencePart]] = {
+    str(kind.__struct_config__.tag): kind for kind in (ShownBill, ShownLines, ShownTrade, ShownStatement, ShownReadings)
+}
+
+
+class _KindOnly(msgspec.Struct):
+    part: str
+
+
+def decode_part(raw: bytes) -> EvidencePart:
+    """Decode one line of a file.
+
+    Raises:
+        InvalidEncoding: if it is no part of evidence.
+    """
+    try:
+        kind = _KINDS[msgspec.json.decode(raw, type=_KindOnly).part]
+    except (KeyError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidEncoding(Code.WRONG_SHAPE, "Not a part of evidence", reason=str(error)[:200]) from error
+    return decode(raw, kind, max_bytes=MAX_EVIDENCE_LINE_BYTES)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from minervas_core.encoding import decode, encode, encode_untyped
+from minervas_core.encoding import encode, encode_untyped
 from minervas_core.errors import Code, LocalFault, MinervasError
 from minervas_core.evidence.records import (
     MAX_EVIDENCE_LINE_BYTES,
@@ -18,6 +18,7 @@ from minervas_core.evidence.records import (
     ShownReadings,
     ShownStatement,
     ShownTrade,
+    decode_part,
 )
 from minervas_core.metering import Reading
 from minervas_peer.api_client import ApiClient
@@ -91,10 +92,7 @@ def read_evidence(path: Path) -> Iterator[EvidencePart]:
     try:
         with path.open("rb") as file:
             while line := file.readline(MAX_EVIDENCE_LINE_BYTES + 2):
-                yield decode(
-                    line.removesuffix(b"\n"),
-                    EvidencePart,  # type: ignore[arg-type]  # a union of records, told apart by their tags
-                    max_bytes=MAX_EVIDENCE_LINE_BYTES,
-                )
+                yield decode_part(line.removesuffix(b"
+"))
     except OSError as error:
         raise LocalFault(Code.NOT_FOUND, "The file cannot be read", file=str(path), reason=str(error)) from error
