@@ -92,7 +92,6 @@ def read_evidence(path: Path) -> Iterator[EvidencePart]:
     try:
         with path.open("rb") as file:
             while line := file.readline(MAX_EVIDENCE_LINE_BYTES + 2):
-                yield decode_part(line.removesuffix(b"
-"))
+                yield decode_part(line.removesuffix(b"\n"))
     except OSError as error:
         raise LocalFault(Code.NOT_FOUND, "The file cannot be read", file=str(path), reason=str(error)) from error
