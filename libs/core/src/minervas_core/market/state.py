@@ -22,6 +22,7 @@ from minervas_core.market.records import (
     Slot,
     Trade,
 )
+from minervas_core.market.settlement_records import Settlement
 from minervas_core.record_tables import RecordTables
 from minervas_core.tables import Entry, SortedTable, Table
 
@@ -44,6 +45,7 @@ ROW_TYPES: Mapping[str, type[Record]] = {
     "orders": Order,
     "pending_fills": PendingFill,
     "registers": Register,
+    "settlements": Settlement,
     "slots": Slot,
 }
 """Type of each table's records."""
@@ -104,6 +106,11 @@ class Market(RecordTables):
     def registers(self) -> Table[str, Register]:
         """Where each channel's last statement ended, by ``member/meter/channel``."""
         return self._tables["registers"]  # type: ignore[return-value]  # as above
+
+    @property
+    def settlements(self) -> SortedTable[str, Settlement]:
+        """What was paid and credited, by ``debtor/creditor/month``."""
+        return self._tables["settlements"]  # type: ignore[return-value]  # as above
 
     def lot(self, lot_id: str) -> Lot:
         """A lot that the rules know to exist."""
@@ -195,6 +202,10 @@ def _meter_entries(key: str, meter: Meter) -> dict[str, Entry]:
     return {"gateway": (meter.gateway, key)}
 
 
+def _settlement_entries(key: str, _settlement: Settlement) -> dict[str, Entry]:
+    return {"pair": (key.rpartition("/")[0], key)}
+
+
 def _obligation_entries(pair: str, _: Obligation) -> dict[str, Entry]:
     return {"debtor": (pair.partition("/")[0], pair)}
 
@@ -209,6 +220,7 @@ _ENTRIES_OF: Mapping[str, Callable[[str, Any], dict[str, Entry]]] = {
     "obligations": _obligation_entries,
     "orders": _order_entries,
     "pending_fills": _fill_entries,
+    "settlements": _settlement_entries,
 }
 """What makes the sorted lists of a table that has some."""
 
