@@ -209,7 +209,7 @@ def _miners(board: Board) -> None:
         (16, 9),
         table(
             [
-                override("time", displayName=say("시각", "Time"), unit="time:YYYY-MM-DD HH:mm:ss"),
+                override("time", displayName=say("시각", "Time"), unit="time:MM-DD HH:mm:ss"),
                 override("height", displayName=say("높이", "Height")),
                 override("difficulty", displayName=say("난이도", "Difficulty")),
                 override("tries", displayName=say("시도", "Tries"), unit="short"),
@@ -264,7 +264,7 @@ def _side_blocks(board: Board) -> None:
         (12, 9),
         table(
             [
-                override("time", displayName=say("시각", "Time"), unit="time:YYYY-MM-DD HH:mm:ss"),
+                override("time", displayName=say("시각", "Time"), unit="time:MM-DD HH:mm:ss"),
                 override("height", displayName=say("높이", "Height")),
                 override("miner", displayName=say("채굴자", "Miner")),
                 override("invalid", displayName=say("종류", "Kind"), mappings=invalid),

@@ -281,7 +281,7 @@ def _auctions(board: Board) -> None:
         (24, 8),
         table(
             [
-                override("slot", displayName=say("마감", "Slot ended"), unit="time:YYYY-MM-DD HH:mm:ss"),
+                override("slot", displayName=say("마감", "Slot ended"), unit="time:MM-DD HH:mm:ss"),
                 override("price", displayName=say("가격", "Price"), unit=price, decimals=2),
                 override("lowest", displayName=say("가능한 최저가", "Lowest possible"), unit=price, decimals=2),
                 override("highest", displayName=say("가능한 최고가", "Highest possible"), unit=price, decimals=2),
@@ -310,7 +310,7 @@ def _own(board: Board) -> None:
         (16, 10),
         table(
             [
-                override("time", displayName=say("시각", "Time"), unit="time:YYYY-MM-DD HH:mm:ss"),
+                override("time", displayName=say("시각", "Time"), unit="time:MM-DD HH:mm:ss"),
                 override("side", displayName=say("구분", "Side"), mappings=sides),
                 override("partner", displayName=say("상대", "With")),
                 override("energy", displayName=say("전력량", "Energy"), unit="kwatth", decimals=3),
