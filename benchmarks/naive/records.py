@@ -124,6 +124,7 @@ class Bid(Body):
     energy_wh: Positive
     price_micro: Count
     valid_until_ms: Count
+    repeats: bool
 
 
 class Transaction(Model):

@@ -41,6 +41,8 @@ from tests.support.wait import wait_until
 from tests.support.web_walk import Walk
 
 OPERATOR, BETA, GAMMA = "mokpo-univ", "haenam-farm", "sinan-coop"
+VERSION = "test"
+"""Tag of the images: those of a running consortium on this machine are left alone."""
 METERS = "./infra/meters/simulated.toml"
 CHAIN_S = 300.0
 """How long to wait for the chain: blocks take longer when everybody shares two cores."""
@@ -116,6 +118,7 @@ class Consortium:
             "CONSOLE_PORT": str(port),
             "TEST_NETWORK": self.mark,
             "MINER_CPUS": "0.3",
+            "MINERVAS_VERSION": VERSION,
         }
         env_file = filled_in(example, {**values, **common}, self.directory / f"{member}.env")
         project = Project(f"{self.mark}-{member}", env_file, member, port, (OVERLAY, *overlays))
@@ -235,23 +238,14 @@ def build_images(operator: Project) -> None:
     run("docker", "compose", "--project-name", operator.name, *files, "build", "--quiet", timeout_s=1_800)
     if GRAFANA_DOUBLE in operator.overlays:
         dockerfile = "tests/compose/images/grafana-double/Dockerfile"
-        run(
-            "docker",
-            "buildx",
-            "build",
-            "--quiet",
-            "--load",
-            "--tag",
-            "minervas-test/grafana-double",
-            "--file",
-            dockerfile,
-            ".",
-        )
+        options = ("--build-arg", f"VERSION={VERSION}", "--tag", f"minervas-test/grafana-double:{VERSION}")
+        run("docker", "buildx", "build", "--quiet", "--load", *options, "--file", dockerfile, ".")
 
 
 def image_sizes() -> list[str]:
     """Our images with their sizes."""
-    said = run("docker", "images", "--format", "{{.Repository}} {{.Tag}} {{.Size}}", "--filter", "reference=minervas/*")
+    shown = ("--format", "{{.Repository}} {{.Tag}} {{.Size}}", "--filter", f"reference=minervas/*:{VERSION}")
+    said = run("docker", "images", *shown)
     return [f"{line.split()[0].removeprefix('minervas/')} {line.split()[2]}" for line in said.splitlines()]
 
 
@@ -451,6 +445,8 @@ def crash_everything(nodes: list[Project]) -> None:
     for node in nodes:
         for service in node.services():
             node.crash(service)
+    for node in nodes:
+        node.wait_green()
     height = max(tip(node)[0] for node in nodes)
     wait_same_tip(nodes, above=height)
 

@@ -165,7 +165,7 @@ def _curve(board: Board) -> None:
             "What the registers counted in each quarter; without what fell into gaps.",
         ),
         (24, 7),
-        timeseries({"unit": "kwatth", "displayName": CHANNEL_NAME}, custom=stacked),
+        timeseries({"unit": "kwatth", "decimals": 1, "displayName": CHANNEL_NAME}, custom=stacked),
         Query(QUARTERS, "time_series"),
     )
 
