@@ -1,6 +1,6 @@
 # Every target does its own set-up (tools/setup.sh: idempotent, under a second when nothing changed).
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-core test-sim test-tools test-adapters test-network test-browser browser screenshots dashboards dashboard-schema lint format types bench vectors lock soak sbom audit clean test-compose
+.PHONY: help setup demo test test-core test-sim test-tools test-adapters test-network test-browser browser screenshots dashboards dashboard-schema dashboard-pictures lint format types bench vectors lock soak sbom audit clean test-compose
 
 # Programs are compiled once and not at each start, also where the environment forbids bytecode beside the sources.
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.venv/pycache
@@ -55,6 +55,9 @@ screenshots: browser  ## Take the pictures of the web pages in docs/screens agai
 
 dashboards: setup  ## Write Grafana's dashboards and alert rules in infra/grafana again
 	@$(VENV_PYTHON) -m tools.dashboards
+
+dashboard-pictures: browser  ## Draw the pictures of the dashboards in docs/screens again (needs npm; 640 MB below build/)
+	@$(VENV_PYTHON) -m tools.dashboard_pictures $(ARGS)
 
 dashboard-schema: setup  ## Make the schema again that dashboards are checked against (needs npm)
 	@sh tools/grafana_schema/make.sh

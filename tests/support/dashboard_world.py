@@ -92,9 +92,10 @@ SELECT sha256(('o' || number)::bytea), CASE WHEN number %% 2 = 0 THEN 'offer' EL
     (%(members)s::text[])[1 + number %% %(count)s], 120000 + number %% 9, 1000, 1, %(to_ms)s + 86400000, %(blocks)s,
     number, NULL, ARRAY[]::bytea[], false, 0, 0
 FROM generate_series(1, 60) AS number;
-INSERT INTO clearings (height, slot_ends_ms, price_micro, lowest_micro, highest_micro, energy_wh, offers, bids, offered_wh,
-    wanted_wh, deals, deals_wh)
-SELECT height, time_ms, 120000, 119000, 121000, 900, 3, 4, 1000, 1500, 0, 0 FROM blocks WHERE best_chain AND height %% 60 = 0
+INSERT INTO clearings (height, slot_ends_ms, price_micro, lowest_micro, highest_micro, energy_wh, offers, bids,
+    offered_wh, wanted_wh, deals, deals_wh)
+SELECT height, time_ms, 120000, 119000, 121000, 900, 3, 4, 1000, 1500, 0, 0
+FROM blocks WHERE best_chain AND height %% 60 = 0
 UNION ALL SELECT 1, %(to_ms)s - 1, NULL, NULL, NULL, 0, 0, 0, 500, 0, 0, 0;
 INSERT INTO lots (id, owner, energy_wh, parent, offer, created_height, spent_height, origins, origin_wh, joined)
 SELECT sha256(('l' || number)::bytea), (%(members)s::text[])[1 + number %% %(count)s], 500, sha256('p'),

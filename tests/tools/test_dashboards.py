@@ -25,8 +25,8 @@ PLACES = sorted(BOARDS)
 MEMBER_UIDS = {"solar-rt", "solar-today", "solar-history", "trade", "chain"}
 OPERATOR_UIDS = {"fleet", "alerts"}
 UNITS = {
-    "amp", "d", "time:HH:mm", "time:YYYY-MM-DD HH:mm:ss",
-    "decbytes", "dtdurations", "kwatth", "none", "percent", "percentunit", "s", "short",
+    "amp", "d", "time:HH:mm", "time:YYYY-MM-DD HH:mm", "time:YYYY-MM-DD HH:mm:ss",
+    "decbytes", "dthms", "kwatth", "none", "percent", "percentunit", "s", "short",
     "volt", "watt", "watth", "currency:financial:₩", "suffix: kWh/kWp", "suffix: ₩/kWh",
 }  # fmt: skip
 """Ids in @grafana/data, and units with a text of their own."""
@@ -95,7 +95,7 @@ def test_dashboard_is_valid_for_grafanas_schema(place: str) -> None:
 
 
 def misspelled(board: dict[str, Any]) -> None:
-    board["refesh"] = board.pop("refresh")
+    board["refreshes"] = board.pop("refresh")
 
 
 def text_in_a_place(board: dict[str, Any]) -> None:
@@ -103,7 +103,7 @@ def text_in_a_place(board: dict[str, Any]) -> None:
 
 
 def unknown_panel_key(board: dict[str, Any]) -> None:
-    board["panels"][0]["titel"] = "x"
+    board["panels"][0]["headline"] = "x"
 
 
 def test_schemas_of_panels_refuse_misspelled_options() -> None:

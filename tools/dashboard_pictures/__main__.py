@@ -29,10 +29,9 @@ from tests.support.chromium import chromium, window
 from tests.support.grafana_double.server import GrafanaDouble
 from tests.support.readers import OPERATOR
 from tools.dashboard_pictures.drawing import Looking, Picture
-from tools.dashboard_pictures.manifest import GRAFANA, MANIFEST, ROOT, SCREENS, sha256_of
+from tools.dashboard_pictures.manifest import GRAFANA, MANIFEST, PAGE, ROOT, SCREENS, sha256_of
 from tools.dashboard_pictures.world import LOOKING, PictureWorld
 
-PAGE = Path(__file__).parent / "page"
 BUILT = ROOT / "build" / "dashboard-pictures"
 NOW = datetime.fromisoformat("2026-06-21T14:30:00+09:00")
 PASSWORD = "pictures-only"  # noqa: S105 - of a server that lives for a minute, on the loopback interface

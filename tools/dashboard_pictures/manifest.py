@@ -8,6 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 SCREENS = ROOT / "docs" / "screens"
 GRAFANA = ROOT / "infra" / "grafana"
+PAGE = Path(__file__).parent / "page"
 MANIFEST = SCREENS / "grafana.json"
 
 

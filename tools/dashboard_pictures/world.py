@@ -44,6 +44,10 @@ UPDATE trades AS t SET energy_wh = n.energy, price_micro = n.price, amount_micro
     FROM (SELECT height, 40 + abs(hashint8(height + 7)::bigint) % 160 AS energy, round(121000
         + 9000 * sin(height / 1900.0) + abs(hashint8(height)::bigint) % 2500)::bigint AS price FROM trades) AS n
     WHERE t.height = n.height;
+UPDATE clearings AS c SET price_micro = n.price, lowest_micro = n.price - 900, highest_micro = n.price + 700,
+    energy_wh = 2000 + abs(hashint8(height)::bigint) % 9000
+    FROM (SELECT height AS at, round(121000 + 9000 * sin(height / 1900.0))::bigint AS price FROM clearings) AS n
+    WHERE c.height = n.at AND c.price_micro IS NOT NULL;
 UPDATE orders SET energy_wh = 200 + 130 * (index % 7),
     price_micro = CASE side WHEN 'offer' THEN 123000 + 500 * (index % 10) ELSE 121500 - 500 * (index % 10) END;
 UPDATE obligations SET amount_micro = 1000000 * (2000 + abs(hashtext(debtor || creditor)::bigint) % 9000),

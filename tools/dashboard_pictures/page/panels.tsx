@@ -119,8 +119,8 @@ function Stat(given: Given) {
 
 function Rows({ data, width, height, panel }: Given) {
   const frame = data[panel.options?.frameIndex ?? 0] ?? data[0];
-  const custom = { minWidth: 150, ...panel.fieldConfig.defaults.custom };
-  return <Table data={frame} width={width} height={height} columnMinWidth={custom.minWidth} showTypeIcons={false} enablePagination={false} ariaLabel={getFrameDisplayName(frame)} />;
+  const minWidth = panel.type === 'table' ? panel.fieldConfig.defaults.custom?.minWidth ?? 150 : 90;
+  return <Table data={frame} width={width} height={height} columnMinWidth={minWidth} showTypeIcons={false} enablePagination={false} ariaLabel={getFrameDisplayName(frame)} />;
 }
 
 const NOTICE = 44;

@@ -27,6 +27,7 @@ PROGRAM = "minervas-admission"
 DEFAULT_CONFIG = Path("admission.toml")
 DEFAULT_TIMEOUT_S = 60.0
 CA_STEPS = {"start-rollover": START, "switch": SWITCH, "finish": FINISH}
+WITHOUT_SETTINGS = ("version", "server-request", *BACKUP_COMMANDS)
 DECISIONS = ("approve", "reject", "revoke", "leave", "suspend", "resume", "parameters", "reconcile")
 GRAFANA_COMMAND = "grafana"
 ACCOUNT_COMMANDS = ("first-password", "reset-password", "accounts")
@@ -43,14 +44,8 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _carry_out(given: argparse.Namespace) -> int:
-    if given.command == "version":
-        print(f"{PROGRAM} {__version__}")
-        return EXIT_OK
-    if given.command in BACKUP_COMMANDS:
-        _restoring().run_backup(given)
-        return EXIT_OK
-    if given.command == "server-request":
-        make_server_request(given.key, given.out)
+    if given.command in WITHOUT_SETTINGS:
+        _without_settings(given)
         return EXIT_OK
     settings = load_admission_settings(given.config)
     if given.command == "run":
@@ -82,6 +77,17 @@ def _carry_out(given: argparse.Namespace) -> int:
     else:
         _on_host(settings, given)
     return EXIT_OK
+
+
+def _without_settings(given: argparse.Namespace) -> None:
+    """Carry out what needs none: some of it runs where admission is not."""
+    match given.command:
+        case "version":
+            print(f"{PROGRAM} {__version__}")
+        case "server-request":
+            make_server_request(given.key, given.out)
+        case _:
+            _restoring().run_backup(given)
 
 
 async def _members(settings: AdmissionSettings, given: argparse.Namespace) -> None:

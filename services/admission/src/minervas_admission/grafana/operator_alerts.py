@@ -33,9 +33,7 @@ class OperatorAlerts:
         """
         ways = self._ways()
         with self.server.connected("setting up alerts", *_secrets(ways), org_id=org_id) as api:
-            if ways:
-                self._contact_points(api, ways)
-                api.client.PUT("/v1/provisioning/policies", json={**rules.policy, "receiver": CONTACT})
+            self._contact_points(api, ways, rules.policy)
             for group in rules.groups:
                 path = f"/v1/provisioning/folder/{UID}/rule-groups/{group['title']}"
                 placed = [{**rule, "folderUID": UID, "orgID": org_id} for rule in group["rules"]]
@@ -86,7 +84,8 @@ class OperatorAlerts:
             ways.append({"uid": f"{CONTACT}-webhook", "name": CONTACT, "type": "webhook", "settings": settings})
         return ways
 
-    def _contact_points(self, api: GrafanaApi, ways: list[dict[str, Any]]) -> None:
+    def _contact_points(self, api: GrafanaApi, ways: list[dict[str, Any]], policy: dict[str, Any]) -> None:
+        """Tell whom the settings name and nobody else; a contact that is told can not be deleted before."""
         path = "/v1/provisioning/contact-points"
         present = {str(point["uid"]) for point in api.client.GET(f"{path}?name={CONTACT}")}
         for way in ways:
@@ -94,6 +93,10 @@ class OperatorAlerts:
                 api.client.PUT(f"{path}/{way['uid']}", json=way)
             else:
                 api.client.POST(path, json=way)
+        if ways:
+            api.client.PUT("/v1/provisioning/policies", json={**policy, "receiver": CONTACT})
+        elif present:
+            api.client.DELETE("/v1/provisioning/policies")
         for uid in present - {way["uid"] for way in ways}:
             api.client.DELETE(f"{path}/{uid}")
 
