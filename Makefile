@@ -1,6 +1,6 @@
 # Every target does its own set-up (tools/setup.sh: idempotent, under a second when nothing changed).
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-core test-sim test-tools test-adapters test-network test-browser browser screenshots lint format types bench vectors lock soak clean
+.PHONY: help setup demo test test-core test-sim test-tools test-adapters test-network test-browser browser screenshots dashboards dashboard-schema dashboard-pictures lint format types bench vectors lock soak sbom audit clean test-compose
 
 # Programs are compiled once and not at each start, also where the environment forbids bytecode beside the sources.
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.venv/pycache
@@ -45,8 +45,22 @@ test-network: setup  ## Only whole networks of real service processes
 test-browser: browser  ## Only the web pages, in a real Chromium
 	@$(PYTEST) tests/browser $(ARGS)
 
+test-compose: browser  ## The deployment: docker compose on a real engine, which is prepared if there is none (minutes)
+	@sh tests/compose/engine.sh start build/engine
+	@set -a && . build/engine/env && set +a && status=0 && { $(PYTEST) -s tests/compose $(ARGS) || status=$$?; } \
+		&& sh tests/compose/engine.sh stop build/engine && exit $$status
+
 screenshots: browser  ## Take the pictures of the web pages in docs/screens again
 	@$(VENV_PYTHON) -m tools.screenshots
+
+dashboards: setup  ## Write Grafana's dashboards and alert rules in infra/grafana again
+	@$(VENV_PYTHON) -m tools.dashboards
+
+dashboard-pictures: browser  ## Draw the pictures of the dashboards in docs/screens again (needs npm; 640 MB below build/)
+	@$(VENV_PYTHON) -m tools.dashboard_pictures $(ARGS)
+
+dashboard-schema: setup  ## Make the schema again that dashboards are checked against (needs npm)
+	@sh tools/grafana_schema/make.sh
 
 lint: setup  ## Style, spelling, import contracts, purity of core, requirement sets
 	@sh tools/lint.sh
@@ -69,6 +83,12 @@ lock: setup  ## Pin the dependencies again; UPGRADE=1 takes the newest versions
 
 soak: setup  ## Run the tests that take minutes, and others with new seeds, for MINUTES=30; says how to repeat failures
 	@$(VENV_PYTHON) -m tools.soak $(MINUTES)
+
+sbom: setup  ## Write what each service brings along to build/sbom (CycloneDX)
+	@sh tools/supply_chain.sh sbom
+
+audit: setup  ## Ask the advisory database about every pinned package (needs the network, and says so without)
+	@sh tools/supply_chain.sh audit
 
 clean:  ## Remove the virtual environment, caches and build output
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

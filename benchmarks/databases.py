@@ -11,6 +11,7 @@ from benchmarks.naive.node import NaiveNode
 from benchmarks.naive.store import NaiveStore, make_tables
 from minervas_core.genesis import Genesis
 from minervas_devnet.postgres import PostgresServer
+from minervas_devnet.postgres_roles import NodeDatabase
 from minervas_devnet.workdir import WorkDir
 from minervas_ledger.chain_open import ChainOpener
 from minervas_ledger.node_chain import NodeChain
@@ -22,13 +23,17 @@ class Databases:
     """Makes a fresh database for each ledger that is measured."""
 
     def __init__(self, server: PostgresServer) -> None:
-        self._server = server
+        self.server = server
         self._made = 0
 
     def fresh(self) -> DatabaseSettings:
         """An empty database with the ledger's tables."""
+        return migrated(self.empty())
+
+    def empty(self) -> NodeDatabase:
+        """An empty database."""
         self._made += 1
-        return migrated(self._server.create_database(f"bench-{self._made}"))
+        return self.server.create_database(f"bench-{self._made}")
 
     def open_ledger(self, genesis: Genesis) -> NodeChain:
         """The project's chain over an empty database."""
@@ -36,12 +41,12 @@ class Databases:
 
     def superuser_conninfo(self, database: str) -> str:
         """How to reach a database without the ledger's limits; with the password."""
-        return self._server.superuser_conninfo(database)
+        return self.server.superuser_conninfo(database)
 
     @contextmanager
     def naive_store(self) -> Iterator[NaiveStore]:
         """The naive node's tables, empty, on the same server."""
-        with psycopg.connect(self._server.superuser_conninfo(), autocommit=True) as connection:
+        with psycopg.connect(self.server.superuser_conninfo(), autocommit=True) as connection:
             make_tables(connection)
             yield NaiveStore(connection)
 

@@ -9,10 +9,11 @@ check() {
 }
 check "ruff: style" .venv/bin/ruff check --quiet .
 check "ruff: format" .venv/bin/ruff format --quiet --check .
-check "shell: syntax" sh -n tools/*.sh infra/*/*.sh
+shell_syntax() { for script in "$@"; do sh -n "$script" || return 1; done; }
+check "shell: syntax" shell_syntax tools/*.sh infra/*/*.sh services/*/container/minervas-* tests/compose/*.sh tests/compose/images/*/*.sh
 no_merge_markers() { ! git grep -nE '^(<{7}|>{7}) '; }
 check "git: no merge markers" no_merge_markers
-check "codespell: spelling" .venv/bin/codespell $(git ls-files | grep -v '^LICENSE$')
+check "codespell: spelling" .venv/bin/codespell $(git ls-files | grep -v '^LICENSE$\|[.]pdf$')
 check "import-linter: who may import whom" .venv/bin/lint-imports --no-cache
 check "core: no floats, no true division" .venv/bin/python -m tools.check_core
 check "requirement sets: pinned, hashed, no addresses" .venv/bin/python -m tools.check_requirements

@@ -23,6 +23,7 @@ OLDEST_PYTHON = "3.11"
 GROUP_SETS = {
     "build": ROOT / "requirements" / "build.txt",
     "lock": ROOT / "requirements" / "lock.txt",
+    "audit": ROOT / "requirements" / "audit.txt",
     "postgres-server": ROOT / "requirements" / "postgres-server.txt",
 }
 """Dependency groups with a requirement set of their own; `dev` is combined with all distributions instead."""

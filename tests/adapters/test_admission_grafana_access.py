@@ -16,6 +16,7 @@ import pytest_asyncio
 from minervas_admission.grafana.server import GrafanaServer as Port
 from minervas_admission.sagas.grafana import GrafanaSteps
 from minervas_admission.sagas.steps import Superseded
+from minervas_admission.settings import GrafanaAlertSettings
 from minervas_core.errors import Code, LocalFault, MinervasError, TransientFault
 from minervas_devnet.postgres import PostgresServer
 from minervas_devnet.postgres_roles import NodeDatabase
@@ -85,6 +86,7 @@ async def test_a_member_gets_an_organisation_of_its_own_and_sees_only_itself(ben
         assert values(ask(viewer, "SELECT DISTINCT member FROM reading_channels")) == [[member]]
         found = viewer.get("/dashboards/uid/solar-rt").json()
         assert found["meta"]["folderUid"] == "solar"
+        assert found["dashboard"]["title"] == "In English"
         assert viewer.get("/org").json()["name"] == row["org_name"]
     with bench.api(org=row["org_id"]) as admin:
         preferences = admin.get("/org/preferences").json()
@@ -262,7 +264,41 @@ async def test_the_operators_organisation_sees_the_fleet_and_has_alerts(bench: G
         assert [member] in rows
         assert ["neighbour"] in rows
         assert admin.get("/dashboards/uid/fleet").status_code == 200
-        assert admin.get("/v1/provisioning/alert-rules/no-readings").json()["ruleGroup"] == "fleet"
+        assert admin.get("/v1/provisioning/alert-rules/no-readings").json()["ruleGroup"] == "fast"
+
+
+async def test_alerts_go_to_whom_the_settings_name_and_rules_that_are_no_more_are_deleted(
+    bench: GrafanaBench, tmp_path: Path
+) -> None:
+    token = tmp_path / "token"
+    token.touch(mode=0o600)
+    token.write_text("hush-hush")
+    told = GrafanaAlertSettings(email=["a@example.org"], webhook="https://hook.invalid/x", webhook_token_file=token)
+    bench.settings = msgspec.structs.replace(bench.settings, alerts=told)
+    await bench.again().give_operator()
+    org_id = bench.row(OPERATOR)["org_id"]
+    with bench.api(org=org_id) as admin:
+        points = {point["uid"]: point for point in admin.get("/v1/provisioning/contact-points").json()}
+        assert points["minervas-operator-email"]["settings"]["addresses"] == "a@example.org"
+        assert points["minervas-operator-webhook"]["settings"]["url"] == "https://hook.invalid/x"
+        assert "hush-hush" not in str(points)
+        assert admin.get("/v1/provisioning/policies").json()["receiver"] == "minervas-operator"
+        assert bench.access.alerts.test(org_id) == ["minervas-operator-email: ok", "minervas-operator-webhook: ok"]
+
+        told = GrafanaAlertSettings(webhook="https://hook.invalid/refused")
+        bench.settings = msgspec.structs.replace(bench.settings, alerts=told)
+        (bench.home.root / "alerting" / "rules.json").write_text("[]")
+        await bench.again().give_operator()
+        assert [point["uid"] for point in admin.get("/v1/provisioning/contact-points").json()] == [
+            "minervas-operator-webhook"
+        ]
+        assert admin.get("/v1/provisioning/alert-rules").json() == []
+        with pytest.raises(LocalFault, match="did not arrive"):
+            bench.access.alerts.test(org_id)
+
+        bench.settings = msgspec.structs.replace(bench.settings, alerts=GrafanaAlertSettings())
+        await bench.again().give_operator()
+        assert admin.get("/v1/provisioning/contact-points").json() == []
 
 
 async def test_grafana_that_is_away_is_passing_trouble(bench: GrafanaBench, member: str) -> None:
@@ -292,7 +328,7 @@ async def test_no_error_names_a_secret(bench: GrafanaBench, member: str, tmp_pat
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        ("[]", "not a JSON object"),
+        ("[]", "not the JSON"),
         ('{"title": "x"}', "uid"),
         ('{"uid": "a b", "title": "x"}', "uid"),
         ('{"uid": "a"}', "title"),

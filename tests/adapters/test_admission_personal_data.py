@@ -103,7 +103,12 @@ async def test_the_export_has_everything_and_only_its_owner_reads_it(
     assert document["member"]["state"] == "active"
     assert [item["principal"] for item in document["certificates"]] == ["alpha.ledger", "alpha.miner", "alpha.peer"]
     assert [item["kind"] for item in document["decisions"]] == ["approve", "suspend"]
-    assert [step["step"] for step in document["decisions"][0]["steps"]] == ["certificates", "broker", "transaction"]
+    assert [step["step"] for step in document["decisions"][0]["steps"]] == [
+        "certificates",
+        "broker",
+        "transaction",
+        "grafana",
+    ]
     assert [item["raw"]["body"]["change"]["action"] for item in document["transactions"]] == ["admit", "suspend"]
     assert len(document["keys"]) == 7
     actions = [item["action"] for item in document["audit"]]

@@ -12,6 +12,7 @@ import pytest
 
 from minervas_admission.dynsec import DynsecClient, DynsecRefused
 from minervas_admission.dynsec_roles import acl_objects, acls_of
+from minervas_admission.sagas.grafana import NOT_SET_UP
 from minervas_core.errors import Code, TransientFault
 from minervas_core.rights import ADMISSION, rights_for
 from minervas_devnet.broker import BrokerServer
@@ -218,6 +219,7 @@ async def test_the_operator_can_ask_for_a_reconciliation(
     assert [(step["step"], step["detail"]) for step in report["steps"]] == [
         ("broker", "nothing to repair"),
         ("revocation_list", "0 certificates on the list"),
+        ("grafana", NOT_SET_UP),
     ]
     assert (home.export_dir / "ca.crl").read_bytes() != before
     assert "alpha.peer" in clients_on_disk(broker)

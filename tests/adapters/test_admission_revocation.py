@@ -143,7 +143,7 @@ async def test_a_member_that_talks_without_pause_is_out_within_a_second_and_nobo
         for bus in (listener, other):
             await bus.stop()
     assert list(steps(home, "alpha-0").items()) == [
-        (name, "done") for name in ("database", "broker", "revocation_list", "transaction")
+        (name, "done") for name in ("database", "broker", "revocation_list", "transaction", "readers", "grafana")
     ]
 
 

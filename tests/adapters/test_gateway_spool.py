@@ -18,13 +18,14 @@ from minervas_core.metering import Reading
 from minervas_meter_gateway.channel_state import ChannelState, Draft, Point
 from minervas_meter_gateway.spool import Spool, SpoolFull, Statement
 from minervas_meter_gateway.spool_file import SpoolTrouble
-from tests.support import spool_filler
+from tests.support import spool_filler, spool_on_full_disk
+from tests.support.fix_small_disk import SmallDisk
 from tests.support.gateway import MEMBER, NETWORK, reading
 from tests.support.seed import seeded_random
 
 KEY = ("pv1", "dc")
 ROOT = Path(spool_filler.__file__).parents[2]
-DRAFT = Draft(Point(1, 2, 3), Point(4, 5, 6), measured=7, missing=8, root="0" * 64, reset=True)
+DRAFT = Draft(Point(1, 2, 3), Point(4, 5, 6), measured=7, substituted=1, missing=8, root="0" * 64, reset=True)
 
 
 class SpoolDir:
@@ -153,6 +154,24 @@ def test_a_failing_disk_changes_nothing(spools: SpoolDir) -> None:
     spool._connection.execute("PRAGMA query_only = OFF")
     assert (spool.next_sequence, numbers(spool)) == (1, [0])
     assert spool.states()[KEY].last_energy_mwh == 1
+
+
+def test_a_full_disk_changes_nothing_and_what_was_refused_is_taken_when_there_is_room(small_disk: SmallDisk) -> None:
+    small_disk.leave(2)
+    command = [*small_disk.inside, sys.executable, "-m", "tests.support.spool_on_full_disk", str(small_disk.point)]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as filling:
+        assert filling.stdin is not None
+        assert filling.stdout is not None
+        appended, waiting, following, *trouble = filling.stdout.readline().split()
+        assert "is full" in " ".join(trouble)
+        assert int(appended) > 0
+        assert waiting == following == appended
+        small_disk.leave(10)
+        filling.stdin.write("go on\n")
+        filling.stdin.flush()
+        later = int(appended) + spool_on_full_disk.AT_ONCE
+        assert filling.stdout.readline().split() == [str(later)] * 3
+    assert filling.returncode == 0
 
 
 def test_a_damaged_file_is_moved_aside_and_sampling_goes_on(spools: SpoolDir) -> None:

@@ -23,10 +23,14 @@ from minervas_ledger.templates import LOW_DISK
 from minervas_runtime.bus import Message
 from minervas_runtime.node_link import RemoteTrouble
 from tests.support.builders import MARKET, make_genesis
+from tests.support.fix_small_disk import SIZE_MB, SmallDisk
 from tests.support.ledger import MEMBER, LedgerNode
 from tests.support.ledger_market import SPOOL, FakeGateway, TradingChain, batch, reading
 from tests.support.wait import wait_until_async
 
+READINGS_MB = 12
+BLOCKS_MB = 4
+"""Limits on a real file system of 24 MB."""
 SETTINGS = DiskSettings(readings_min_free_mb=1_000, blocks_min_free_mb=100)
 
 
@@ -61,27 +65,15 @@ def test_space_that_cannot_be_told_changes_nothing(tmp_path: Path) -> None:
     assert (free_bytes(tmp_path) or 0) > 0
 
 
-class Space:
-    """Free space as a test sets it."""
-
-    def __init__(self) -> None:
-        self.free_mb = 10_000
-
-    def __call__(self, _: Path) -> int:
-        return self.free_mb * MEGABYTE
-
-
-@pytest.fixture
-def space(monkeypatch: pytest.MonkeyPatch) -> Space:
-    made = Space()
-    monkeypatch.setattr(disk, "free_bytes", made)
-    monkeypatch.setattr(disk, "LOOK_S", 0.05)
-    return made
-
-
 @pytest_asyncio.fixture
-async def node(ledger_database: DatabaseSettings, tmp_path: Path, space: Space) -> AsyncIterator[LedgerNode]:
-    made = LedgerNode(tmp_path, ledger_database, make_genesis(MARKET), readings_flush_ms=50)
+async def node(
+    ledger_database: DatabaseSettings, tmp_path: Path, small_disk: SmallDisk, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[LedgerNode]:
+    monkeypatch.setattr(disk, "LOOK_S", 0.05)
+    watched = DiskSettings(
+        directory=small_disk.directory, readings_min_free_mb=READINGS_MB, blocks_min_free_mb=BLOCKS_MB
+    )
+    made = LedgerNode(tmp_path, ledger_database, make_genesis(MARKET), readings_flush_ms=50, disk=watched)
     await made.start()
     for each in list(TradingChain().local.tip.blocks())[::-1]:
         await made.peer.deliver(TradingChain().local.chain._stored(each))
@@ -106,12 +98,14 @@ async def watched(node: LedgerNode, seen: Callable[[Presence], None]) -> None:
     await bus.subscribe("mesh/v1/+/+/presence", receive)
 
 
-async def test_readings_are_refused_first_and_stored_when_there_is_room_again(node: LedgerNode, space: Space) -> None:
+async def test_readings_are_refused_first_and_stored_when_there_is_room_again(
+    node: LedgerNode, small_disk: SmallDisk
+) -> None:
     seen: list[Presence] = []
     await watched(node, seen.append)
     gateway = FakeGateway(node.broker)
     await gateway.start()
-    space.free_mb = 1_500
+    small_disk.leave(READINGS_MB - 2)
     await wait_until_async(lambda: seen and seen[-1].low_disk == "readings", timeout=20)
     await wait_until_async(lambda: node.context.status.get("refused_for_low_disk") == "readings", timeout=20)
     assert node.context.status.get("status") == "failing"
@@ -122,21 +116,21 @@ async def test_readings_are_refused_first_and_stored_when_there_is_room_again(no
     await wait_until_async(lambda: refusals() > before, timeout=20)
     assert gateway.stored == {}
     assert (await node.peer.deliver(TradingChain().block())).status == "connected"
-    space.free_mb = 10_000
+    small_disk.leave(SIZE_MB)
     await wait_until_async(lambda: isinstance(seen[-1].low_disk, msgspec.UnsetType), timeout=20)
     await gateway.publish(sent)  # out of its spool
     await wait_until_async(lambda: gateway.stored.get(SPOOL) == set(range(10)), timeout=20)
     await gateway.stop()
 
 
-async def test_blocks_are_refused_last_and_the_miner_rests(node: LedgerNode, space: Space) -> None:
-    space.free_mb = 10
+async def test_blocks_are_refused_last_and_the_miner_rests(node: LedgerNode, small_disk: SmallDisk) -> None:
+    small_disk.leave(1)
     await node.miner.paused(LOW_DISK)
     block = TradingChain().block()
     with pytest.raises(RemoteTrouble) as caught:
         await node.peer.deliver(block)
     assert caught.value.code == Code.DISK_LOW
     await wait_until_async(lambda: node.context.status.get("refused_for_low_disk") == "blocks", timeout=20)
-    space.free_mb = 10_000
+    small_disk.leave(SIZE_MB)
     await node.miner.template()
     assert (await node.peer.deliver(block)).status == "connected"

@@ -24,10 +24,12 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     host: str = "127.0.0.1"
     port: int = 8080
     verbose: bool = False
+    names: list[str] = []
 
 
 class PeerSettings(NodeSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     api: ApiSettings = ApiSettings()
+    seed: int = 0
 
 
 def load(tmp_path: Path, text: str, **environment: str) -> PeerSettings:
@@ -72,6 +74,22 @@ def test_the_environment_can_make_a_section_that_the_file_lacks(tmp_path: Path) 
     settings = load(tmp_path, GOOD, MINERVAS_BROKER__HOST="broker.example")
     assert settings.broker is not None
     assert (settings.broker.host, settings.broker.port) == ("broker.example", 8883)
+
+
+def test_the_environment_gives_words_above_the_sections_and_lists(tmp_path: Path) -> None:
+    settings = load(tmp_path, GOOD, MINERVAS_MEMBER="haenam-farm", MINERVAS_API__NAMES="peer, localhost")
+    assert settings.member == "haenam-farm"
+    assert settings.api.names == ["peer", "localhost"]
+
+
+def test_a_setting_above_the_sections_that_is_no_word_stays_out_of_the_environment(tmp_path: Path) -> None:
+    settings = load(tmp_path, GOOD, MINERVAS_SEED="7", MINERVAS_API="http://127.0.0.1:1", MINERVAS_KEEP="1")
+    assert (settings.seed, settings.api) == (0, ApiSettings())
+
+
+def test_an_empty_variable_counts_as_none(tmp_path: Path) -> None:
+    settings = load(tmp_path, GOOD, MINERVAS_BROKER__HOST="", MINERVAS_API__PORT="", MINERVAS_MEMBER="")
+    assert (settings.broker, settings.api.port, settings.member) == (None, 8080, "mokpo-univ")
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,13 @@ async def test_every_page_is_accessible(pages: WebService, window: Browser) -> N
         await log_in(walk, judge, first)
         for template in sorted(judge.unseen):
             member = "away" if template.endswith("{action}") else OPERATOR_MEMBER
-            values = {"application_id": application, "decision_id": str(decision_id), "name": "lee", "member": member}
+            values = {
+                "application_id": application,
+                "decision_id": str(decision_id),
+                "name": "lee",
+                "member": member,
+                "token": "x",
+            }
             await judge.visit(template, **values, wanted="gone", action="revoke")
         await judge.visit("/operator/members/{member}/{action}", member="gone", action="revoke")
         await judge.visit("/operator/members/{member}", member="gone")

@@ -18,7 +18,7 @@ from tests.support.web_walk import PASSWORD, ApplicantFields, Join, Walk, joinin
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-REVOKING = ("database", "broker", "revocation_list", "transaction", "chain")
+REVOKING = ("database", "broker", "revocation_list", "transaction", "readers", "grafana", "chain")
 SIZES = {"desktop": DESKTOP, "phone": PHONE}
 
 

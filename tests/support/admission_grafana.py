@@ -28,7 +28,7 @@ def dashboard(uid: str, title: str = "") -> dict[str, Any]:
 
 def write_dashboards(folder: Path, *models: dict[str, Any]) -> Path:
     """A directory with these dashboards and no others."""
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for file in folder.glob("*.json"):
         file.unlink()
     for model in models:
@@ -36,20 +36,16 @@ def write_dashboards(folder: Path, *models: dict[str, Any]) -> Path:
     return folder
 
 
-ALERT_GROUP = {
-    "name": "fleet",
-    "interval": "10s",
-    "rules": [
-        {
-            "uid": "no-readings", "title": "No readings", "condition": "A", "for": "30s", "noDataState": "Alerting",
-            "execErrState": "Error", "labels": {"severity": "page"},
-            "data": [{
-                "refId": "A", "datasourceUid": "solar", "relativeTimeRange": {"from": 60, "to": 0},
-                "model": {"refId": "A", "rawSql": "SELECT 1", "format": "table"},
-            }],
-        }
-    ],
-}  # fmt: skip
+ALERT_RULES = [
+    {
+        "uid": "no-readings", "title": "No readings", "ruleGroup": "fast", "folderUID": "solar", "condition": "A",
+        "for": "30s", "noDataState": "Alerting", "execErrState": "Error", "labels": {"severity": "page"},
+        "data": [{
+            "refId": "A", "datasourceUid": "solar", "relativeTimeRange": {"from": 60, "to": 0},
+            "model": {"refId": "A", "rawSql": "SELECT 1", "format": "table"},
+        }],
+    }
+]  # fmt: skip
 
 
 def grafana_sections(root: Path, grafana: GrafanaServer, readers: Readers, **changes: Any) -> dict[str, dict[str, Any]]:
@@ -80,9 +76,15 @@ def grafana_sections(root: Path, grafana: GrafanaServer, readers: Readers, **cha
 def write_files(root: Path) -> None:
     """The files that the settings name."""
     write_dashboards(root / "dashboards", dashboard("solar-rt"), dashboard("trade"))
+    write_dashboards(root / "dashboards" / "en", dashboard("solar-rt", "In English"), dashboard("trade"))
     write_dashboards(root / "operator", dashboard("fleet"))
     write_dashboards(root / "alerting")
-    (root / "alerting" / "fleet.json").write_text(json.dumps(ALERT_GROUP))
+    for name, content in (
+        ("groups", [{"title": "fast", "folderUid": "solar", "interval": 10}]),
+        ("rules", ALERT_RULES),
+        ("policy", {"receiver": "minervas-operator", "group_by": ["alertname"]}),
+    ):
+        (root / "alerting" / f"{name}.json").write_text(json.dumps(content))
 
 
 @dataclass

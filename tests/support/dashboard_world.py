@@ -80,18 +80,23 @@ FROM unnest(%(members)s::text[]) AS member;
 INSERT INTO state_rows (name, key, record) SELECT 'checkpoints', lpad(height::text, 16, '0'), 'r'
 FROM generate_series(%(blocks)s / 4 * 4 - 12, %(blocks)s / 4 * 4, 4) AS height;
 INSERT INTO votes (id, voter, source_height, source_hash, target_height, target_hash, own, seen_at_ms, raw)
-SELECT sha256((member || number)::bytea), member, %(blocks)s / 4 * 4 - 400, sha256('s'),
+SELECT sha256((member || number)::bytea), member, %(blocks)s / 4 * 4 - 60, sha256('s'),
     %(blocks)s / 4 * 4 - 4 * (number - 1), sha256('t'), false, %(to_ms)s, 'v'
 FROM unnest(%(members)s::text[]) WITH ORDINALITY AS m (member, number);
 INSERT INTO equivocations (first, second, voter, kind, seen_at_ms)
 SELECT one.id, other.id, one.voter, 'double', %(to_ms)s FROM votes AS one, votes AS other
 WHERE one.voter = (%(members)s::text[])[1] AND other.voter = (%(members)s::text[])[2];
 INSERT INTO orders (id, side, member, price_micro, energy_wh, smallest_wh, valid_until_ms, height, index, buyer, lots,
-    waiting, events)
+    waiting, events, repeat_wh)
 SELECT sha256(('o' || number)::bytea), CASE WHEN number %% 2 = 0 THEN 'offer' ELSE 'bid' END,
     (%(members)s::text[])[1 + number %% %(count)s], 120000 + number %% 9, 1000, 1, %(to_ms)s + 86400000, %(blocks)s,
-    number, NULL, ARRAY[]::bytea[], false, 0
+    number, NULL, ARRAY[]::bytea[], false, 0, 0
 FROM generate_series(1, 60) AS number;
+INSERT INTO clearings (height, slot_ends_ms, price_micro, lowest_micro, highest_micro, energy_wh, offers, bids,
+    offered_wh, wanted_wh, deals, deals_wh)
+SELECT height, time_ms, 120000, 119000, 121000, 900, 3, 4, 1000, 1500, 0, 0
+FROM blocks WHERE best_chain AND height %% 60 = 0
+UNION ALL SELECT 1, %(to_ms)s - 1, NULL, NULL, NULL, 0, 0, 0, 500, 0, 0, 0;
 INSERT INTO lots (id, owner, energy_wh, parent, offer, created_height, spent_height, origins, origin_wh, joined)
 SELECT sha256(('l' || number)::bytea), (%(members)s::text[])[1 + number %% %(count)s], 500, sha256('p'),
     CASE WHEN number %% 3 = 0 THEN sha256('o') END, 1, NULL, ARRAY[sha256('p')], ARRAY[500], ARRAY[]::bytea[]
@@ -128,6 +133,7 @@ class DashboardWorld:
 
     def __init__(self, server: PostgresServer, database: NodeDatabase, members: Sequence[str]) -> None:
         self.members = list(members)
+        self.name = database.name
         self._database = database
         self.readers = Readers(server, database)
         self.writer: Connection = connect(database_settings(database), application="dashboard world")

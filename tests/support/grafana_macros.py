@@ -54,7 +54,7 @@ class TimeRange:
 def parse_range(start: str, end: str, *, now: datetime, zone: tzinfo = UTC) -> TimeRange:
     """The range of a time picker: `now-5m`, `now/d`, or milliseconds since 1970; raises MacroError.
 
-    An end such as `now/d` is the last millisecond of the day, in the dashboard's time zone; months go back 30 days each.
+    An end such as `now/d` is the last millisecond of the day, in the time zone given; months go back 30 days each.
     """
     return TimeRange(_moment(start, now, zone, last=False), _moment(end, now, zone, last=True))
 

@@ -46,7 +46,7 @@ from minervas_ledger.chain_open import ChainOpener
 from minervas_ledger.chain_worker import ChainWorker
 from minervas_ledger.node_chain import NodeChain
 from minervas_ledger.service import serve
-from minervas_ledger.settings import DatabaseOwnerSettings, DatabaseSettings, LedgerSettings
+from minervas_ledger.settings import DatabaseOwnerSettings, DatabaseSettings, DiskSettings, LedgerSettings
 from minervas_ledger.store.connection import connect
 from minervas_ledger.store.schema import migrate
 from minervas_ledger.sync import Sync
@@ -342,7 +342,9 @@ class LedgerNode:
         readings: Literal["own", "all"] = "own",
         readings_flush_ms: int = 1_000,
         readings_pull_s: int = 300,
+        disk: DiskSettings | None = None,
     ) -> None:
+        self._disk = disk or DiskSettings()
         self._operator = operator
         self._readings = readings
         self._readings_flush_ms = readings_flush_ms
@@ -368,6 +370,7 @@ class LedgerNode:
             readings=self._readings,
             readings_flush_ms=self._readings_flush_ms,
             readings_pull_s=self._readings_pull_s,
+            disk=self._disk,
         )
 
     async def start(self) -> None:

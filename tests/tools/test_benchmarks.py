@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks import admission, codec, connecting, readings, sync, validation
+from benchmarks import admission, codec, connecting, dashboards, matching, readings, sync, validation
 from benchmarks.databases import Databases
+from benchmarks.naive import auction as naive_auction
 from benchmarks.naive import plain_json
 from benchmarks.naive.market import Refused
 from benchmarks.naive.node import NaiveNode
@@ -72,15 +73,18 @@ def test_plain_json_agrees_on_ids_and_refuses_what_we_refuse(world: World) -> No
 def test_every_area_measures_both_sides_and_their_ratio(postgres_server: PostgresServer) -> None:
     results = [
         *codec.measure(transactions=20, rounds=1),
+        *matching.measure(resting=200, incoming=5, rounds=1),
         *validation.measure(transactions=60, rounds=1),
     ]
     made = Databases(postgres_server)
     results += connecting.measure_in(made, transactions=20, blocks=1)
     results += sync.measure_in(made, full=1, nearly_empty=2, rounds=1)
     results += readings.measure_in(made, inserts=20, bulk=100, day_s=200, rounds=1)
+    results += dashboards.measure_in(made, span_s=200, rounds=1)
     goals = {result.name: result.goal for result in results if result.goal is not None}
     assert goals == {
         "codec.transaction.ratio": 5,
+        "match.continuous.ratio": 5,
         "validate.cold.ratio": 4,
         "validate.seen.ratio": 50,
         "connect.ratio": 15,
@@ -88,10 +92,21 @@ def test_every_area_measures_both_sides_and_their_ratio(postgres_server: Postgre
         "sync.nearly_empty.ratio": 10,
         "readings.insert.ratio": 50,
         "readings.today.ratio": 8,
+        "dashboards.history.ratio": 5,
+        "dashboards.slowest_panel": 200,
     }
     assert all(result.value > 0 for result in results)
     assert {row["name"] for row in json.loads(as_json(results))["results"]} == {result.name for result in results}
     assert len(as_table(results).splitlines()) == len(results)
+
+
+def test_both_sides_of_the_auctions_bench_sell_the_same() -> None:
+    book = matching.make_book(400, crossed=True)
+    market, naive = matching.our_market(book), matching.naive_market(book)
+    sold_wh = matching.hold_auction(market)
+    assert sold_wh == sum(trade.energy_wh for trade in naive_auction.clear(naive).trades) > 0
+    owed = {tuple(key.split("/")): (each.amount_micro, each.energy_wh) for key, each in market.obligations.items()}
+    assert owed == naive.debts
 
 
 def test_admission_is_measured_alone_and_beside_a_crowd() -> None:

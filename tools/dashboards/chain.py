@@ -11,13 +11,13 @@ from tools.dashboards.panels import (
     histogram,
     keep,
     override,
-    stat,
     table,
     timeseries,
     words,
 )
 from tools.dashboards.setting import Json, Setting
 from tools.dashboards.spans import FROM_MS, TO_MS, moment
+from tools.dashboards.tiles import Tile, add_tiles
 
 MOST_POINTS = 2_000
 STEP_MS = f"greatest(1, ({TO_MS} - {FROM_MS}) / {MOST_POINTS})"
@@ -81,6 +81,23 @@ WHERE r.status = 'active' ORDER BY v.height NULLS FIRST, r.member LIMIT 1000
 """
 
 
+HEAD_TILES = (
+    Tile("height", "none", 0, ("높이", "Height"),
+         ("가장 좋은 체인의 마지막 블록.", "Last block of the best chain.")),
+    Tile("age", "s", 0, ("마지막 블록 후", "Age of the last block"),
+         ("마지막 블록의 시각부터 지금까지.", "From the last block's time to now.")),
+    Tile("final", "none", 0, ("확정 높이", "Final height"),
+         ("이 블록까지는 결코 되돌려지지 않습니다.", "Nothing up to this block is ever undone.")),
+    Tile("behind", "none", 0, ("확정까지", "Blocks not final"),
+         ("마지막 블록과 확정 블록의 차이.", "Blocks above the last final one.")),
+    Tile("reorganisations", "none", 0, ("재편", "Reorganisations"),
+         ("이 노드가 다른 가지로 옮긴 횟수, 처음부터.", "How often this node changed to another branch, ever.")),
+    Tile("queue", "none", 0, ("대기 거래", "Waiting"),
+         ("아직 블록에 없는 거래.", "Transactions that no block carries yet.")),
+)  # fmt: skip
+"""Numbers at the head."""
+
+
 def build(setting: Setting) -> Json:
     """Write the dashboard."""
     say = setting.say
@@ -95,58 +112,12 @@ def build(setting: Setting) -> Json:
         time=("now-6h", "now"),
         refresh="30s",
     )
-    _head(board)
+    add_tiles(board, Query(HEAD), HEAD_TILES, ("없음", "None"))
     _blocks(board)
     _miners(board)
     _votes(board)
+    _side_blocks(board)
     return board.json()
-
-
-def _head(board: Board) -> None:
-    say = board.setting.say
-    first = board.reserve()
-    told = (
-        ("height", "none", "높이", "Height", "가장 좋은 체인의 마지막 블록.", "Last block of the best chain."),
-        (
-            "age",
-            "s",
-            "마지막 블록 후",
-            "Age of the last block",
-            "마지막 블록의 시각부터 지금까지.",
-            "From the last block's time to now.",
-        ),
-        (
-            "final",
-            "none",
-            "확정 높이",
-            "Final height",
-            "이 블록까지는 결코 되돌려지지 않습니다.",
-            "Nothing up to this block is ever undone.",
-        ),
-        (
-            "behind",
-            "none",
-            "확정까지",
-            "Blocks not final",
-            "마지막 블록과 확정 블록의 차이.",
-            "Blocks above the last final one.",
-        ),
-        (
-            "reorganisations",
-            "none",
-            "재편",
-            "Reorganisations",
-            "이 노드가 다른 가지로 옮긴 횟수, 처음부터.",
-            "How often this node changed to another branch, ever.",
-        ),
-        ("queue", "none", "대기 거래", "Waiting", "아직 블록에 없는 거래.", "Transactions that no block carries yet."),
-    )
-    for place, (name, unit, korean, english, korean_more, english_more) in enumerate(told):
-        defaults: Json = {"unit": unit, "decimals": 0, "noValue": say("없음", "None")}
-        asked = Shared(first) if place else Query(HEAD)
-        look = stat(defaults, transformations=[keep(f"^{name}$")])
-        title, more = say(korean, english), say(korean_more, english_more)
-        board.add(title, more, (4, 4), look, asked, number=0 if place else first)
 
 
 def _blocks(board: Board) -> None:
@@ -175,6 +146,11 @@ def _blocks(board: Board) -> None:
         Query(INTERVALS, "time_series"),
         number=shared,
     )
+    _more_of_blocks(board, shared)
+
+
+def _more_of_blocks(board: Board, shared: int) -> None:
+    say = board.setting.say
     board.add(
         say("간격의 분포", "Spread of intervals"),
         say(
@@ -233,7 +209,7 @@ def _miners(board: Board) -> None:
         (16, 9),
         table(
             [
-                override("time", displayName=say("시각", "Time"), unit="dateTimeAsLocal"),
+                override("time", displayName=say("시각", "Time"), unit="time:YYYY-MM-DD HH:mm:ss", custom__width=170),
                 override("height", displayName=say("높이", "Height")),
                 override("difficulty", displayName=say("난이도", "Difficulty")),
                 override("tries", displayName=say("시도", "Tries"), unit="short"),
@@ -269,12 +245,18 @@ def _votes(board: Board) -> None:
                 override("voted", displayName=say("투표한 높이", "Voted for")),
                 override("behind", displayName=say("뒤처진 블록", "Blocks behind")),
                 override("state", displayName=say("상태", "State"), mappings=states),
-                override("seen", displayName=say("받은 시각", "Seen")),
+                override(
+                    "seen", displayName=say("받은 시각", "Seen"), unit="time:YYYY-MM-DD HH:mm:ss", custom__width=170
+                ),
                 override("contradictions", displayName=say("모순된 투표", "Contradictions")),
             ]
         ),
         Query(VOTERS),
     )
+
+
+def _side_blocks(board: Board) -> None:
+    say = board.setting.say
     invalid = words(
         {"true": (say("규칙 위반", "invalid"), VERMILION), "false": (say("다른 가지", "side branch"), ORANGE)}
     )
@@ -284,7 +266,7 @@ def _votes(board: Board) -> None:
         (12, 9),
         table(
             [
-                override("time", displayName=say("시각", "Time"), unit="dateTimeAsLocal"),
+                override("time", displayName=say("시각", "Time"), unit="time:YYYY-MM-DD HH:mm:ss", custom__width=170),
                 override("height", displayName=say("높이", "Height")),
                 override("miner", displayName=say("채굴자", "Miner")),
                 override("invalid", displayName=say("종류", "Kind"), mappings=invalid),

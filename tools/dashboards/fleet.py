@@ -11,7 +11,6 @@ from tools.dashboards.panels import (
     barchart,
     keep,
     override,
-    stat,
     steps,
     table,
     timeseries,
@@ -19,6 +18,7 @@ from tools.dashboards.panels import (
 )
 from tools.dashboards.setting import Json, Setting
 from tools.dashboards.spans import NOW_MS, energy, moment, rolled_up
+from tools.dashboards.tiles import Tile, add_tiles
 
 SILENT_MS = 120_000
 """As admission's pages have it."""
@@ -64,6 +64,23 @@ SELECT member, sum(mwh) / 1e6 AS energy FROM energy GROUP BY member ORDER BY 2 D
 """
 
 
+TILES = (
+    Tile("members", "none", 0, ("회원", "Members"),
+         ("체인에서 활동 중인 회원.", "Active ones on the chain.")),
+    Tile("there", "none", 0, ("켜진 서비스", "Services there"),
+         ("2분 안에 소식이 있던 서비스.", "Heard of within 2 minutes.")),
+    Tile("away", "none", 0, ("꺼진 서비스", "Services away"),
+         ("꺼졌거나 2분 넘게 조용한 서비스.", "Offline, or silent for more than 2 minutes.")),
+    Tile("conflicts", "none", 0, ("충돌한 측정", "Conflicts"),
+         ("같은 시각에 내용이 다른 측정, 처음부터.", "Readings of the same time with other content, ever.")),
+    Tile("aside", "none", 0, ("미뤄 둔 측정", "Put aside"),
+         ("시각이 불가능해서 미뤄 둔 측정.", "Readings with impossible times.")),
+    Tile("size", "decbytes", 0, ("데이터베이스", "Database"),
+         ("운영자 원장의 데이터베이스 크기.", "Size of the operator's ledger database.")),
+)  # fmt: skip
+"""Numbers at the head."""
+
+
 def build(setting: Setting) -> Json:
     """Write the dashboard."""
     say = setting.say
@@ -78,64 +95,11 @@ def build(setting: Setting) -> Json:
         time=("now-6h", "now"),
         refresh="30s",
     )
-    _sums(board)
+    add_tiles(board, Query(SUMS), TILES, ("자료 없음", "No data"))
     _services(board)
     _readings(board)
+    _by_member(board)
     return board.json()
-
-
-def _sums(board: Board) -> None:
-    say = board.setting.say
-    first = board.reserve()
-    told = (
-        ("members", "none", "회원", "Members", "체인에서 활동 중인 회원.", "Active ones on the chain."),
-        (
-            "there",
-            "none",
-            "켜진 서비스",
-            "Services there",
-            "2분 안에 소식이 있던 서비스.",
-            "Heard of within 2 minutes.",
-        ),
-        (
-            "away",
-            "none",
-            "꺼진 서비스",
-            "Services away",
-            "꺼졌거나 2분 넘게 조용한 서비스.",
-            "Offline, or silent for more than 2 minutes.",
-        ),
-        (
-            "conflicts",
-            "none",
-            "충돌한 측정",
-            "Conflicts",
-            "같은 시각에 내용이 다른 측정, 처음부터.",
-            "Readings of the same time with other content, ever.",
-        ),
-        (
-            "aside",
-            "none",
-            "미뤄 둔 측정",
-            "Put aside",
-            "시각이 불가능해서 미뤄 둔 측정.",
-            "Readings with impossible times.",
-        ),
-        (
-            "size",
-            "decbytes",
-            "데이터베이스",
-            "Database",
-            "운영자 원장의 데이터베이스 크기.",
-            "Size of the operator's ledger database.",
-        ),
-    )
-    for place, (name, unit, korean, english, korean_more, english_more) in enumerate(told):
-        defaults: Json = {"unit": unit, "noValue": say("자료 없음", "No data")}
-        asked = Shared(first) if place else Query(SUMS)
-        look = stat(defaults, transformations=[keep(f"^{name}$")])
-        title, more = say(korean, english), say(korean_more, english_more)
-        board.add(title, more, (4, 4), look, asked, number=0 if place else first)
 
 
 def _services(board: Board) -> None:
@@ -147,8 +111,9 @@ def _services(board: Board) -> None:
             "offline": (say("꺼짐", "offline"), VERMILION),
         }
     )
-    colored: Json = {"type": "color-text"}
-    full = steps(BLUE, (80, ORANGE), (90, VERMILION))
+    colored: Json = {"decimals": 1, "custom__cellOptions": {"type": "color-text"}}
+    full: Json = colored | {"unit": "percent", "thresholds": steps(BLUE, (80, ORANGE), (90, VERMILION))}
+    days: Json = colored | {"unit": "d", "thresholds": steps(VERMILION, (7, ORANGE), (10, BLUE))}
     board.add(
         say("서비스", "Services"),
         say("인증서는 남은 날, 시계는 운영자 시계와의 차이.", "Certificate: days left. Clock: less the operator's."),
@@ -161,30 +126,9 @@ def _services(board: Board) -> None:
                 override("age", displayName=say("마지막 소식", "Heard of"), unit="s", decimals=0),
                 override("version", displayName=say("버전", "Version")),
                 override("behind", displayName=say("뒤처진 블록", "Blocks behind")),
-                override(
-                    "certificate",
-                    displayName=say("인증서", "Certificate"),
-                    unit="d",
-                    decimals=1,
-                    thresholds=steps(VERMILION, (7, ORANGE), (10, BLUE)),
-                    custom__cellOptions=colored,
-                ),
-                override(
-                    "disk",
-                    displayName=say("디스크", "Disk"),
-                    unit="percent",
-                    decimals=1,
-                    thresholds=full,
-                    custom__cellOptions=colored,
-                ),
-                override(
-                    "spool",
-                    displayName=say("스풀", "Spool"),
-                    unit="percent",
-                    decimals=1,
-                    thresholds=full,
-                    custom__cellOptions=colored,
-                ),
+                override("certificate", displayName=say("인증서", "Certificate"), **days),
+                override("disk", displayName=say("디스크", "Disk"), **full),
+                override("spool", displayName=say("스풀", "Spool"), **full),
                 override("waiting", displayName=say("스풀의 측정", "In the spool"), unit="short"),
                 override("clock", displayName=say("시계", "Clock"), unit="s", decimals=1),
                 override("refuses", displayName=say("거절", "Refuses")),
@@ -229,6 +173,10 @@ def _readings(board: Board) -> None:
         ),
         Shared(shared),
     )
+
+
+def _by_member(board: Board) -> None:
+    say = board.setting.say
     board.add(
         say("회원별 발전량", "Energy by member"),
         say("기간 안에 레지스터가 센 양.", "What the registers counted in the time range."),

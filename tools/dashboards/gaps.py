@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tools.dashboards.board import Board, Query
 from tools.dashboards.panels import BLUE, ORANGE, VERMILION, override, states, table, words
-from tools.dashboards.spans import CHANNEL, FROM_MS, HOUR_MS, MINUTE_MS, UNTIL_MS, moment, rolled_up
+from tools.dashboards.spans import CHANNEL, FROM_MS, HOUR_MS, MINUTE_MS, TO_MS, UNTIL_MS, moment, rolled_up
 
 SHORTEST_MS = 5_000
 """Shorter gaps are not listed."""
@@ -14,23 +14,32 @@ SLOT_MS = 300_000
 
 
 def gap_list(condition: str = "") -> str:
-    """Gaps between the last sample of a minute and the first one of the next row; the last one may still be open.
+    """Gaps between the last sample of an hour and the next hour's first, and within hours that lack samples.
 
-    How often a gateway samples is taken from the fullest minute of the channel.
+    How often a gateway samples is seen in the channel's fullest hour. The last gap may still be open.
     """
-    columns = """member, meter, channel, m.last_ms AS from_ms,
-        lead(m.first_ms) OVER same AS next_ms,
-        max(m.measured + m.substituted) OVER (PARTITION BY member, meter, channel) AS usual"""
+    columns = f"""member, meter, channel, m.hour_ms, m.hour_ms + {HOUR_MS} AS end_ms, m.last_ms AS from_ms,
+        lead(m.first_ms) OVER same AS next_ms, m.measured + m.substituted AS had,
+        min((m.last_ms - m.first_ms) / nullif(m.measured + m.substituted - 1, 0))
+            OVER (PARTITION BY member, meter, channel) AS usual_ms"""
     condition = "m.first_ms IS NOT NULL" + (f" AND {condition}" if condition else "")
     return f"""
-WITH rows AS ({rolled_up(columns, condition=condition)}
-    WINDOW same AS (PARTITION BY member, meter, channel ORDER BY m.minute_ms)
+WITH hours AS ({rolled_up(columns, hours=True, condition=condition)}
+    WINDOW same AS (PARTITION BY member, meter, channel ORDER BY m.hour_ms)
+), within AS (
+    SELECT h.meter, h.channel, h.usual_ms, m.last_ms AS from_ms,
+        lead(m.first_ms) OVER (PARTITION BY h.member, h.meter, h.channel, h.hour_ms ORDER BY m.minute_ms) AS next_ms
+    FROM hours AS h JOIN readings_minute AS m ON m.member = h.member AND m.meter = h.meter AND m.channel = h.channel
+        AND m.minute_ms >= h.hour_ms AND m.minute_ms < h.end_ms
+    WHERE (h.had + 1) * h.usual_ms < {HOUR_MS} AND m.first_ms IS NOT NULL
+        AND m.minute_ms >= {FROM_MS} AND m.minute_ms < {TO_MS}
 ), gaps AS (
-    SELECT meter, channel, from_ms, next_ms, coalesce(next_ms, {UNTIL_MS}) - from_ms AS length_ms, usual FROM rows
+    SELECT meter, channel, usual_ms, from_ms, next_ms FROM within WHERE next_ms IS NOT NULL
+    UNION ALL SELECT meter, channel, usual_ms, from_ms, next_ms FROM hours
 )
 SELECT {moment("from_ms")} AS "from", {moment("next_ms")} AS until, {CHANNEL} AS channel,
-    length_ms / 1000.0 AS seconds
-FROM gaps WHERE length_ms > greatest({SHORTEST_MS}, 180000 / greatest(usual, 1))
+    (coalesce(next_ms, {UNTIL_MS}) - from_ms) / 1000.0 AS seconds
+FROM gaps WHERE coalesce(next_ms, {UNTIL_MS}) - from_ms > greatest({SHORTEST_MS}, 3 * usual_ms)
 ORDER BY from_ms DESC LIMIT 200
 """
 
@@ -38,22 +47,22 @@ ORDER BY from_ms DESC LIMIT 200
 def state_bands(*, hours: bool = False, condition: str = "") -> str:
     """For each slot of 5 minutes or an hour: 0 nothing was measured, 1 samples are missing, 2 complete."""
     start, width, slot = ("hour_ms", HOUR_MS, HOUR_MS) if hours else ("minute_ms", MINUTE_MS, SLOT_MS)
-    columns = f"""member, meter, channel, m.{start} - m.{start} % {slot} AS slot_ms,
-        sum(m.measured) AS measured, max(m.measured + m.substituted + m.missing) * {slot // width} AS full_count"""
+    columns = f"""member, meter, channel, m.{start} - m.{start} % {slot} AS slot_ms, m.measured,
+        (m.measured + m.substituted + m.missing) * {slot // width} AS full_count"""
     channels = f"WHERE {condition}" if condition else ""
     return f"""
-WITH counts AS ({rolled_up(columns, hours=hours, condition=condition)}
-    GROUP BY 1, 2, 3, 4
-), usual AS (
-    SELECT member, meter, channel, max(full_count) AS full_count FROM counts GROUP BY 1, 2, 3
-), slots AS (
+WITH slots AS (
     SELECT generate_series(({FROM_MS}) / {slot} * {slot}, {UNTIL_MS} - {slot}, {slot}) AS slot_ms LIMIT 10000
+), counts AS ({rolled_up(columns, hours=hours, condition=condition)}
+    UNION ALL SELECT member, meter, channel, slot_ms, 0, 0 FROM reading_channels AS c CROSS JOIN slots {channels}
+), states AS (
+    SELECT member, meter, channel, slot_ms, sum(measured) AS measured,
+        max(max(full_count)) OVER (PARTITION BY member, meter, channel) AS full_count
+    FROM counts GROUP BY 1, 2, 3, 4
 )
 SELECT {moment("slot_ms")} AS "time", {CHANNEL} AS channel,
-    CASE WHEN coalesce(measured, 0) = 0 THEN 0 WHEN measured < {COMPLETE} * usual.full_count THEN 1 ELSE 2 END AS state
-FROM (SELECT member, meter, channel FROM reading_channels AS c {channels}) AS c CROSS JOIN slots
-LEFT JOIN counts USING (member, meter, channel, slot_ms) LEFT JOIN usual USING (member, meter, channel)
-ORDER BY 1
+    CASE WHEN measured = 0 THEN 0 WHEN measured < {COMPLETE} * full_count THEN 1 ELSE 2 END AS state
+FROM states WHERE slot_ms + {slot} <= {UNTIL_MS} ORDER BY 1, 2
 """
 
 
@@ -84,10 +93,10 @@ def add_gaps(board: Board, *, hours: bool = False, condition: str = "") -> None:
         (10, 8),
         table(
             [
-                override("from", displayName=say("부터", "From")),
-                override("until", displayName=say("까지", "Until"), noValue=still),
+                override("from", displayName=say("부터", "From"), unit="time:YYYY-MM-DD HH:mm:ss", custom__width=170),
+                override("until", displayName=say("까지", "Until"), noValue=still, unit="time:YYYY-MM-DD HH:mm:ss"),
                 override("channel", displayName=say("채널", "Channel")),
-                override("seconds", displayName=say("길이", "Length"), unit="dtdurations"),
+                override("seconds", displayName=say("길이", "Length"), unit="dthms"),
             ]
         ),
         Query(gap_list(condition)),

@@ -10,7 +10,7 @@ from tools.dashboards.spans import CHANNEL, FROM_MS, HOUR_MS, MINUTE_MS, NOW_MS,
 from tools.dashboards.variables import ONE_OF_CHANNELS, channel, choice, number
 
 DAY_MS = 86_400_000
-LEAST_MW = "coalesce(nullif(${min_watt:sqlstring}, ''), '0')::numeric * 1000"
+LEAST_MW = "(coalesce(nullif(${min_watt:sqlstring}, ''), '0')::numeric * 1000)::bigint"
 """Nothing typed in means 0."""
 MOST_SAMPLES = 1_000
 
@@ -21,7 +21,7 @@ def bars(zone: str) -> str:
     return f"""
 WITH {energy(hours=True, condition=ONE_OF_CHANNELS)}
 SELECT {bucket} AS "time", {CHANNEL} AS channel, sum(mwh) / 1e6 AS energy
-FROM energy GROUP BY 1, 2 ORDER BY 1 LIMIT 20000
+FROM energy GROUP BY 1, 2 ORDER BY 1, 2 LIMIT 20000
 """
 
 
@@ -69,15 +69,17 @@ def samples() -> str:
     Only as many minutes are read as surely have enough such samples. Ends of minutes are computed beforehand: under
     row-level security PostgreSQL uses no index for a comparison that contains a sum.
     """
-    found = rolled_up(
-        f"""member, meter, channel, m.minute_ms, m.minute_ms + {MINUTE_MS} AS end_ms,
-        CASE WHEN {LEAST_MW} <= 0 THEN m.measured + m.substituted + m.missing
-            WHEN m.power_min_mw >= {LEAST_MW} THEN m.powers ELSE 1 END AS sure""",
-        condition=f"{ONE_OF_CHANNELS}\n      AND ({LEAST_MW} <= 0 OR m.power_max_mw >= {LEAST_MW})",
-    )
     return f"""
-WITH minutes AS ({found}
-    ORDER BY m.minute_ms DESC LIMIT {MOST_SAMPLES}
+WITH minutes AS (
+    SELECT c.member, c.meter, c.channel, m.minute_ms, m.end_ms, m.sure FROM reading_channels AS c CROSS JOIN LATERAL (
+        SELECT minute_ms, minute_ms + {MINUTE_MS} AS end_ms,
+            CASE WHEN {LEAST_MW} <= 0 THEN measured + substituted + missing
+                WHEN power_min_mw >= {LEAST_MW} THEN powers ELSE 1 END AS sure
+        FROM readings_minute
+        WHERE member = c.member AND meter = c.meter AND channel = c.channel
+            AND minute_ms >= {FROM_MS} AND minute_ms < {TO_MS} AND ({LEAST_MW} <= 0 OR power_max_mw >= {LEAST_MW})
+        ORDER BY minute_ms DESC LIMIT {MOST_SAMPLES}
+    ) AS m WHERE {ONE_OF_CHANNELS} ORDER BY m.minute_ms DESC LIMIT {MOST_SAMPLES}
 ), enough AS (
     SELECT *, sum(sure) OVER (ORDER BY minute_ms DESC, meter, channel ROWS UNBOUNDED PRECEDING) - sure AS newer
         FROM minutes
@@ -138,7 +140,7 @@ def _energy(board: Board) -> None:
             "no data.",
         ),
         (24, 9),
-        heatmap("watth", "short"),
+        heatmap("watth", "short", "hour"),
         Query(hours_by_day(zone), "time_series"),
     )
 
@@ -188,7 +190,7 @@ def _samples(board: Board) -> None:
         (24, 10),
         table(
             [
-                override("time", displayName=say("시각", "Time"), unit="dateTimeAsLocal"),
+                override("time", displayName=say("시각", "Time"), unit="time:YYYY-MM-DD HH:mm:ss", custom__width=170),
                 override("channel", displayName=say("채널", "Channel")),
                 override("watt", displayName=say("전력", "Power"), unit="watt", decimals=3),
                 override("volt", displayName=say("전압", "Voltage"), unit="volt", decimals=3),

@@ -33,7 +33,7 @@ FROM reading_channels AS c
 JOIN readings AS r USING (member, meter, channel)
 LEFT JOIN ({RATED}) AS p USING (member, meter, channel)
 WHERE r.time_ms >= greatest({FROM_MS}, {TO_MS} - {LONGEST_MS}) AND r.time_ms < {TO_MS}
-ORDER BY r.time_ms
+ORDER BY r.time_ms, 2
 LIMIT 100000
 """
 
@@ -58,9 +58,18 @@ def build(setting: Setting) -> Json:
         refresh="1s",
     )
     live = board.reserve()
-    none = say("15분 동안 측정 없음", "No reading in 15 minutes")
-    named: Json = {"displayName": CHANNEL_NAME, "noValue": none}
-    shared = Shared(live)
+    _powers(board, Shared(live))
+    _ages(board, Shared(live))
+    _curves(board, live)
+    return board.json()
+
+
+def _named(setting: Setting) -> Json:
+    return {"displayName": CHANNEL_NAME, "noValue": setting.say("이 구간에 측정 없음", "No reading in this range")}
+
+
+def _powers(board: Board, shared: Shared) -> None:
+    say, named = board.setting.say, _named(board.setting)
     board.add(
         say("현재 출력", "Power now"),
         say(
@@ -78,6 +87,10 @@ def build(setting: Setting) -> Json:
         gauge(named | {"unit": "percentunit", "min": 0, "max": 1, "decimals": 0}, transformations=only("load")),
         shared,
     )
+
+
+def _ages(board: Board, shared: Shared) -> None:
+    say, named = board.setting.say, _named(board.setting)
     states = ranges(
         (None, LATE_S, say("정상", "On time"), BLUE),
         (LATE_S, STOPPED_S, say("지연", "Late"), ORANGE),
@@ -101,8 +114,6 @@ def build(setting: Setting) -> Json:
         stat(named | {"mappings": states, "thresholds": steps(GREY)}, transformations=only("age")),
         shared,
     )
-    _curves(board, live)
-    return board.json()
 
 
 def _curves(board: Board, live: int) -> None:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from tools.dashboards.board import Board, Query, Shared
+from tools.dashboards.board import Board, Query
 from tools.dashboards.gaps import add_gaps
 from tools.dashboards.panels import (
     CHANNEL_NAME,
     GREY,
     bars,
-    keep,
     matched,
     override,
-    stat,
     table,
     timeseries,
 )
 from tools.dashboards.setting import Json, Setting
 from tools.dashboards.spans import CHANNEL, FROM_MS, MINUTE_MS, RATED, TO_MS, UNTIL_MS, energy, moment, rolled_up
+from tools.dashboards.tiles import Tile, add_tiles
 
 QUARTER_MS = 900_000
 
@@ -74,22 +73,41 @@ LIMIT 1
 
 CURVE = f"""
 {rolled_up(f'''{moment("m.minute_ms")} AS "time", {CHANNEL} AS channel, m.power_avg_mw / 1000.0 AS watt''').strip()}
-ORDER BY m.minute_ms
+ORDER BY m.minute_ms, 2
 """
 
 CLEAR_SKY = f"""
 SELECT {moment("e.time_ms")} AS "time", {CHANNEL} AS channel, e.power_mw / 1000.0 AS expected
 FROM reading_channels AS c JOIN expected_output AS e USING (member, meter, channel)
 WHERE e.time_ms >= {FROM_MS} AND e.time_ms < {TO_MS}
-ORDER BY e.time_ms
+ORDER BY e.time_ms, 2
 """
 
 QUARTERS = f"""
 WITH {energy()}
 SELECT {moment(f"(start_ms - start_ms % {QUARTER_MS})")} AS "time", {CHANNEL} AS channel, sum(mwh) / 1e6 AS energy
 FROM energy GROUP BY start_ms - start_ms % {QUARTER_MS}, meter, channel
-ORDER BY 1
+ORDER BY 1, 2
 """
+
+
+TILES = (
+    Tile("energy", "kwatth", 3, ("발전량", "Energy"),
+         ("계량기 레지스터의 차이. 통신이 끊긴 동안 계량된 것도 들어갑니다.",
+          "Difference of the meters' registers; what they counted during a gap is in it.")),
+    Tile("peak", "watt", 0, ("최대 출력", "Peak"),
+         ("모든 채널을 합한 1분 평균의 최댓값.", "Highest mean of a minute, all channels together.")),
+    Tile("peak_at", "time:HH:mm", 0, ("최대 출력 시각", "Time of the peak"),
+         ("최대 출력이 나온 1분의 시작.", "When the minute of the peak began.")),
+    Tile("completeness", "percentunit", 1, ("측정률", "Completeness"),
+         ("지금까지 있어야 할 측정 가운데 저장된 비율.", "Stored samples against those that there should be by now.")),
+    Tile("specific", "suffix: kWh/kWp", 2, ("단위 발전량", "Specific yield"),
+         ("정격 1 kW당 발전량.", "Energy for each kW of rated power.")),
+    Tile("performance", "percentunit", 0, ("성능비", "Performance ratio"),
+         ("맑은 하늘에서 기대되는 발전량에 대한 비율. 기대값을 계산하는 작업이 돌 때만 있습니다.",
+          "Energy against what a clear sky would have brought; only where the job that computes it runs.")),
+)  # fmt: skip
+"""Numbers at the head."""
 
 
 def build(setting: Setting) -> Json:
@@ -106,38 +124,11 @@ def build(setting: Setting) -> Json:
         time=("now/d", "now/d"),
         refresh="30s",
     )
-    _numbers(board)
+    add_tiles(board, Query(TOTAL), TILES, ("자료 없음", "No data"))
     _curve(board)
     _channels(board)
     add_gaps(board)
     return board.json()
-
-
-def _numbers(board: Board) -> None:
-    say = board.setting.say
-    none = say("자료 없음", "No data")
-    first = board.reserve()
-    told = (
-        ("energy", "kwatth", 3, "발전량", "Energy", "계량기 레지스터의 차이. 통신이 끊긴 동안 계량된 것도 들어갑니다.",
-         "Difference of the meters' registers; what they counted during a gap is in it."),
-        ("peak", "watt", 0, "최대 출력", "Peak", "모든 채널을 합한 1분 평균의 최댓값.",
-         "Highest mean of a minute, all channels together."),
-        ("peak_at", "dateTimeAsLocal", 0, "최대 출력 시각", "Time of the peak", "최대 출력이 나온 1분의 시작.",
-         "When the minute of the peak began."),
-        ("completeness", "percentunit", 1, "측정률", "Completeness", "지금까지 있어야 할 측정 가운데 저장된 비율.",
-         "Stored samples against those that there should be by now."),
-        ("specific", "suffix: kWh/kWp", 2, "단위 발전량", "Specific yield", "정격 1 kW당 발전량.",
-         "Energy for each kW of rated power."),
-        ("performance", "percentunit", 0, "성능비", "Performance ratio",
-         "맑은 하늘에서 기대되는 발전량에 대한 비율. 기대값을 계산하는 작업이 돌 때만 있습니다.",
-         "Energy against what a clear sky would have brought; only where the job that computes it runs."),
-    )  # fmt: skip
-    for place, (name, unit, decimals, korean, english, korean_more, english_more) in enumerate(told):
-        defaults: Json = {"unit": unit, "decimals": decimals, "noValue": none}
-        asked = Shared(first) if place else Query(TOTAL)
-        look = stat(defaults, transformations=[keep(f"^{name}$")])
-        title, more = say(korean, english), say(korean_more, english_more)
-        board.add(title, more, (4, 4), look, asked, number=0 if place else first)
 
 
 def _curve(board: Board) -> None:
@@ -174,7 +165,7 @@ def _curve(board: Board) -> None:
             "What the registers counted in each quarter; without what fell into gaps.",
         ),
         (24, 7),
-        timeseries({"unit": "kwatth", "decimals": 3, "displayName": CHANNEL_NAME}, custom=stacked),
+        timeseries({"unit": "kwatth", "decimals": 1, "displayName": CHANNEL_NAME}, custom=stacked),
         Query(QUARTERS, "time_series"),
     )
 
@@ -190,7 +181,7 @@ def _channels(board: Board) -> None:
                 override("channel", displayName=say("채널", "Channel")),
                 override("energy", displayName=say("발전량", "Energy"), unit="kwatth", decimals=3),
                 override("peak", displayName=say("최대 순시", "Highest sample"), unit="watt", decimals=1),
-                override("peak_at", displayName=say("그 시각", "At")),
+                override("peak_at", displayName=say("그 시각", "At"), unit="time:HH:mm"),
                 override("completeness", displayName=say("측정률", "Completeness"), unit="percentunit", decimals=1),
                 override("without", displayName=say("값 없는 측정", "Samples without a value"), unit="short"),
                 override(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from tools.dashboards.board import Board, Query, Shared
+from tools.dashboards.board import Board, Query
 from tools.dashboards.panels import (
     BLUE,
     GREEN,
     ORANGE,
     VERMILION,
     bars,
-    keep,
     matched,
     override,
     stat,
@@ -19,6 +18,7 @@ from tools.dashboards.panels import (
 )
 from tools.dashboards.setting import Json, Setting
 from tools.dashboards.spans import FROM_MS, HOUR_MS, NOW_MS, TO_MS, moment
+from tools.dashboards.tiles import Tile, add_tiles
 
 ME = "(SELECT current_member())"
 
@@ -32,7 +32,9 @@ HEIGHTS = f"""t.height >= (
 TRADES = f"""
     SELECT b.time_ms, t.height, t.position, t.seller, t.buyer, t.energy_wh, t.price_micro, t.amount_micro,
         t.offer, t.bid
-    FROM trades AS t JOIN blocks AS b ON b.hash = t.block WHERE {HEIGHTS}"""
+    FROM trades AS t JOIN blocks AS b ON b.height = t.height AND b.best_chain
+        AND b.time_ms >= {FROM_MS} AND b.time_ms < {TO_MS}
+    WHERE {HEIGHTS}"""
 MINE = f"{TRADES} AND (t.seller = {ME} OR t.buyer = {ME})"
 
 SUMS = f"""
@@ -82,7 +84,7 @@ SELECT {moment("time_ms")} AS "time", CASE WHEN seller = {ME} THEN 'sold' ELSE '
 FROM mine ORDER BY height DESC, position DESC LIMIT 200
 """
 
-OPEN = f"o.valid_until_ms > {NOW_MS}"
+OPEN = f"o.valid_until_ms > {NOW_MS} AND o.energy_wh > 0"
 BOOK = f"""
 SELECT o.side, o.price_micro / 1000.0 AS price, sum(o.energy_wh) / 1000.0 AS energy, count(*) AS orders,
     sum(o.energy_wh) FILTER (WHERE o.member = {ME}) / 1000.0 AS own
@@ -93,8 +95,16 @@ ORDER BY o.side DESC, CASE WHEN o.side = 'bid' THEN -o.price_micro ELSE o.price_
 
 OWN_ORDERS = f"""
 SELECT o.side, o.price_micro / 1000.0 AS price, o.energy_wh / 1000.0 AS energy, o.smallest_wh / 1000.0 AS smallest,
+    nullif(o.repeat_wh, 0) / 1000.0 AS each_slot,
     {moment("o.valid_until_ms")} AS until, o.buyer AS only_for, o.height, encode(o.id, 'hex') AS own_order
 FROM orders AS o WHERE o.member = {ME} AND {OPEN} ORDER BY o.height DESC, o.index DESC LIMIT 200
+"""
+
+AUCTIONS = f"""
+SELECT {moment("slot_ends_ms")} AS slot, price_micro / 1000.0 AS price, lowest_micro / 1000.0 AS lowest,
+    highest_micro / 1000.0 AS highest, energy_wh / 1000.0 AS energy, offered_wh / 1000.0 AS offered,
+    wanted_wh / 1000.0 AS wanted, offers, bids, height
+FROM clearings WHERE slot_ends_ms >= {FROM_MS} AND slot_ends_ms < {TO_MS} ORDER BY slot_ends_ms DESC LIMIT 200
 """
 
 LOTS = f"""
@@ -129,33 +139,26 @@ def build(setting: Setting) -> Json:
     _prices(board)
     _book(board)
     _own(board)
+    _auctions(board)
     return board.json()
 
 
 def _sums(board: Board) -> None:
     say, money, price = board.setting.say, board.setting.money, board.setting.money_per_kwh()
-    first = board.reserve()
-    told = (
-        ("sold", "kwatth", 3, "판 전력량", "Energy sold", "기간 안에 판 양.", "What was sold in the time range."),
-        ("sold_price", price, 2, "판 평균 가격", "Mean price sold", "판 양으로 가중한 평균.",
-         "Weighted by the energy sold."),
-        ("bought", "kwatth", 3, "산 전력량", "Energy bought", "기간 안에 산 양.", "What was bought in the time range."),
-        ("bought_price", price, 2, "산 평균 가격", "Mean price bought", "산 양으로 가중한 평균.",
-         "Weighted by the energy bought."),
-        ("net", money, 0, "순금액", "Net money", "판 금액에서 산 금액을 뺀 것. 지불 여부와는 다릅니다.",
-         "Money from sales less money for purchases; whether it was paid is another matter."),
+    tiles = (
+        Tile("sold", "kwatth", 3, ("판 전력량", "Energy sold"),
+             ("기간 안에 판 양.", "What was sold in the time range.")),
+        Tile("sold_price", price, 2, ("판 평균 가격", "Mean price sold"),
+             ("판 양으로 가중한 평균.", "Weighted by the energy sold.")),
+        Tile("bought", "kwatth", 3, ("산 전력량", "Energy bought"),
+             ("기간 안에 산 양.", "What was bought in the time range.")),
+        Tile("bought_price", price, 2, ("산 평균 가격", "Mean price bought"),
+             ("산 양으로 가중한 평균.", "Weighted by the energy bought.")),
+        Tile("net", money, 0, ("순금액", "Net money"),
+             ("판 금액에서 산 금액을 뺀 것. 지불 여부와는 다릅니다.",
+              "Money from sales less money for purchases; whether it was paid is another matter.")),
     )  # fmt: skip
-    for place, (name, unit, decimals, korean, english, korean_more, english_more) in enumerate(told):
-        defaults: Json = {"unit": unit, "decimals": decimals, "noValue": say("거래 없음", "No trades")}
-        asked = Shared(first) if place else Query(SUMS)
-        board.add(
-            say(korean, english),
-            say(korean_more, english_more),
-            (4, 4),
-            stat(defaults, transformations=[keep(f"^{name}$")]),
-            asked,
-            number=0 if place else first,
-        )
+    add_tiles(board, Query(SUMS), tiles, ("거래 없음", "No trades"))
     names = [
         override("free", displayName=say("팔 수 있음", "free")),
         override("offered", displayName=say("내놓음", "on offer")),
@@ -171,7 +174,6 @@ def _sums(board: Board) -> None:
 
 def _prices(board: Board) -> None:
     say = board.setting.say
-    volume: Json = {f"custom.{name}": value for name, value in bars(HOUR_MS).items()}
     shown = [
         override("price", displayName=say("시장 가격", "Market price")),
         override(
@@ -185,7 +187,7 @@ def _prices(board: Board) -> None:
             displayName=say("거래량", "Volume"),
             unit="kwatth",
             custom__axisPlacement="right",
-            **{name.replace(".", "__"): value for name, value in volume.items()},
+            **{f"custom__{name}": value for name, value in bars(HOUR_MS).items()},
         ),
     ]
     board.add(
@@ -202,6 +204,11 @@ def _prices(board: Board) -> None:
         ),
         Query(MARKET, "time_series"),
     )
+    _net(board)
+
+
+def _net(board: Board) -> None:
+    say = board.setting.say
     board.add(
         say("누적 순금액", "Net money, cumulated"),
         say("기간 처음부터 판 금액 빼기 산 금액.", "Sales less purchases since the beginning of the time range."),
@@ -215,13 +222,14 @@ def _prices(board: Board) -> None:
     )
 
 
+def _side(setting: Setting) -> Json:
+    say = setting.say
+    sides = words({"offer": (say("매도", "offer"), ORANGE), "bid": (say("매수", "bid"), BLUE)})
+    return override("side", displayName=say("구분", "Side"), mappings=sides)
+
+
 def _book(board: Board) -> None:
     say, price = board.setting.say, board.setting.money_per_kwh()
-    side = override(
-        "side",
-        displayName=say("구분", "Side"),
-        mappings=words({"offer": (say("매도", "offer"), ORANGE), "bid": (say("매수", "bid"), BLUE)}),
-    )
     board.add(
         say("호가창", "Order book"),
         say(
@@ -231,7 +239,7 @@ def _book(board: Board) -> None:
         (12, 9),
         table(
             [
-                side,
+                _side(board.setting),
                 override("price", displayName=say("가격", "Price"), unit=price, decimals=2),
                 override("energy", displayName=say("전력량", "Energy"), unit="kwatth", decimals=3),
                 override("orders", displayName=say("주문 수", "Orders")),
@@ -246,17 +254,54 @@ def _book(board: Board) -> None:
         (12, 9),
         table(
             [
-                side,
+                _side(board.setting),
                 override("price", displayName=say("가격", "Price"), unit=price, decimals=2),
                 override("energy", displayName=say("남은 양", "Open"), unit="kwatth", decimals=3),
                 override("smallest", displayName=say("최소 양", "Smallest"), unit="kwatth", decimals=3),
-                override("until", displayName=say("유효 기간", "Valid until")),
+                override("each_slot", displayName=say("슬롯마다", "Each slot"), unit="kwatth", decimals=3),
+                override(
+                    "until",
+                    displayName=say("유효 기간", "Valid until"),
+                    unit="time:YYYY-MM-DD HH:mm",
+                    custom__width=150,
+                ),
                 override("only_for", displayName=say("상대 지정", "Only for")),
                 override("height", displayName=say("블록", "Block")),
                 override("own_order", displayName=say("주문", "Order")),
             ]
         ),
         Query(OWN_ORDERS),
+    )
+
+
+def _auctions(board: Board) -> None:
+    say, price = board.setting.say, board.setting.money_per_kwh()
+    board.add(
+        say("경매", "Auctions"),
+        say(
+            "기간 안에 끝난 15분 경매, 최근 200개. 가격이 없으면 만난 주문이 없습니다. 연속 거래에서는 비어 있습니다.",
+            "Auctions of slots that ended in the time range, the newest 200. No price: no offer met a bid. Empty while "
+            "trading is continuous.",
+        ),
+        (24, 8),
+        table(
+            [
+                override(
+                    "slot", displayName=say("마감", "Slot ended"), unit="time:YYYY-MM-DD HH:mm:ss", custom__width=170
+                ),
+                override("price", displayName=say("가격", "Price"), unit=price, decimals=2),
+                override("lowest", displayName=say("가능한 최저가", "Lowest possible"), unit=price, decimals=2),
+                override("highest", displayName=say("가능한 최고가", "Highest possible"), unit=price, decimals=2),
+                override("energy", displayName=say("거래량", "Sold"), unit="kwatth", decimals=3),
+                override("offered", displayName=say("매도 주문", "Offered"), unit="kwatth", decimals=3),
+                override("wanted", displayName=say("매수 주문", "Wanted"), unit="kwatth", decimals=3),
+                override("offers", displayName=say("판 주문 수", "Offers that sold")),
+                override("bids", displayName=say("산 주문 수", "Bids that bought")),
+                override("height", displayName=say("블록", "Block")),
+            ],
+            rows=10,
+        ),
+        Query(AUCTIONS),
     )
 
 
@@ -272,7 +317,7 @@ def _own(board: Board) -> None:
         (16, 10),
         table(
             [
-                override("time", displayName=say("시각", "Time"), unit="dateTimeAsLocal"),
+                override("time", displayName=say("시각", "Time"), unit="time:YYYY-MM-DD HH:mm:ss", custom__width=170),
                 override("side", displayName=say("구분", "Side"), mappings=sides),
                 override("partner", displayName=say("상대", "With")),
                 override("energy", displayName=say("전력량", "Energy"), unit="kwatth", decimals=3),

@@ -15,7 +15,7 @@ from types import FrameType
 
 from minervas_core.errors import MinervasError
 from minervas_core.genesis import Parameters
-from minervas_devnet import checks, market_checks
+from minervas_devnet import checks, market_checks, metering_checks
 from minervas_devnet.api_client import ApiAway
 from minervas_devnet.checks import Check
 from minervas_devnet.consortium import Consortium
@@ -150,6 +150,8 @@ def _pause_finality(consortium: Consortium, view: View, off: str) -> Pause:
 def _trade(consortium: Consortium, view: View) -> list[Placed]:
     university, farm, cooperative = (consortium.nodes[member] for member in MEMBERS)
     nodes = list(consortium.nodes.values())
+    if university.meters:
+        metering_checks.disturb(university.meters)
 
     def look() -> None:
         view.show(take_snapshot(nodes))
@@ -216,6 +218,8 @@ def _market_checks(consortium: Consortium) -> list[Check]:
     nodes = list(consortium.nodes.values())
     trade = nodes[0].market.trades()[-1]
     return [
+        *metering_checks.check_faults(nodes),
+        *metering_checks.check_roll_ups(nodes, SLOT_MS),
         *market_checks.check_registers(nodes, SLOT_MS),
         *market_checks.check_readings(nodes),
         *market_checks.check_bad_orders(consortium.nodes[trade.seller], trade),

@@ -12,7 +12,7 @@ from minervas_core.errors import Code, TransientFault
 from minervas_devnet.api_client import TIMEOUT_S, NodeApi
 
 ALL = 1_000
-"""More than a devnet ever has of anything."""
+"""More than a devnet has of anything but lots."""
 
 
 class Origin(msgspec.Struct, frozen=True, order=True):
@@ -127,6 +127,7 @@ class Readings(msgspec.Struct, frozen=True):
 
 class _Lots(msgspec.Struct, frozen=True):
     lots: list[Lot]
+    more: bool = False
 
 
 class _Retirements(msgspec.Struct, frozen=True):
@@ -196,7 +197,13 @@ class MarketApi:
 
     def lots(self, owner: str = "") -> list[Lot]:
         """Unspent lots by id, of one owner or of all."""
-        return self._api.get(f"/v1/lots?owner={owner}&limit={ALL}", _Lots).lots
+        lots: list[Lot] = []
+        more = True
+        while more:  # an hour of a devnet with slots of seconds has more than a page
+            after = lots[-1].id if lots else ""
+            page = self._api.get(f"/v1/lots?owner={owner}&after={after}&limit={ALL}", _Lots)
+            lots, more = [*lots, *page.lots], page.more
+        return lots
 
     def retirements(self) -> list[Retirement]:
         """The newest retirements, newest first."""

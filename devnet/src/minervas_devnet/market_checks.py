@@ -25,8 +25,6 @@ STORED_S = 60.0
 STATED_S = 30.0
 """Until a slot's statement is in a block, after its end."""
 HOUR_MS = 3_600_000
-STEP_WH = {"pzem-003": 1, "sdm630": 10}
-"""Resolution of the energy registers."""
 
 
 def check_market(consortium: Consortium) -> list[Check]:
@@ -186,7 +184,7 @@ def _compare_registers(node: Node, meters: SimulatedMeters, slot_ms: int) -> tup
             holds = holds and each.model == "pzem-003"  # a small panel's register may not have risen yet
             continue
         metered_wh = shown[each.key] - span.first_wh
-        most_wh = each.rated_w * slot_ms * 11 / (10 * HOUR_MS) + STEP_WH[each.model]
+        most_wh = each.rated_w * slot_ms * 11 / (10 * HOUR_MS) + each.step_wh
         holds = holds and 0 <= metered_wh - span.stated_wh <= most_wh
         seen.append(f"{each.channel}: {metered_wh:.1f} Wh on the meter, {span.stated_wh} Wh minted, slot {most_wh:.0f}")
     return holds, "; ".join(seen)

@@ -38,13 +38,14 @@ def trades_table(consortium: Consortium) -> Table:
 def metering_table(nodes: Sequence[Node]) -> Table:
     """Each channel from its meter to its lots."""
     table = Table(title="From the meters to the lots", title_justify="left")
-    for name in ("channel", "rated", "meter answered", "measured", "missing", "statements", "minted"):
+    for name in ("channel", "rated", "meter answered", "measured", "missing", "by roll-ups", "statements", "minted"):
         table.add_column(name, justify="left" if name in ("channel", "missing") else "right")
     minted = {(each.member, each.meter, each.channel): each for each in nodes[0].market.minted()}
     for node in nodes:
         if not node.meters:
             continue
         stored = StoredMetering(node.member, node.database).channels()
+        rolled_up = StoredMetering(node.member, node.database).rolled_up()
         answered = node.meters.answered()
         for each in node.meters.site.channels:
             rows, energy = stored.get(each.key), minted.get((node.member, *each.key))
@@ -55,6 +56,7 @@ def metering_table(nodes: Sequence[Node]) -> Table:
                 str(answered[each.key]),
                 str(rows.measured) if rows else "0",
                 missing or "none",
+                f"{rolled_up[each.key].energy_wh} Wh" if each.key in rolled_up else "",
                 str(energy.statements) if energy else "0",
                 f"{energy.minted_wh} Wh" if energy else "0 Wh",
             )

@@ -21,6 +21,11 @@ class MeteredChannel:
     """What the energy register shows at the start."""
 
     @property
+    def step_wh(self) -> int:
+        """Resolution of the energy register."""
+        return {"pzem-003": 1, "sdm630": 10}[self.model]
+
+    @property
     def key(self) -> tuple[str, str]:
         """Meter and channel."""
         return self.meter, self.channel

@@ -29,6 +29,24 @@ class StoredChannel:
 
 
 @dataclass(frozen=True, slots=True)
+class RolledUp:
+    """What the roll-ups by the minute say of one channel, and its rows at the same moment."""
+
+    samples: int
+    """Measured, substituted and missing ones together."""
+    rows: int
+    first_mwh: int
+    """Register of the first sample that has one."""
+    last_mwh: int
+    """Of the last."""
+
+    @property
+    def energy_wh(self) -> int:
+        """How far the register went, rounded down."""
+        return (self.last_mwh - self.first_mwh) // 1000
+
+
+@dataclass(frozen=True, slots=True)
 class Span:
     """What the best chain's statements of one channel say together."""
 
@@ -83,6 +101,17 @@ class StoredMetering:
             key: StoredChannel(found.get("", 0), {fault: count for fault, count in found.items() if fault})
             for key, found in counts.items()
         }
+
+    def rolled_up(self) -> dict[tuple[str, str], RolledUp]:
+        """The roll-ups of all channels that have a register in them, by meter and channel."""
+        rows = self._ask(
+            "SELECT r.meter, r.channel, sum(measured + substituted + missing)::bigint, min(stored.rows),"
+            " (array_agg(first_mwh ORDER BY first_ms) FILTER (WHERE first_mwh IS NOT NULL))[1],"
+            " (array_agg(last_mwh ORDER BY last_ms DESC) FILTER (WHERE last_mwh IS NOT NULL))[1]"
+            " FROM readings_minute r JOIN (SELECT member, meter, channel, count(*) AS rows FROM readings"
+            " GROUP BY 1, 2, 3) AS stored USING (member, meter, channel) WHERE r.member = %s GROUP BY 1, 2"
+        )
+        return {(meter, channel): RolledUp(*found) for meter, channel, *found in rows if None not in found}
 
     def spans(self) -> dict[tuple[str, str], Span]:
         """Statements on the best chain, by meter and channel; those after a reset are not understood."""

@@ -53,8 +53,8 @@ class Trading:
     def run(self, first_seller: Node, second_seller: Node, buyer: Node) -> list[Placed]:
         """Two sales to one bid.
 
-        An offer and a larger bid rest until the slot ends and trade in its auction; the rest of the bid waits for a later
-        one, into which another offer comes.
+        An offer and a larger bid rest until the slot ends and trade in its auction; the rest of the bid waits for
+        a later one, into which another offer comes.
 
         Raises:
             WaitTimeout: if something awaited does not come.

@@ -180,7 +180,10 @@ def update_contact_point(call: Call) -> Answer:
 def delete_contact_point(call: Call) -> Answer:
     alerting = call.org.alerting
     point = alerting.contact_points.get(call.path["uid"])
-    if point is not None and alerting.policies is not None and _receivers(alerting.policies) >= {point["name"]}:
+    is_last = (
+        point is not None and [other["name"] for other in alerting.contact_points.values()].count(point["name"]) == 1
+    )
+    if point is not None and is_last and point["name"] in _receivers(alerting.policies or {}):
         raise ApiError(409, "contact point is currently used by a notification policy")
     alerting.contact_points.pop(call.path["uid"], None)
     return Answer(202, {"message": "contactpoint deleted"})
@@ -272,3 +275,23 @@ def set_template(call: Call) -> Answer:
 def delete_template(call: Call) -> Answer:
     call.org.alerting.templates.pop(call.path["name"], None)
     return Answer(204)
+
+
+@route("POST", "/alertmanager/grafana/config/api/v1/receivers/test", "Editor")
+def test_receivers(call: Call) -> Answer:
+    """Nothing is sent; an address that ends with `refused` stands for one that does not take it."""
+    receivers: list[Body] = []
+    for receiver in call.body.get("receivers") or []:
+        configs = [
+            {"name": config["name"], "uid": config.get("uid", ""), **_sent(config["settings"])}
+            for config in receiver["grafana_managed_receiver_configs"]
+        ]
+        receivers.append({"name": receiver["name"], "grafana_managed_receiver_configs": configs})
+    failed = any(config["status"] != "ok" for each in receivers for config in each["grafana_managed_receiver_configs"])
+    return Answer(207 if failed else 200, {"alert": call.body.get("alert"), "receivers": receivers})
+
+
+def _sent(settings: Body) -> Body:
+    if str(settings.get("url", "")).endswith("refused"):
+        return {"status": "failed", "error": "failed to send webhook: unexpected status code 403"}
+    return {"status": "ok"}

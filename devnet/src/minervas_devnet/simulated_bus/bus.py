@@ -11,11 +11,15 @@ from pymodbus.constants import ExcCodes
 from pymodbus.server import ModbusSerialServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
+from minervas_devnet.simulated_bus.converter import Converter
 from minervas_devnet.simulated_bus.faults import Faults
 from minervas_devnet.simulated_bus.meters import INPUT_REGISTERS, Meter
 from minervas_devnet.simulated_bus.settings import BusSettings
 from minervas_devnet.simulated_bus.solar_day import SolarDay
 from minervas_devnet.simulated_bus.wire import Wire
+
+REQUEST_BYTES = 8
+"""Of the functions that read registers."""
 
 
 class Bus:
@@ -34,6 +38,7 @@ class Bus:
         self.name = settings.name
         self.wire = Wire(settings.link, settings.baud)
         chance = random.Random(f"{seed}/{settings.name}")  # noqa: S311  # noise on a wire, not a key
+        self.converter = Converter(settings.link, settings.listen) if settings.listen else None
         self.faults = Faults(settings.fault_shares(), chance)
         self.meters = {
             device.address: Meter(
@@ -47,6 +52,7 @@ class Bus:
             )
             for device in settings.devices
         }
+        self._heard = b""
         self._now_s: Callable[[], float] = lambda: time.monotonic() - began_s
         self._server = ModbusSerialServer(
             [_nobody(), *(_slave(meter, self._now_s) for meter in self.meters.values())],
@@ -58,9 +64,13 @@ class Bus:
     async def start(self) -> None:
         """Answer from now on."""
         await self._server.serve_forever(background=True)
+        if self.converter:
+            await self.converter.start()
 
     async def stop(self) -> None:
         """Take the bus away."""
+        if self.converter:
+            await self.converter.stop()
         await self._server.shutdown()  # type: ignore[no-untyped-call]  # pymodbus has no annotation here
         self.wire.close()
 
@@ -85,9 +95,10 @@ class Bus:
 
     def _trace(self, sending: bool, frame: bytes) -> bytes:  # noqa: FBT001  # pymodbus calls it by position
         """Let the faults have their way with what a slave sends; an address without a slave stays silent."""
-        if not sending or not frame:
+        if not sending:
+            self._heard = (self._heard + frame)[-REQUEST_BYTES:]
             return frame
-        return self.faults.apply(frame) if frame[0] in self.meters else b""
+        return self.faults.apply(frame, self._heard) if frame and frame[0] in self.meters else b""
 
 
 def _slave(meter: Meter, now_s: Callable[[], float]) -> SimDevice:

@@ -6,10 +6,12 @@ import random
 from collections.abc import Mapping
 from typing import Literal, get_args
 
-Fault = Literal["drop", "bad_crc", "wrong_slave", "truncate"]
+Fault = Literal["drop", "bad_crc", "wrong_slave", "truncate", "noise", "echo"]
 
 FAULTS: tuple[Fault, ...] = get_args(Fault)
 
+NOISE_BYTES = 2
+"""Length of a burst: a CRC of 16 bits notices all of these."""
 CRC_POLYNOMIAL = 0xA001
 
 
@@ -36,8 +38,8 @@ class Faults:
         """Let the next `count` replies (of one slave) suffer a fault."""
         self._ordered += [(fault, address)] * count
 
-    def apply(self, reply: bytes) -> bytes:
-        """What the gateway gets instead of a reply; empty if nothing."""
+    def apply(self, reply: bytes, request: bytes = b"") -> bytes:
+        """What the gateway gets instead of the reply to a request; empty if nothing."""
         address = reply[0]
         if address in self.silent:
             return b""
@@ -46,7 +48,7 @@ class Faults:
             self.answered[address] = self.answered.get(address, 0) + 1
             return reply
         self.injected[fault] += 1
-        return _harm(reply, fault)
+        return self._harm(reply, request, fault)
 
     def _next(self, address: int) -> Fault | None:
         for position, (fault, wanted) in enumerate(self._ordered):
@@ -58,18 +60,23 @@ class Faults:
                 return fault
         return None
 
-
-def _harm(reply: bytes, fault: Fault) -> bytes:
-    match fault:
-        case "drop":
-            return b""
-        case "bad_crc":
-            return reply[:-1] + bytes([reply[-1] ^ 0x55])
-        case "truncate":
-            return reply[: len(reply) // 2]
-        case "wrong_slave":
-            stranger = bytes([reply[0] % 247 + 1]) + reply[1:-2]
-            return stranger + crc(stranger)
+    def _harm(self, reply: bytes, request: bytes, fault: Fault) -> bytes:
+        match fault:
+            case "drop":
+                return b""
+            case "bad_crc":
+                return reply[:-1] + bytes([reply[-1] ^ 0x55])
+            case "truncate":
+                return reply[: len(reply) // 2]
+            case "wrong_slave":
+                stranger = bytes([reply[0] % 247 + 1]) + reply[1:-2]
+                return stranger + crc(stranger)
+            case "noise":
+                first = self._source.randrange(len(reply) - NOISE_BYTES + 1)
+                burst = bytes(byte ^ self._source.randrange(1, 256) for byte in reply[first : first + NOISE_BYTES])
+                return reply[:first] + burst + reply[first + NOISE_BYTES :]
+            case "echo":
+                return request
 
 
 def crc(frame: bytes) -> bytes:

@@ -32,6 +32,8 @@ class BusSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     name: str
     link: Path
     """Where the gateway finds its device: a symbolic link to a pseudo terminal."""
+    listen: Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Za-z.:-]*:[0-9]{1,5}\Z")] | None = None
+    """``host:port`` where it is reached by TCP too, as through an RS-485/Ethernet converter."""
     devices: Annotated[list[DeviceSettings], msgspec.Meta(min_length=1)]
     baud: Annotated[int, msgspec.Meta(ge=300, le=4_000_000)] = 9_600
     """Speed at which characters travel."""

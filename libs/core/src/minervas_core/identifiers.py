@@ -19,8 +19,8 @@ RESERVED_MEMBER = "consortium"
 NODE_SERVICES = ("peer", "miner", "ledger", "meter-gateway")
 """Services of a member's node. A second process of one service is called ``<service>-<n>``."""
 
-CONSORTIUM_SERVICES = ("admission", "broker", "monitor")
-"""Services under the reserved member."""
+CONSORTIUM_SERVICES = ("admission", "broker", "database", "grafana", "monitor")
+"""Services under the reserved member; database and grafana only have certificates of servers."""
 
 MemberId = Annotated[str, msgspec.Meta(pattern=MEMBER_PATTERN)]
 LeanMemberId = Annotated[str, msgspec.Meta(min_length=1, max_length=32, extra_json_schema={"pattern": MEMBER_PATTERN})]

@@ -1,7 +1,9 @@
 """Settings files: strict TOML into msgspec structs, and errors that say which file, which key and what to do.
 
 * An unknown key is an error, so that a typing mistake never silently means the default.
-* ``MINERVAS_<SECTION>__<KEY>`` in the environment replaces a key, e.g. ``MINERVAS_BROKER__PORT=8884``.
+* ``MINERVAS_<SECTION>__<KEY>`` in the environment replaces a key, e.g. ``MINERVAS_BROKER__PORT=8884``; a list of words
+  is written with commas. ``MINERVAS_<KEY>`` replaces a word above the sections, e.g. ``MINERVAS_MEMBER=mokpo-univ``.
+  An empty variable counts as none, because a container's environment cannot leave one out.
 * A field of type `Path` is relative to the settings file.
 * Secrets are named by path (``password_file``), never given in a file or the environment.
 """
@@ -133,10 +135,14 @@ def _decoder(base: Path) -> typing.Callable[[type, Any], Any]:
 
 
 def _override(content: dict[str, Any], kind: type[msgspec.Struct], environment: Mapping[str, str]) -> None:
-    """Put ``MINERVAS_<SECTION>__<KEY>`` into the parsed file, converted to the type of its field."""
+    """Put what the environment says into the parsed file, converted to the type of its field."""
     for variable, text in environment.items():
-        section, found, key = variable.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
-        if not variable.startswith(ENVIRONMENT_PREFIX) or not found or not section:
+        if not text or not variable.startswith(ENVIRONMENT_PREFIX):
+            continue
+        section, in_section, key = variable.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
+        if not in_section and _is_word(_fields(kind).get(section)):
+            content[section] = _converted(text, _fields(kind)[section], variable, section)
+        if not in_section or not section:
             continue
         inner = _struct_of(_fields(kind).get(section))
         field_type = _fields(inner).get(key) if inner else None
@@ -145,13 +151,34 @@ def _override(content: dict[str, Any], kind: type[msgspec.Struct], environment: 
             raise SettingsError(
                 f"there is no setting {section}.{key}", file=variable, advice=_suggest(key if inner else section, known)
             )
-        try:
-            value = text if field_type is Path else msgspec.convert(text, field_type, strict=False)
-        except msgspec.ValidationError as error:
-            raise SettingsError(str(error), file=variable, key=f"{section}.{key}", advice="correct it") from error
         table = content.setdefault(section, {})
         if isinstance(table, dict):
-            table[key] = value
+            table[key] = _converted(text, field_type, variable, f"{section}.{key}")
+
+
+def _converted(text: str, field_type: Any, variable: str, key: str) -> Any:
+    """The value of a variable as its field wants it."""
+    if field_type in (Path, Path | None):
+        return text
+    value: Any = [word.strip() for word in text.split(",")] if _is_list(field_type) else text
+    try:
+        return msgspec.convert(value, field_type, strict=False)
+    except msgspec.ValidationError as error:
+        raise SettingsError(str(error), file=variable, key=key, advice="correct it") from error
+
+
+def _bare(field_type: Any) -> Any:
+    """A type without what limits its values."""
+    return typing.get_args(field_type)[0] if typing.get_origin(field_type) is typing.Annotated else field_type
+
+
+def _is_word(field_type: Any) -> bool:
+    """Whether a field holds text, or one of some words."""
+    return _bare(field_type) is str or typing.get_origin(_bare(field_type)) is typing.Literal
+
+
+def _is_list(field_type: Any) -> bool:
+    return typing.get_origin(_bare(field_type)) in (list, tuple)
 
 
 def _fields(kind: type[msgspec.Struct]) -> dict[str, Any]:

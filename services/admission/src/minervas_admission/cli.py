@@ -16,6 +16,7 @@ from minervas_admission.commands import doctor, members, personal, show
 from minervas_admission.commands.decide import Decisions
 from minervas_admission.commands.show_ca import show_cas
 from minervas_admission.parameter_changes import wanted_change
+from minervas_admission.server_request import make_server_request
 from minervas_admission.settings import AdmissionSettings, load_admission_settings
 from minervas_core.rights import ADMISSION
 from minervas_runtime.backup.command import COMMANDS as BACKUP_COMMANDS
@@ -26,7 +27,9 @@ PROGRAM = "minervas-admission"
 DEFAULT_CONFIG = Path("admission.toml")
 DEFAULT_TIMEOUT_S = 60.0
 CA_STEPS = {"start-rollover": START, "switch": SWITCH, "finish": FINISH}
+WITHOUT_SETTINGS = ("version", "server-request", *BACKUP_COMMANDS)
 DECISIONS = ("approve", "reject", "revoke", "leave", "suspend", "resume", "parameters", "reconcile")
+GRAFANA_COMMAND = "grafana"
 ACCOUNT_COMMANDS = ("first-password", "reset-password", "accounts")
 
 
@@ -41,11 +44,8 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _carry_out(given: argparse.Namespace) -> int:
-    if given.command == "version":
-        print(f"{PROGRAM} {__version__}")
-        return EXIT_OK
-    if given.command in BACKUP_COMMANDS:
-        _restoring().run_backup(given)
+    if given.command in WITHOUT_SETTINGS:
+        _without_settings(given)
         return EXIT_OK
     settings = load_admission_settings(given.config)
     if given.command == "run":
@@ -63,6 +63,7 @@ def _carry_out(given: argparse.Namespace) -> int:
         "audit": lambda: asyncio.run(show.show_audit(settings, as_json=given.json, head=given.head)),
         "export": lambda: asyncio.run(personal.run_export(settings, given.wanted, given.out)),
         "catch-up": lambda: asyncio.run(_restoring().run_catch_up(settings, given.chain)),
+        GRAFANA_COMMAND: lambda: asyncio.run(_grafana(settings, given)),
         "forget": lambda: asyncio.run(personal.run_forget(settings, given.wanted, confirmed=given.yes)),
     }
     if given.command in actions:
@@ -76,6 +77,17 @@ def _carry_out(given: argparse.Namespace) -> int:
     else:
         _on_host(settings, given)
     return EXIT_OK
+
+
+def _without_settings(given: argparse.Namespace) -> None:
+    """Carry out what needs none: some of it runs where admission is not."""
+    match given.command:
+        case "version":
+            print(f"{PROGRAM} {__version__}")
+        case "server-request":
+            make_server_request(given.key, given.out)
+        case _:
+            _restoring().run_backup(given)
 
 
 async def _members(settings: AdmissionSettings, given: argparse.Namespace) -> None:
@@ -116,6 +128,21 @@ async def _decide(settings: AdmissionSettings, given: argparse.Namespace) -> Non
             await decisions.parameters(wanted, confirmed=given.yes)
         case "reconcile":
             await decisions.reconcile()
+
+
+async def _grafana(settings: AdmissionSettings, given: argparse.Namespace) -> None:
+    # Only here, because it brings the client.
+    from minervas_admission.commands import grafana  # noqa: PLC0415
+
+    match given.action:
+        case "check":
+            await grafana.check(settings, as_json=given.json)
+        case "link":
+            await grafana.make_member_link(settings, given.member)
+        case "test-alert":
+            await grafana.send_test_alert(settings)
+        case "reconcile":
+            await Decisions(settings, timeout_s=given.timeout, on_chain=False, as_json=given.json).reconcile()
 
 
 async def _change_accounts(settings: AdmissionSettings, given: argparse.Namespace) -> None:
@@ -162,6 +189,8 @@ def _on_host(settings: AdmissionSettings, given: argparse.Namespace) -> None:
             host.run_check_config(settings, given.config)
         case "init":
             host.run_init(settings)
+        case "logins":
+            host.run_logins(settings, given.config, given.out)
         case "migrate":
             host.run_migrate(settings)
         case "sign-server":
@@ -195,8 +224,14 @@ def _parser() -> argparse.ArgumentParser:
     ):
         command(name, text)
     _add_shows(command)
+    logins = command("logins", "make the passwords of the database's roles, and hand in what PostgreSQL keeps of them")
+    logins.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the verifiers go")
+    request = command("server-request", "make the key of the broker or another server, and a request to have signed")
+    request.add_argument("--key", type=Path, required=True, metavar="FILE", help="the private key; made if missing")
+    request.add_argument("--out", type=Path, required=True, metavar="FILE", help="where the request goes")
     _add_sign_server(command("sign-server", "sign the certificate of the broker or another server"))
     _add_ca(command("ca", "replace the certificate authority"))
+    _add_grafana(command(GRAFANA_COMMAND, "who has access to Grafana, links for passwords, a test alert"))
     _add_decisions(command)
     _add_accounts(command)
     examined = command("doctor", "look for what is wrong: clock, disk, certificates, list, broker, database")
@@ -204,7 +239,7 @@ def _parser() -> argparse.ArgumentParser:
     bundle = command("support-bundle", "write states, numbers and logs, but no secrets, into a file for whoever helps")
     bundle.add_argument("file", type=Path, metavar="FILE", help="a new file (.zip)")
     bundle.add_argument("--log", type=Path, action="append", default=[], metavar="LOG", help="a log; repeatable")
-    restore = add_backup_commands(command)
+    restore = add_backup_commands(command, Path("operator-backup.toml"))
     for each in (restore, command("catch-up", "after a restore: take over what the chain says of the members")):
         _add_chain(each)
     return parser
@@ -264,6 +299,26 @@ def _add_accounts(command: Callable[[str, str], argparse.ArgumentParser]) -> Non
             parser.add_argument("--json", action="store_true", help="for programs")
         else:
             parser.add_argument("name", metavar="NAME")
+
+
+def _add_grafana(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for action, text in (
+        ("check", "ask Grafana and the readers' database, and show everybody's access"),
+        ("link", "print a one-time link with which a member sets its password"),
+        ("test-alert", "send a test alert to whom the settings name"),
+        ("reconcile", "compare everybody's access and repair it; the service does it hourly"),
+    ):
+        one = actions.add_parser(action, help=text, description=text)
+        one.add_argument("--config", type=Path, default=argparse.SUPPRESS, metavar="FILE", help="settings (TOML)")
+        if action == "link":
+            one.add_argument("member", metavar="MEMBER")
+        if action in ("check", "reconcile"):
+            one.add_argument("--json", action="store_true", help="for programs")
+        if action == "reconcile":
+            one.add_argument(
+                "--timeout", type=float, default=DEFAULT_TIMEOUT_S, metavar="SECONDS", help="how long to wait"
+            )
 
 
 def _add_ca(parser: argparse.ArgumentParser) -> None:

@@ -33,6 +33,7 @@ from minervas_admission.store.decisions import (
     queued_decisions,
     steps_of,
 )
+from minervas_admission.store.grafana import find_access
 from minervas_admission.store.members import ENDED, MemberRow, clear_end_reason, lock_member
 from minervas_admission.store.presence import delete_presence, presences
 from minervas_admission.store.transactions import transactions_of_member
@@ -101,6 +102,7 @@ async def export_data(connection: Connection, subject: Subject, *, who: str, now
         "keys": [asdict(key) for each in subject.ids for key in await keys_of_application(connection, each)],
         "certificates": [asdict(row) for row in await certificates_of_member(connection, member)],
         "presence": [asdict(row) for row in await presences(connection, member=member)],
+        "grafana": [asdict(row) for row in [await find_access(connection, member)] if row is not None],
         "decisions": [
             {**asdict(row), "steps": [asdict(step) for step in await steps_of(connection, row.id)]} for row in decisions
         ],

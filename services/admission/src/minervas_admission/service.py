@@ -21,6 +21,7 @@ from minervas_admission.chain_follower import ChainFollower
 from minervas_admission.data_directory import DataDirectory
 from minervas_admission.forms import Forms
 from minervas_admission.grafana.access import GrafanaAccess, make_access
+from minervas_admission.grafana.links import Links
 from minervas_admission.housekeeping import Housekeeping
 from minervas_admission.http_api import make_app
 from minervas_admission.https_server import HttpsServer
@@ -217,6 +218,7 @@ class AdmissionService:
                 decisions_under_way=self.worker.busy,
             ),
             steps=self._steps,
+            links=Links(database, self._clock, self._grafana) if self._grafana else None,
         )
 
     def _make_link(self, databases: Databases, feed: MembershipFeed) -> BrokerLink:

@@ -15,9 +15,10 @@ from minervas_ledger.export_command import run_export
 from minervas_ledger.import_command import run_import
 from minervas_ledger.prove_command import run_prove
 from minervas_ledger.service import run_ledger
-from minervas_ledger.settings import LedgerSettings, load_ledger_settings
+from minervas_ledger.settings import DatabaseOwnerSettings, LedgerSettings, load_ledger_settings
 from minervas_ledger.store.schema import migrate
 from minervas_runtime.clock import SystemClock
+from minervas_runtime.database_logins import hand_in_logins
 from minervas_runtime.service import EXIT_FAILED, report_errors, run_service
 from minervas_runtime.settings import SettingsError
 
@@ -27,6 +28,7 @@ TRANSACTION_ID = re.compile(r"[0-9a-f]{64}")
 
 VERBS = {
     "run": "work until stopped",
+    "logins": "make the passwords of the database's roles, and hand in what PostgreSQL keeps of them",
     "migrate": "bring the database's schema up to date, as its owner",
     "audit": "replay the chain from genesis and compare every row with it; also while the ledger runs",
     "export": "write the best chain into a file; also while the ledger runs",
@@ -49,6 +51,8 @@ def main() -> int:
             command.add_argument("file", type=Path, metavar="FILE", help="the chain; packed if it ends with .gz")
         if verb == "readings":
             command.add_argument("--from-archive", type=Path, required=True, metavar="FILE", help="what archive wrote")
+        if verb == "logins":
+            command.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the verifiers go")
         if verb == "prove":
             command.add_argument("id", type=_transaction_id, metavar="ID", help="the transaction's id")
             command.add_argument("file", type=Path, metavar="FILE", help="the proof; see minervas check-proof")
@@ -59,6 +63,7 @@ def main() -> int:
         return 0
     actions: dict[str, Callable[[LedgerSettings, Path], int]] = {
         "run": lambda settings, _: run_service("ledger", settings, run_ledger),
+        "logins": lambda settings, config: _logins(settings, config, arguments.out),
         "migrate": _migrate,
         "audit": lambda settings, _: run_audit(settings, _say, _tell),
         "export": lambda settings, _: run_export(settings, arguments.file, _say, _tell),
@@ -93,12 +98,23 @@ def _tell(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _migrate(settings: LedgerSettings, config: Path) -> int:
+def _logins(settings: LedgerSettings, config: Path, directory: Path) -> int:
+    logins = (settings.database, _owner(settings, config))
+    for role in hand_in_logins([(login.user, login.password_file) for login in logins], directory):
+        print(f"{role}: the password's verifier is in {directory}")
+    return 0
+
+
+def _owner(settings: LedgerSettings, config: Path) -> DatabaseOwnerSettings:
     if settings.database_owner is None:
         raise SettingsError(
             "this setting is missing", file=config, key="database_owner", advice="add it: migrate works as the owner"
         )
-    applied = migrate(settings.database, settings.database_owner)
+    return settings.database_owner
+
+
+def _migrate(settings: LedgerSettings, config: Path) -> int:
+    applied = migrate(settings.database, _owner(settings, config))
     print(f"{settings.database.name}: applied {', '.join(applied)}" if applied else "The schema is current")
     return 0
 

@@ -132,15 +132,6 @@ class Slot(Record, frozen=True, kw_only=True):
     """Its auction is decided, but not all of its fills are carried out."""
 
 
-class PendingFill(Record, frozen=True, kw_only=True):
-    """A fill that an auction decided and that waits for the next block, for a block has only so many."""
-
-    offer: Hash
-    bid: Hash
-    energy_wh: EnergyWh
-    price_micro: PriceMicro
-
-
 class Clearing(Record, frozen=True, kw_only=True):
     """What the auction of a slot decided."""
 

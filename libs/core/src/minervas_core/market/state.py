@@ -6,16 +6,17 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from minervas_core.encoding import Record
+from minervas_core.encoding import Hash, Record
 from minervas_core.errors import Code, LocalFault
 from minervas_core.genesis import MarketMode
 from minervas_core.market.records import (
     Clearing,
+    EnergyWh,
     Lot,
     Meter,
     Obligation,
     Order,
-    PendingFill,
+    PriceMicro,
     Register,
     Retirement,
     Slot,
@@ -26,6 +27,15 @@ from minervas_core.record_tables import RecordTables
 from minervas_core.tables import Entry, SortedTable, Table
 
 T = TypeVar("T")
+
+
+class PendingFill(Record, frozen=True, kw_only=True):
+    """A fill that an auction decided and that waits for the next block, for a block has only so many."""
+
+    offer: Hash
+    bid: Hash
+    energy_wh: EnergyWh
+    price_micro: PriceMicro
 
 
 ROW_TYPES: Mapping[str, type[Record]] = {

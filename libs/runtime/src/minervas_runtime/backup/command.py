@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,12 +20,13 @@ BACKUP = "backup"
 RESTORE = "restore"
 CHECK = "check-backup"
 COMMANDS = (BACKUP, RESTORE, CHECK)
+OWNER_VARIABLE = "MINERVAS_OWNER"
 DEFAULT_SETTINGS = Path("backup.toml")
 
 AddCommand = Callable[[str, str], argparse.ArgumentParser]
 
 
-def add_backup_commands(add: AddCommand) -> argparse.ArgumentParser:
+def add_backup_commands(add: AddCommand, settings: Path = DEFAULT_SETTINGS) -> argparse.ArgumentParser:
     """Add the three commands; returns the parser of `restore`, which may get more arguments."""
     parsers = {
         BACKUP: add(BACKUP, "write keys, files and databases of this host into one encrypted file"),
@@ -37,7 +39,7 @@ def add_backup_commands(add: AddCommand) -> argparse.ArgumentParser:
         parser.add_argument("--passphrase-file", type=Path, metavar="FILE", help=text)
         if name != CHECK:
             text = "what to keep and where it is (TOML; %(default)s)"
-            parser.add_argument("--backup-config", type=Path, default=DEFAULT_SETTINGS, metavar="FILE", help=text)
+            parser.add_argument("--backup-config", type=Path, default=settings, metavar="FILE", help=text)
     return parsers[RESTORE]
 
 
@@ -64,7 +66,9 @@ def run_backup_command(
         say(f"{end.files} files with {end.file_bytes:,} bytes; databases: {', '.join(checked.manifest.databases)}")
         say(f"version {checked.manifest.version}")
         return
-    settings = load_settings(given.backup_config, BackupSettings)
+    # What else stands in the environment is for the service whose command this is.
+    environment = {name: os.environ[name] for name in (OWNER_VARIABLE,) if name in os.environ}
+    settings = load_settings(given.backup_config, BackupSettings, environment=environment)
     if settings.kind != kind:
         raise LocalFault(
             Code.BAD_SETTINGS, f"These settings are for `{other_program} {given.command}`", kind=settings.kind

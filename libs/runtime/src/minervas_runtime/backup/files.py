@@ -32,7 +32,7 @@ def is_left_out(relative: str, directory: KeptDirectory) -> bool:
 
 
 def walk(directory: KeptDirectory) -> Iterator[tuple[str, Path]]:
-    """What is inside a directory, parents first, by name: the path relative to it, and the whole path."""
+    """A directory (as ".") and what is inside, parents first, by name: the path relative to it, and the whole path."""
 
     def inside(folder: Path) -> Iterator[tuple[str, Path]]:
         for path in sorted(folder.iterdir()):
@@ -43,6 +43,7 @@ def walk(directory: KeptDirectory) -> Iterator[tuple[str, Path]]:
             if path.is_dir() and not path.is_symlink():
                 yield from inside(path)
 
+    yield ".", directory.path
     yield from inside(directory.path)
 
 
@@ -113,7 +114,7 @@ def put(entry: tarfile.TarInfo, content: io.BufferedIOBase | None, relative: str
         OSError: if it cannot be written.
     """
     parts = PurePosixPath(relative).parts
-    if not parts or ".." in parts or relative.startswith("/"):
+    if ".." in parts or relative.startswith("/"):
         raise LocalFault(Code.BAD_BACKUP, "A path in the backup leads out of its directory", path=relative)
     path = target.joinpath(*parts)
     if entry.isdir():

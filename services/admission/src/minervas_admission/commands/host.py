@@ -13,11 +13,13 @@ from minervas_admission.issued_journal import remember
 from minervas_admission.sealed_keys import load_passphrase
 from minervas_admission.server_certificate import server_files
 from minervas_admission.server_renewal import BROKER, ServerRequest, sign_broker
-from minervas_admission.settings import AdmissionSettings
+from minervas_admission.settings import AdmissionSettings, DatabaseOwnerSettings, DatabaseSettings
 from minervas_admission.store.migrate import migrate
 from minervas_core.errors import Code, LocalFault
 from minervas_runtime.clock import SystemClock
+from minervas_runtime.database_logins import hand_in_logins
 from minervas_runtime.key_files import PUBLIC_MODE, read_secret, write_atomic
+from minervas_runtime.settings import SettingsError
 
 
 def run_init(settings: AdmissionSettings) -> None:
@@ -36,6 +38,24 @@ def run_init(settings: AdmissionSettings) -> None:
     say(f"network         {consortium.network}")
     say(f"genesis hash    {consortium.genesis.hash}")
     say(f"CA fingerprint  {consortium.authority.fingerprint}")
+
+
+def run_logins(settings: AdmissionSettings, config: Path, directory: Path) -> None:
+    """Make the passwords of the database's roles, and hand in their verifiers.
+
+    Raises:
+        SettingsError: without a section [database_owner].
+        LocalFault: see `hand_in_logins`.
+    """
+    if settings.database_owner is None:
+        raise SettingsError(
+            "this setting is missing", file=config, key="database_owner", advice="add it: it owns the tables"
+        )
+    logins: list[DatabaseSettings | DatabaseOwnerSettings] = [settings.database, settings.database_owner]
+    if settings.grafana is not None:
+        logins.append(settings.grafana.readers)
+    for role in hand_in_logins([(login.user, login.password_file) for login in logins], directory):
+        say(f"{role}: the password's verifier is in {directory}")
 
 
 def run_migrate(settings: AdmissionSettings) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import datetime as dt
+import os
 from pathlib import Path
 
 from minervas_admission import __version__
@@ -53,11 +54,12 @@ async def run_catch_up(settings: AdmissionSettings, chain_file: Path | None, clo
         TransientFault: ``database_away``.
     """
     clock = clock or SystemClock()
+    consortium = load_consortium(settings)
+    chain = None if chain_file is None else _read(chain_file, consortium, clock)
+    _become_owner(settings.paths.data)
     if settings.database_owner is not None:
         for name in migrate(settings):
             say(f"applied {name}")
-    consortium = load_consortium(settings)
-    chain = None if chain_file is None else _read(chain_file, consortium, clock)
     database = Database(settings.database, application="minervas-admission catch-up")
     try:
         if chain is not None:
@@ -74,6 +76,15 @@ async def run_catch_up(settings: AdmissionSettings, chain_file: Path | None, clo
         await database.close()
     DataDirectory(settings.paths.data).restored.unlink(missing_ok=True)
     say("admission and broker can be started" if chain else f"admission and broker can be started; {NO_CHAIN}")
+
+
+def _become_owner(directory: Path) -> None:
+    """Give root's rights up for those of the directory's owner, for what is written now must be the service's."""
+    owner = directory.stat()
+    if os.geteuid() == 0 and owner.st_uid != 0:
+        os.setgroups([])
+        os.setgid(owner.st_gid)
+        os.setuid(owner.st_uid)
 
 
 def _read(chain_file: Path, consortium: Consortium, clock: Clock) -> ChainOfMembers:

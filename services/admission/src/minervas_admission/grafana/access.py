@@ -15,9 +15,17 @@ import time
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TypeVar
 
-from minervas_admission.grafana.dashboards import NO_DASHBOARDS, Dashboards, read_dashboards
+from minervas_admission.grafana.dashboards import (
+    NO_ALERT_RULES,
+    NO_DASHBOARDS,
+    Dashboards,
+    in_language,
+    read_alert_rules,
+    read_dashboards,
+)
 from minervas_admission.grafana.operator_alerts import OperatorAlerts
 from minervas_admission.grafana.readers import ReaderRoles
 from minervas_admission.grafana.server import GrafanaServer, Source
@@ -74,8 +82,8 @@ class GrafanaAccess:
         return self._turns.setdefault(member, asyncio.Lock())
 
     async def _give(self, member: str) -> str:
-        dashboards = await asyncio.to_thread(read_dashboards, self.settings.dashboards)
         row = await self._begin(member)
+        dashboards = await self._read(self.settings.dashboards, row)
         row = await self._org(row)
         row = await self._source(row)
         row = await self._dashboards(row, dashboards)
@@ -99,17 +107,20 @@ class GrafanaAccess:
                 raise
 
     async def _give_operator(self) -> str:
-        folder = self.settings.operator_dashboards
-        dashboards = await asyncio.to_thread(read_dashboards, folder) if folder else NO_DASHBOARDS
         row = await self._begin(RESERVED_MEMBER)
+        dashboards = await self._read(self.settings.operator_dashboards, row)
+        folder = self.settings.alert_rules
+        rules = NO_ALERT_RULES
+        if folder is not None:
+            rules = await asyncio.to_thread(read_alert_rules, in_language(folder, self.settings.language))
         row = await self._org(row)
         row = await self._source(row)
         row = await self._dashboards(row, dashboards)
         await self._in_thread(lambda: self.server.query(_id(row), FLEET_SEEN))
-        rules = await self._in_thread(lambda: self.alerts.set_up(_id(row)))
+        await self._in_thread(lambda: self.alerts.set_up(_id(row), rules))
         now_ms = self.clock.now_ms()
         await self._record(row.member, state="open", opened_ms=row.opened_ms or now_ms, checked_ms=now_ms, problem="")
-        return f"organisation {row.org_name}, {len(dashboards.models)} dashboards, {rules} alert rules"
+        return f"organisation {row.org_name}, {len(dashboards.models)} dashboards, {rules.count} alert rules"
 
     async def close_reader(self, member: str) -> str:
         """Close a member's database role and end its sessions.
@@ -163,15 +174,25 @@ class GrafanaAccess:
             LocalFault: ``not_found`` if it has no open access.
             TransientFault: ``grafana_away``.
         """
-        async with self.database.transaction() as connection:
-            row = await find_access(connection, member)
-        if row is None or row.state != "open" or row.user_id is None:
-            raise LocalFault(Code.NOT_FOUND, "This member has no access to Grafana", member=member)
-        user_id = row.user_id
-        await self._in_thread(lambda: self.server.set_password(user_id, password))
-        await self._record(member, password_ms=self.clock.now_ms(), language=language)
-        dashboards = await asyncio.to_thread(read_dashboards, self.settings.dashboards)
-        await self._preferences(replace(row, language=language), dashboards)
+        async with self._turn(member):
+            async with self.database.transaction() as connection:
+                row = await find_access(connection, member)
+            if row is None or row.state != "open" or row.user_id is None:
+                raise LocalFault(Code.NOT_FOUND, "This member has no access to Grafana", member=member)
+            user_id = row.user_id
+            await self._in_thread(lambda: self.server.set_password(user_id, password))
+            await self._record(member, password_ms=self.clock.now_ms(), language=language)
+            try:
+                row = replace(row, language=language)
+                await self._dashboards(row, await self._read(self.settings.dashboards, row))
+            except MinervasError as fault:  # the next reconciliation does it; the password is set
+                log.warning("grafana_language_waits", extra={"fields": {"of": member, "reason": str(fault)}})
+
+    async def _read(self, folder: Path | None, row: AccessRow) -> Dashboards:
+        """The dashboards in the language of whoever sees them."""
+        if folder is None:
+            return NO_DASHBOARDS
+        return await asyncio.to_thread(read_dashboards, in_language(folder, row.language or self.settings.language))
 
     async def _begin(self, member: str) -> AccessRow:
         async with self.database.transaction() as connection:

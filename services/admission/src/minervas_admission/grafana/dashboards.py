@@ -6,17 +6,19 @@ import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from minervas_core.errors import Code, LocalFault
 
+T = TypeVar("T")
+
 MAX_FILES = 100
 MAX_BYTES = 2_000_000
 UID = re.compile(r"[a-zA-Z0-9_-]{1,40}\Z")
-HOME = "solar-rt"
-"""Where members begin, if they have it."""
+HOMES: Final = ("solar-rt", "fleet")
+"""Where members, and the operator, begin, if they have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +37,32 @@ class Dashboards:
     @property
     def home(self) -> str:
         """Uid of the one that is shown first."""
-        return HOME if HOME in self.uids else next(iter(self.uids), "")
+        return next((uid for uid in (*HOMES, *self.uids) if uid in self.uids), "")
 
 
 @dataclass(frozen=True, slots=True)
 class AlertRules:
-    """Groups of alert rules, each with `name`, `interval` in seconds and `rules` as the provisioning API takes them."""
+    """Alert rules, as Grafana's provisioning API takes them."""
 
     groups: tuple[dict[str, Any], ...]
-    hash: str
+    """Each with `title`, `interval` in seconds and `rules`."""
+    policy: dict[str, Any]
+    """Who is told when; the receiver is the name of the contact point."""
+
+    @property
+    def count(self) -> int:
+        """How many rules there are."""
+        return sum(len(group["rules"]) for group in self.groups)
 
 
 NO_DASHBOARDS = Dashboards((), "")
+NO_ALERT_RULES = AlertRules((), {})
+
+
+def in_language(folder: Path, language: str) -> Path:
+    """The files in a language: a directory of its name beside the files of the other, where there is one."""
+    other = folder / language
+    return other if other.is_dir() else folder
 
 
 def read_dashboards(folder: Path) -> Dashboards:
@@ -56,63 +72,57 @@ def read_dashboards(folder: Path) -> Dashboards:
         LocalFault: ``bad_settings`` naming the file and what is wrong with it.
     """
     models: list[dict[str, Any]] = []
-    for file, model in _read(folder):
+    for file in _files(folder):
+        model = _json(file, dict[str, Any])
         uid = model.get("uid")
         if not isinstance(uid, str) or not UID.match(uid) or uid in [each["uid"] for each in models]:
             raise _bad(file, "its uid is missing, not one, or another dashboard's")
         if not isinstance(model.get("title"), str) or not model["title"]:
             raise _bad(file, "it has no title")
         models.append(model)
-    return Dashboards(tuple(models), _hash(models))
+    encoded = msgspec.json.encode(models, order="deterministic")
+    return Dashboards(tuple(models), hashlib.sha256(encoded).hexdigest())
 
 
 def read_alert_rules(folder: Path) -> AlertRules:
-    """All groups of alert rules of a directory; a file is a group, or has several in `groups`.
+    """The alert rules of a directory: groups.json, rules.json, which name their group, and policy.json.
 
     Raises:
         LocalFault: ``bad_settings`` naming the file and what is wrong with it.
     """
-    groups: list[dict[str, Any]] = []
-    for file, content in _read(folder):
-        for group in content.get("groups", [content]):
-            name = group.get("name") or group.get("title")
-            seconds = _seconds(group.get("interval", 60))
-            rules = group.get("rules")
-            if not isinstance(name, str) or not seconds or not isinstance(rules, list):
-                raise _bad(file, "a group needs name, interval and rules")
-            groups.append({"name": name, "interval": seconds, "rules": rules})
-    return AlertRules(tuple(groups), _hash(groups))
+    files = {file.name: file for file in _files(folder)}
+    for name in ("groups.json", "rules.json", "policy.json"):
+        if name not in files:
+            raise _bad(folder / name, "it is missing")
+    rules = _json(files["rules.json"], list[dict[str, Any]])
+    groups = [
+        {**group, "rules": [rule for rule in rules if rule.get("ruleGroup") == group.get("title")]}
+        for group in _json(files["groups.json"], list[dict[str, Any]])
+    ]
+    if any(not isinstance(group.get("title"), str) or not isinstance(group.get("interval"), int) for group in groups):
+        raise _bad(files["groups.json"], "a group needs title and interval")
+    found = AlertRules(tuple(groups), _json(files["policy.json"], dict[str, Any]))
+    if found.count != len(rules) or not all(isinstance(rule.get("uid"), str) for rule in rules):
+        raise _bad(files["rules.json"], "a rule has no uid, or a group that is not there")
+    return found
 
 
-def _seconds(interval: object) -> int:
-    """Seconds of `30`, `30s` or `1m`; 0 for anything else."""
-    if isinstance(interval, int):
-        return interval
-    match = re.fullmatch(r"(\d{1,5})(s|m)", str(interval))
-    return int(match[1]) * (60 if match[2] == "m" else 1) if match else 0
+def _files(folder: Path) -> list[Path]:
+    files = sorted(folder.glob("*.json")) if folder.is_dir() else []
+    if not files or len(files) > MAX_FILES:
+        raise _bad(folder, f"it must be a directory with 1 to {MAX_FILES} files *.json")
+    return files
 
 
-def _read(folder: Path) -> list[tuple[Path, dict[str, Any]]]:
+def _json(file: Path, form: type[T]) -> T:
     try:
-        files = sorted(folder.glob("*.json"))
-        if not folder.is_dir() or not files or len(files) > MAX_FILES:
-            raise _bad(folder, f"it must be a directory with 1 to {MAX_FILES} files *.json")
-        if too_large := [file for file in files if file.stat().st_size > MAX_BYTES]:
-            raise _bad(too_large[0], f"it has more than {MAX_BYTES} bytes")
-        return [(file, _object(file)) for file in files]
+        if file.stat().st_size > MAX_BYTES:
+            raise _bad(file, f"it has more than {MAX_BYTES} bytes")
+        return msgspec.json.decode(file.read_bytes(), type=form)
     except OSError as error:
-        raise _bad(folder, f"it can not be read: {error.strerror}") from error
-
-
-def _object(file: Path) -> dict[str, Any]:
-    try:
-        return msgspec.json.decode(file.read_bytes(), type=dict[str, Any])
+        raise _bad(file, f"it can not be read: {error.strerror}") from error
     except msgspec.MsgspecError as error:
-        raise _bad(file, f"it is not a JSON object: {error}") from error
-
-
-def _hash(content: object) -> str:
-    return hashlib.sha256(msgspec.json.encode(content, order="deterministic")).hexdigest()
+        raise _bad(file, f"it is not the JSON that it should be: {error}") from error
 
 
 def _bad(file: Path, why: str) -> LocalFault:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from minervas_admission import audit_log
 from minervas_admission.grafana.access import GrafanaAccess
+from minervas_admission.settings import HttpSettings
 from minervas_admission.store.database import Connection, Database
 from minervas_admission.store.grafana import LinkRow, find_access, lock_link, replace_link, set_link_used
 from minervas_admission.tokens import token_hash
@@ -15,6 +16,14 @@ from minervas_runtime.clock import Clock
 
 HOUR_MS = 3_600_000
 LINK_PATH = "/grafana/password"
+HTTPS_PORT = 443
+
+
+def link_address(http: HttpSettings, token: str) -> str:
+    """What the member opens."""
+    host = f"[{http.names[0]}]" if ":" in http.names[0] else http.names[0]
+    port = "" if http.port == HTTPS_PORT else f":{http.port}"
+    return f"https://{host}{port}{LINK_PATH}/{token}"
 
 
 async def make_link(connection: Connection, member: str, *, valid_hours: int, who: str, now_ms: int) -> str:

@@ -6,17 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from grafana_client.api import GrafanaApi
-from grafana_client.client import GrafanaClientError
 
-from minervas_admission.grafana.dashboards import AlertRules, read_alert_rules
+from minervas_admission.grafana.dashboards import AlertRules
 from minervas_admission.grafana.server import UID, GrafanaServer
 from minervas_admission.settings import GrafanaSettings
 from minervas_core.errors import Code, LocalFault
 from minervas_runtime.key_files import read_secret
 
-CONTACT = "minervas"
+CONTACT = "minervas-operator"
 """Name of the contact point; each of its ways has a uid that begins so."""
-GROUPED_BY = ["grafana_folder", "alertname", "member"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,30 +24,24 @@ class OperatorAlerts:
     settings: GrafanaSettings
     server: GrafanaServer
 
-    def set_up(self, org_id: int) -> int:
-        """Make rules, contact point and policy as the settings say; returns how many rules there are.
+    def set_up(self, org_id: int, rules: AlertRules) -> None:
+        """Make contact point, policy and rules what settings and files say, and delete rules that are in no file.
 
         Raises:
-            LocalFault: ``grafana_refused``, or ``bad_settings`` for a file that cannot be used.
+            LocalFault: ``grafana_refused``.
             TransientFault: ``grafana_away``.
         """
-        folder = self.settings.alert_rules
-        rules = read_alert_rules(folder) if folder else AlertRules((), "")
         ways = self._ways()
         with self.server.connected("setting up alerts", *_secrets(ways), org_id=org_id) as api:
-            if ways:
-                self._contact_points(api, ways)
-                body = {"receiver": CONTACT, "group_by": GROUPED_BY}
-                api.client.PUT("/v1/provisioning/policies", json=body)
+            self._contact_points(api, ways, rules.policy)
             for group in rules.groups:
-                path = f"/v1/provisioning/folder/{UID}/rule-groups/{group['name']}"
-                body = {"title": group["name"], "folderUid": UID, "interval": group["interval"]}
-                placed = [
-                    {**rule, "folderUID": UID, "ruleGroup": group["name"], "orgID": org_id} for rule in group["rules"]
-                ]
-                api.client.PUT(path, json={**body, "rules": placed})
-            self._delete_others(api, rules)
-        return sum(len(group["rules"]) for group in rules.groups)
+                path = f"/v1/provisioning/folder/{UID}/rule-groups/{group['title']}"
+                placed = [{**rule, "folderUID": UID, "orgID": org_id} for rule in group["rules"]]
+                api.client.PUT(path, json={**group, "folderUid": UID, "rules": placed})
+            kept = {str(rule["uid"]) for group in rules.groups for rule in group["rules"]}
+            for rule in api.client.GET("/v1/provisioning/alert-rules"):
+                if rule.get("folderUID") == UID and rule["uid"] not in kept:
+                    api.client.DELETE(f"/v1/provisioning/alert-rules/{rule['uid']}", accept_empty_json=True)
 
     def test(self, org_id: int) -> list[str]:
         """Send a test alert over every way; returns what became of each.
@@ -92,7 +84,8 @@ class OperatorAlerts:
             ways.append({"uid": f"{CONTACT}-webhook", "name": CONTACT, "type": "webhook", "settings": settings})
         return ways
 
-    def _contact_points(self, api: GrafanaApi, ways: list[dict[str, Any]]) -> None:
+    def _contact_points(self, api: GrafanaApi, ways: list[dict[str, Any]], policy: dict[str, Any]) -> None:
+        """Tell whom the settings name and nobody else; a contact that is told can not be deleted before."""
         path = "/v1/provisioning/contact-points"
         present = {str(point["uid"]) for point in api.client.GET(f"{path}?name={CONTACT}")}
         for way in ways:
@@ -100,19 +93,12 @@ class OperatorAlerts:
                 api.client.PUT(f"{path}/{way['uid']}", json=way)
             else:
                 api.client.POST(path, json=way)
+        if ways:
+            api.client.PUT("/v1/provisioning/policies", json={**policy, "receiver": CONTACT})
+        elif present:
+            api.client.DELETE("/v1/provisioning/policies")
         for uid in present - {way["uid"] for way in ways}:
             api.client.DELETE(f"{path}/{uid}")
-
-    def _delete_others(self, api: GrafanaApi, rules: AlertRules) -> None:
-        """Delete rules of our folder that are in no file any more."""
-        kept = {group["name"] for group in rules.groups}
-        for rule in api.client.GET("/v1/provisioning/alert-rules"):
-            if rule.get("folderUID") == UID and rule.get("ruleGroup") not in kept:
-                try:
-                    api.client.DELETE(f"/v1/provisioning/alert-rules/{rule['uid']}", accept_empty_json=True)
-                except GrafanaClientError as error:
-                    if error.status_code != 404:
-                        raise
 
 
 def _results(receiver: dict[str, Any]) -> list[tuple[bool, str]]:

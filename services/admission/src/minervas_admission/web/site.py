@@ -19,6 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from minervas_admission import __version__
 from minervas_admission.authority import Consortium
 from minervas_admission.deciding import Decider
+from minervas_admission.grafana.links import Links
 from minervas_admission.settings import AdmissionSettings
 from minervas_admission.store.database import Database
 from minervas_admission.store.operators import OperatorRow
@@ -161,6 +162,8 @@ class Site:
     health: Callable[[], ServiceHealth]
     steps: Mapping[str, tuple[str, ...]]
     """Names of the steps of every kind of decision, in order."""
+    links: Links | None = None
+    """Links for passwords of Grafana; None where there is none."""
     menu: list[MenuEntry] = field(default_factory=list)
 
     @functools.cached_property

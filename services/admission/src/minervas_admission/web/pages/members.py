@@ -10,6 +10,7 @@ from fastapi.responses import Response
 from minervas_admission.commands.checks import GUARDED, check_operator_member, check_sensible
 from minervas_admission.deciding import MAX_REASON_LENGTH
 from minervas_admission.member_view import MemberView, Presences, read_member, read_members
+from minervas_admission.store.grafana import find_access, link_of
 from minervas_admission.store.members import ENDED, MemberOverview
 from minervas_admission.web.faults import PageFault
 from minervas_admission.web.site import OPERATOR_PAGES, MenuEntry, Site, Visit, visit_of
@@ -67,8 +68,12 @@ def router(site: Site) -> APIRouter:
         """Everything about one member."""
         visit = visit_of(request)
         view = await _read(visit, member)
+        async with site.database.transaction() as connection:
+            access, link = await find_access(connection, member), await link_of(connection, member)
         return visit.render(
             "members_one.html",
+            access=access,
+            link=link,
             view=view,
             line=line_of(view.overview, view.presence),
             possible=possible_actions(view.overview),
