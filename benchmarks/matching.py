@@ -60,8 +60,8 @@ def measure(*, resting: int = 10_000, incoming: int = 300, rounds: int = 3) -> l
         plain_bids.append(seconds(lambda market=naive: _naive_bids(market, incoming)))  # type: ignore[misc]  # likewise
         our_bids.append(seconds(lambda market=market: _our_bids(market, incoming)))  # type: ignore[misc]  # likewise
     return [
-        *compared("auction", plain, ours, per_s=resting, unit="orders/s", goal=None),
-        *compared("continuous", plain_bids, our_bids, per_s=incoming, unit="orders/s", goal=5),
+        *compared("match.auction", plain, ours, per_s=resting, unit="orders/s", goal=None),
+        *compared("match.continuous", plain_bids, our_bids, per_s=incoming, unit="orders/s", goal=5),
     ]
 
 

@@ -102,6 +102,7 @@ class Generation(Body):
     end: Point
     measured: Count
     missing: Count
+    substituted: Count
     reset: Annotated[bool, Field(strict=True)]
     readings_root: Hash
 

@@ -382,28 +382,37 @@ LIES: dict[str, tuple[Code, Lie]] = {
 }
 
 
-@pytest.mark.parametrize("name", LIES)
-async def test_lying_ledger_is_left_alone_and_stops_nobody_else(
-    operator: LedgerNode, meet: Meet, farm: FakeLedger, farm_store: ReadingsStore, name: str
-) -> None:
+async def lie_to(operator: LedgerNode, liar: FakeLedger, name: str) -> None:
+    """Let a ledger answer with a lie, and wait until the operator's has seen through it."""
     code, lie = LIES[name]
-    now_ms = operator.clock.now_ms()
-    liar = farm
-    runs, batches = lie(now_ms)
+    runs, batches = lie(operator.clock.now_ms())
+    before = failures(code)
     liar.answer(lambda _: runs, batches)
+    await wait_until_async(lambda: failures(code) > before, timeout=30, describe=f"a failure {code}")
+
+
+@pytest.mark.parametrize("name", LIES)
+async def test_lie_of_a_ledger_is_seen_through_and_nothing_of_it_stored(
+    operator: LedgerNode, farm: FakeLedger, farm_store: ReadingsStore, name: str
+) -> None:
+    await lie_to(operator, farm, name)
+    with contextlib.closing(connect(operator.database, application="test")) as connection:
+        assert connection.execute("SELECT count(*) FROM readings").fetchone() == (0,)
+
+
+async def test_lying_ledger_is_left_alone_and_stops_nobody_else(
+    operator: LedgerNode, meet: Meet, farm: FakeLedger, farm_store: ReadingsStore
+) -> None:
     honest = await meet("m2")
-    honest_batch = batch(*run_of(0, 4, now_ms), member="m2")
     honest.answer(
         lambda _: ReadingRuns(runs=[ReadingRun(spool=SPOOL, first=0, last=3)], more=False),
-        answering(honest_batch, up_to=3),
+        answering(batch(*run_of(0, 4, operator.clock.now_ms()), member="m2"), up_to=3),
     )
-    before = failures(code)
-    await wait_until_async(lambda: failures(code) > before, timeout=30, describe=f"a failure {code}")
+    await lie_to(operator, farm, "no batch")
     await until_numbers(operator, [0, 1, 2, 3], member="m2")
-    asked = liar.asked.count("reading_runs")
     honest_asked = honest.asked.count("reading_runs")
     await wait_until_async(lambda: honest.asked.count("reading_runs") > honest_asked + 1, timeout=30)
-    assert liar.asked.count("reading_runs") == asked == 1
+    assert farm.asked.count("reading_runs") == 1
 
 
 async def test_ledger_that_shows_nothing_of_what_it_claims_is_not_asked_without_end(

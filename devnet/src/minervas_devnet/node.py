@@ -26,6 +26,8 @@ from minervas_devnet.toml_text import Value, as_toml
 ENROL_TIMEOUT_S = 60.0
 READY_TIMEOUT_S = 90.0
 
+READINGS_PULL_S = 2
+"""How often the operator's ledger looks for readings that it missed: short, because networks here live for minutes."""
 DATABASE = "database"
 """Name of the proxy between a ledger and PostgreSQL."""
 
@@ -206,7 +208,7 @@ class Node:
         if service == GATEWAY and self.meters:
             return self.meters.gateway_settings()
         if service == "ledger" and self.member == self._options.operator_member:
-            return {"readings": "all"}
+            return {"readings": "all", "readings_pull_s": READINGS_PULL_S}
         return {}
 
     def _database_settings(self) -> dict[str, Value]:
