@@ -101,6 +101,7 @@ class Generation(Body):
     start: Point
     end: Point
     measured: Count
+    substituted: Count
     missing: Count
     reset: Annotated[bool, Field(strict=True)]
     readings_root: Hash
