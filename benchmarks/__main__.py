@@ -7,7 +7,19 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import admission, codec, connecting, dashboards, memory, metering, mining, readings, sync, validation
+from benchmarks import (
+    admission,
+    codec,
+    connecting,
+    dashboards,
+    matching,
+    memory,
+    metering,
+    mining,
+    readings,
+    sync,
+    validation,
+)
 from benchmarks.results import Result, as_json, as_table
 
 AREAS: dict[str, Callable[[], list[Result]]] = {
@@ -15,6 +27,7 @@ AREAS: dict[str, Callable[[], list[Result]]] = {
     "codec": codec.measure,
     "validation": validation.measure,
     "connecting": connecting.measure,
+    "matching": matching.measure,
     "sync": sync.measure,
     "readings": readings.measure,
     "dashboards": dashboards.measure,

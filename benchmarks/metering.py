@@ -18,14 +18,14 @@ from pathlib import Path
 import minimalmodbus  # type: ignore[import-untyped]  # ships no types
 
 from benchmarks.results import Result
+from minervas_core.meter_maps.meter_map import Block
+from minervas_core.meter_maps.modbus_frames import REQUEST_BYTES, reply_bytes
 from minervas_devnet.health import health
 from minervas_devnet.memory import group_memory
 from minervas_devnet.ports import free_port
 from minervas_devnet.processes import ManagedProcess, console_script
 from minervas_meter_gateway.bus_plan import SILENT_CHARACTERS, SerialPlan
 from minervas_meter_gateway.bus_reader import BusReader
-from minervas_meter_gateway.meter_map import Block
-from minervas_meter_gateway.modbus_frames import REQUEST_BYTES, reply_bytes
 from minervas_meter_gateway.serial_port import RecordingPort, open_port
 from minervas_runtime.clock import monotonic_ms
 from minervas_runtime.key_files import write_atomic

@@ -13,7 +13,7 @@ from minervas_core.transactions import Transaction
 from tests.support.builders import GENESIS_TIME_MS, LocalChain, admit, bid, offer, register_meter
 from tests.support.builders import statement as make_statement
 
-PARAMETERS = Parameters(initial_difficulty=2, min_difficulty=1, diversity_per_mille=0)
+PARAMETERS = Parameters(initial_difficulty=2, min_difficulty=1, diversity_per_mille=0, market_mode="continuous")
 """The numbers of a real consortium, but for the work: it is not what is measured here."""
 
 MEMBERS = 10

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Install what the browser tests need and nothing else does: Chromium, and a font with Korean letters.
+# Install what tests of pages and documents need: Chromium, a font with Korean letters, and a reader of PDFs.
 set -eu
 cd "$(dirname "$0")/.."
 set --
@@ -8,4 +8,5 @@ if ! command -v chromium >/dev/null; then
     set -- chromium
 fi
 if ! [ -d /usr/share/fonts/truetype/nanum ]; then set -- "$@" fonts-nanum; fi
+if ! command -v pdftotext >/dev/null; then set -- "$@" poppler-utils; fi
 if [ "$#" -gt 0 ]; then sh tools/apt_install.sh "$@"; fi

@@ -13,7 +13,7 @@ shell_syntax() { for script in "$@"; do sh -n "$script" || return 1; done; }
 check "shell: syntax" shell_syntax tools/*.sh infra/*/*.sh services/*/container/minervas-* tests/compose/*.sh tests/compose/images/*/*.sh
 no_merge_markers() { ! git grep -nE '^(<{7}|>{7}) '; }
 check "git: no merge markers" no_merge_markers
-check "codespell: spelling" .venv/bin/codespell $(git ls-files | grep -v '^LICENSE$')
+check "codespell: spelling" .venv/bin/codespell $(git ls-files | grep -v '^LICENSE$\|[.]pdf$')
 check "import-linter: who may import whom" .venv/bin/lint-imports --no-cache
 check "core: no floats, no true division" .venv/bin/python -m tools.check_core
 check "requirement sets: pinned, hashed, no addresses" .venv/bin/python -m tools.check_requirements

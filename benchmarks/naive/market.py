@@ -172,9 +172,10 @@ class Market:
             if offer.price_micro > bid.price_micro or incoming.id not in self.orders:
                 return
             if offer.member != bid.member and offer.buyer in ("", bid.member):
-                self._fill(offer, bid, resting.price_micro, changes)
+                self.fill(offer, bid, resting.price_micro, changes)
 
-    def _fill(self, offer: Order, bid: Order, price_micro: int, changes: Changes) -> None:
+    def fill(self, offer: Order, bid: Order, price_micro: int, changes: Changes) -> None:
+        """One fill between two orders."""
         energy_wh = min(offer.energy_wh, bid.energy_wh)
         if energy_wh < min(offer.smallest_wh, offer.energy_wh):
             return

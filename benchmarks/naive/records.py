@@ -103,6 +103,7 @@ class Generation(Body):
     measured: Count
     substituted: Count
     missing: Count
+    substituted: Count
     reset: Annotated[bool, Field(strict=True)]
     readings_root: Hash
 
@@ -125,6 +126,7 @@ class Bid(Body):
     energy_wh: Positive
     price_micro: Count
     valid_until_ms: Count
+    repeats: bool
 
 
 class Transaction(Model):

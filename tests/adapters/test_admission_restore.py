@@ -28,11 +28,12 @@ from minervas_runtime.chain_file import write_chain
 from minervas_runtime.clock import SystemClock
 from minervas_runtime.service import ServiceContext
 from minervas_runtime.tls_diagnosis import diagnose
-from tests.support.admission import AdmissionHome, Applicant, grant_of
+from tests.support.admission import SERVICES, AdmissionHome, Applicant, grant_of
 from tests.support.backups import CHEAP, PASSPHRASE, drop_database
 from tests.support.builders import find_nonce, sign_block
 from tests.support.fix_admission import AdmissionWithBroker
 from tests.support.fix_broker import QUIET_S
+from tests.support.renewal import certificates_of, new_key, renewal_of, renewed
 from tests.support.wait import wait_until_async
 
 WAITING = "waiting"
@@ -139,6 +140,7 @@ async def test_revocations_and_admissions_after_the_backup_are_honoured_before_a
 ) -> None:
     home, broker = setting.home, setting.broker
     arguments = write_backup_settings(home, postgres_server)
+    gamma = Applicant("gamma")
     backup, chain = home.root / "minervas.backup", home.root / "chain"
     async with home.running():
         for name in ("alpha", "beta", "delta"):
@@ -146,7 +148,7 @@ async def test_revocations_and_admissions_after_the_backup_are_honoured_before_a
             home.install(applicant, await home.admit(applicant))
         epsilon = await home.apply(Applicant("epsilon").application())
         assert await asyncio.to_thread(run, ["backup", str(backup), *arguments]) == 0
-        await home.admit(Applicant("gamma"))
+        await home.admit(gamma)
         await home.decisions().approve("epsilon", confirmed=True)
         await home.decisions().revoke("alpha", "did not pay", confirmed=True)
         await home.decisions().suspend("beta", "", confirmed=True)
@@ -176,6 +178,9 @@ async def test_revocations_and_admissions_after_the_backup_are_honoured_before_a
         await beta.stop()
         await wait_until_async(lambda: states(home) == wanted, describe="the approval to be carried out again")
         assert grant_of(await home.state(epsilon)).certificates.keys() == {"peer", "miner", "ledger"}
+        adopted = renewal_of(home, gamma, {service: new_key() for service in SERVICES})
+        assert set(certificates_of(await renewed(home, adopted))) == set(SERVICES)
+        assert "gamma.peer" in broker.rights_file.read_text()
     assert await asyncio.to_thread(run, ["audit", "--config", str(home.config)]) == 0
 
 

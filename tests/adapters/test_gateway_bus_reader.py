@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from minervas_core.meter_maps.meter_map import Block
 from minervas_meter_gateway.block_read import BlockRead
 from minervas_meter_gateway.bus_plan import PortPlan, SerialPlan
 from minervas_meter_gateway.bus_reader import BusReader
-from minervas_meter_gateway.meter_map import Block
 from minervas_meter_gateway.port_worker import PortWorker
 from minervas_runtime.clock import SystemClock
 from tests.support.fake_slaves import FakeSlaves, span, words

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pymodbus.framer import FramerRTU
 
+from minervas_core.meter_maps.modbus_frames import crc16, judge_reply, read_request, registers_of, reply_bytes
 from minervas_core.metering import Fault
-from minervas_meter_gateway.modbus_frames import crc16, judge_reply, read_request, registers_of, reply_bytes
 
 REQUEST = read_request(1, 4, 0, 2)
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from minervas_core.meter_maps.decoding import NoValue, Values, decode_input
+from minervas_core.meter_maps.modbus_frames import judge_reply, registers_of
 from minervas_meter_gateway.bus_plan import SerialPlan
 from minervas_meter_gateway.bus_reader import BusReader
-from minervas_meter_gateway.decoding import NoValue, Values, decode_input
 from minervas_meter_gateway.map_files import load_maps
-from minervas_meter_gateway.modbus_frames import judge_reply, registers_of
 from tests.support.fake_slaves import FakeSlaves, Registers, floats, span, with_crc, words
 
 MAPS = load_maps()

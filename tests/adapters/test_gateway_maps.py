@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minervas_meter_gateway.decoding import NoValue, Values, decode_input, field_value
+from minervas_core.meter_maps.decoding import NoValue, Values, decode_input, field_value
+from minervas_core.meter_maps.meter_map import Field, Input, MeterMap
+from minervas_core.meter_maps.modbus_frames import crc16, judge_reply, read_request, registers_of
 from minervas_meter_gateway.map_files import find_maps, load_map, load_maps
-from minervas_meter_gateway.meter_map import Field, Input, MeterMap
-from minervas_meter_gateway.modbus_frames import crc16, judge_reply, read_request, registers_of
 from minervas_runtime.settings import SettingsError
 
 MAPS = load_maps()

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from minervas_core.meter_maps.modbus_frames import read_request
 from minervas_meter_gateway.block_read import instrument_on, read_block
 from minervas_meter_gateway.bus_plan import PortPlan
 from minervas_meter_gateway.channel_readings import judge_channel
-from minervas_meter_gateway.modbus_frames import read_request
 from minervas_meter_gateway.port_worker import METER_FAILURES_TOLERATED, MeterSample, PortWorker
 from minervas_meter_gateway.register_watch import RegisterWatch
 from minervas_meter_gateway.serial_port import PortLost, open_port

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 import pytest
 
+from minervas_core.meter_maps.decoding import Values
 from minervas_meter_gateway.bus_plan import SerialPlan
 from minervas_meter_gateway.bus_reader import BusReader
-from minervas_meter_gateway.decoding import Values
 from minervas_meter_gateway.map_files import load_maps
 from minervas_meter_gateway.plausible import why_unlikely
 from minervas_meter_gateway.scan import AdapterEchoes, Finding, Scanner, ScanOrder

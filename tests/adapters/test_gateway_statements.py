@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest_asyncio
 
+from minervas_core.meter_maps.decoding import Values
 from minervas_core.metering import RegisterPoint
 from minervas_meter_gateway.block_read import BlockRead
 from minervas_meter_gateway.channel_readings import Judged
 from minervas_meter_gateway.clock_check import ClockCheck
-from minervas_meter_gateway.decoding import Values
 from minervas_meter_gateway.ledger_link import HOPELESS
 from minervas_meter_gateway.spool import Spool
 from minervas_meter_gateway.spool_thread import SpoolThread

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from minervas_core.meter_maps.decoding import NoValue, Values, decode_input
 from minervas_meter_gateway.block_read import BlockRead
 from minervas_meter_gateway.bus_plan import SerialPlan
 from minervas_meter_gateway.bus_reader import BusReader
-from minervas_meter_gateway.decoding import NoValue, Values, decode_input
 from minervas_meter_gateway.map_files import load_maps
 from tests.support.fake_slaves import FakeSlaves, Registers, words
 

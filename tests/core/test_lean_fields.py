@@ -12,6 +12,7 @@ import pytest
 from minervas_core.encoding import Record, encode
 from minervas_core.errors import Code, InvalidEncoding
 from minervas_core.market.records import MarketBody, Offer
+from minervas_core.market.settlement_records import Settling
 from minervas_core.metering import Generation
 from minervas_core.transactions import TransactionBody, TransactionForm, decode_transaction
 from tools.vectors.document_cases import changed, put
@@ -87,7 +88,7 @@ def test_the_signature_is_judged() -> None:
 def test_lean_fields_are_only_in_transactions() -> None:
     """Everything else is decoded without a judge. Rare kinds of transactions have none."""
     lean = {record for record in _all_records(Record) if any(_lean_fields(record))}
-    assert {TransactionForm, Generation, Offer} < lean <= {*BODIES, TransactionForm, MarketBody}
+    assert {TransactionForm, Generation, Offer} < lean <= {*BODIES, TransactionForm, MarketBody, Settling}
 
 
 def _all_records(record: type[Record]) -> Iterator[type[Record]]:

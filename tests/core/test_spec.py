@@ -36,6 +36,7 @@ from minervas_core.governance import records as governance_records
 from minervas_core.governance.parameters import CHANGEABLE
 from minervas_core.identifiers import MEMBER_PATTERN
 from minervas_core.market import records
+from minervas_core.market.state import PendingFill
 from minervas_core.rights import PEER_GOSSIP
 from tools.vectors.fixtures import BLOCK_2
 
@@ -274,7 +275,7 @@ def test_every_field_is_explained(file: str, heading: str, kind: type[msgspec.St
         ("lots", records.Lot),
         ("obligations", records.Obligation),
         ("slots", records.Slot),
-        ("pending_fills", records.PendingFill),
+        ("pending_fills", PendingFill),
     ],
 )
 def test_every_field_of_the_market_is_named(table: str, kind: type[msgspec.Struct]) -> None:

@@ -12,7 +12,14 @@ import jsonschema
 import pytest
 import yaml
 
-from minervas_core import ledger_messages, messages, node_market_messages, node_messages, node_vote_messages
+from minervas_core import (
+    ledger_messages,
+    messages,
+    node_bill_messages,
+    node_market_messages,
+    node_messages,
+    node_vote_messages,
+)
 from minervas_core.encoding import encode
 from minervas_core.identifiers import Principal
 from minervas_core.rights import ADMISSION, rights_for
@@ -124,7 +131,10 @@ def test_sealed_gossip_is_that_of_the_code() -> None:
 
 def test_requests_between_peers_are_those_of_the_code() -> None:
     found = kinds_of("gossip", with_reply=True)
-    assert found == {("peer", kind): types for kind, types in pairs(messages.PEER_REQUEST_TYPES).items()}
+    assert found == {
+        ("peer", kind): types
+        for kind, types in pairs(messages.PEER_REQUEST_TYPES | node_bill_messages.BILL_PEER_REQUEST_TYPES).items()
+    }
 
 
 def test_requests_between_peers_and_admission_are_those_of_the_code() -> None:
@@ -151,7 +161,8 @@ def test_plain_messages_without_answer() -> None:
 def test_requests_inside_a_node_are_those_of_the_code() -> None:
     found = {kind: types for (_, kind), types in kinds_of("node", with_reply=True).items()}
     types = node_messages.NODE_REQUEST_TYPES | node_market_messages.NODE_MARKET_REQUEST_TYPES
-    assert found == pairs(types | node_vote_messages.NODE_VOTE_REQUEST_TYPES)
+    types |= node_vote_messages.NODE_VOTE_REQUEST_TYPES
+    assert found == pairs(types | node_bill_messages.NODE_BILL_REQUEST_TYPES)
 
 
 def test_events_inside_a_node_are_those_of_the_code() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections.abc import Callable, Iterator
+from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -17,12 +20,15 @@ from minervas_core import (
     genesis,
     messages,
     metering,
+    node_bill_messages,
     node_market_messages,
     node_messages,
     node_vote_messages,
     rekeying,
     renewal,
 )
+from minervas_core.billing.bills import bill_hash, check_bill, make_bill
+from minervas_core.billing.records import Bill, BillLine
 from minervas_core.blocks import (
     block_signature_is_valid,
     block_signing_body,
@@ -46,6 +52,7 @@ from minervas_core.rights import rights_for
 from minervas_core.state import BlockUndo
 from minervas_core.topics import InboxTopic, MeshTopic, matches, parse_topic
 from minervas_core.transactions import check_signature, decode_transaction
+from minervas_runtime.months import month_bounds
 from tests.support import finality_vectors
 from tests.support.governance_vectors import governance_history
 from tests.support.market_vectors import METERING_CHECKS, auction_history, derived_lot, market_history
@@ -229,6 +236,7 @@ def sample(case: Case) -> None:
         messages,
         node_messages,
         node_market_messages,
+        node_bill_messages,
         metering,
         node_vote_messages,
         votes,
@@ -419,6 +427,31 @@ def refused_proof(case: Case) -> None:
     assert code_of(lambda: judge_proof(case["lines_hex"])) == case["code"]
 
 
+def month_of_a_zone(case: Case) -> None:
+    assert month_bounds(case["zone"], case["month"]) == (case["from_ms"], case["until_ms"])
+    zone, first = ZoneInfo(case["zone"]), dt.date.fromisoformat(f"{case['month']}-01")
+    before, begins, after, ends = (
+        dt.datetime.fromtimestamp(ms / 1000, zone).date()
+        for ms in (case["from_ms"] - 1, case["from_ms"], case["until_ms"] - 1, case["until_ms"])
+    )
+    assert (before < first, begins, after < ends, ends.day) == (True, first, True, 1)
+    assert (after.year, after.month) == (first.year, first.month)
+
+
+def bill(case: Case) -> None:
+    genesis = load_genesis(bytes.fromhex(case["genesis_hex"]))
+    lines = [decode(encode_untyped(line), BillLine, max_bytes=LARGE) for line in case["lines"]]
+    due = decode(encode_untyped(case["bill"]), Bill, max_bytes=LARGE)
+    assert make_bill(genesis, due.seller, due.buyer, due.period, lines, place=case["place"]) == due
+    assert bill_hash(due) == case["hash"]
+    check_bill(genesis, due, lines)
+    rate, net = genesis.parameters.tax_per_mille, sum(line["energy_wh"] * line["price_micro"] for line in case["lines"])
+    digits = {"KRW": 0, "EUR": 2, "KWD": 3}[genesis.body.currency]
+    exact = Decimal(net) * (1000 + rate) / 1000 / 1_000_000
+    rounded = exact.quantize(Decimal(1).scaleb(-digits), rounding=ROUND_HALF_EVEN)
+    assert due.total_micro == int(rounded * 1_000_000)
+
+
 CHECKS: dict[str, dict[str, Callable[[Case], None]]] = {
     "encoding": {"accepted": accepted_value, "refused": refused_value},
     "keys": {"seeds": seed, "public_keys": public_key, "signatures": signature},
@@ -458,6 +491,7 @@ CHECKS: dict[str, dict[str, Callable[[Case], None]]] = {
     "finality": finality_vectors.CHECKS,
     "proofs": {"accepted": proof, "refused": refused_proof},
     "metering": {"samples": sample, **METERING_CHECKS},
+    "bills": {"months": month_of_a_zone, "bills": bill},
 }
 
 

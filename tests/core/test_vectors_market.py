@@ -6,6 +6,7 @@ It keeps plain dictionaries and looks at every order each time. Signatures, work
 from __future__ import annotations
 
 import copy
+import datetime as dt
 import hashlib
 import itertools
 import json
@@ -44,6 +45,16 @@ def hash_of(header: Row) -> str:
     return sha256(hashlib.sha256(canonical(rest)).digest() + nonce)
 
 
+def root_of(leaves: list[bytes]) -> str:
+    """RFC 6962, written down as the text has it."""
+    if len(leaves) == 1:
+        return sha256(b"\0" + leaves[0])
+    half = 1
+    while 2 * half < len(leaves):
+        half *= 2
+    return sha256(b"\1" + bytes.fromhex(root_of(leaves[:half]) + root_of(leaves[half:])))
+
+
 def refuse_if(broken: bool, code: str) -> None:
     if broken:
         raise Refused(code)
@@ -76,6 +87,7 @@ class Ledger:
         self.lots: dict[str, Row] = {}
         self.orders: dict[str, Row] = {}
         self.obligations: dict[str, Row] = {}
+        self.settlements: dict[str, Row] = {}
         self.trades: list[Row] = []
         self.retirements: list[Row] = []
         self.clearings: list[Row] = []
@@ -83,7 +95,7 @@ class Ledger:
         self.slots: dict[str, Row] = {}
 
     def tables(self) -> dict[str, dict[str, Row]]:
-        names = ("lots", "meters", "obligations", "orders", "pending_fills", "registers", "slots")
+        names = ("lots", "meters", "obligations", "orders", "pending_fills", "registers", "settlements", "slots")
         found = {name: getattr(self, name) for name in names}
         return {name: rows for name, rows in found.items() if rows}
 
@@ -333,11 +345,40 @@ class Ledger:
     def retire(self, tx_id: str, body: Row, _: int) -> None:
         member = self.sender(body)
         self.check_free(body["lots"], member)
+        if "origins_root" in body:
+            parts = [part for lot_id in body["lots"] for part in self.lots[lot_id]["origins"]]
+            origins = {part["statement"]: 0 for part in parts}
+            for part in parts:
+                origins[part["statement"]] += part["energy_wh"]
+            refuse_if(root_of([canonical(part) for part in listed(origins)]) != body["origins_root"], "retire_claim")
         for lot_id in body["lots"]:
             lot = self.lots.pop(lot_id)
             told = {"height": self.height, "position": self.retired, "transaction": tx_id, "lot": lot_id}
             self.retirements.append(told | {name: lot[name] for name in ("owner", "energy_wh", "origins")})
             self.retired += 1
+
+    def payment(self, tx_id: str, body: Row, _: int) -> None:
+        seller = body["seller"]
+        refuse_if(seller not in self.members, "member_unknown")
+        wallet = self.members[seller]["wallet"] if self.active(seller) else self.genesis["authority"]
+        refuse_if(body["sender"] != wallet, "tx_wrong_sender")
+        year, month = map(int, body["month"].split("-"))
+        following = dt.datetime(year + month // 12, month % 12 + 1, 1, tzinfo=dt.UTC)
+        ends_ms = int(following.timestamp()) * 1_000
+        refuse_if(self.time_ms < ends_ms - 14 * 3_600_000, "bill_not_final")
+        refuse_if(ends_ms + 12 * 3_600_000 <= self.genesis["created_ms"], "bill_not_final")
+        pair = f"{body['buyer']}/{seller}"
+        owed = self.obligations.get(pair, {"amount_micro": 0})["amount_micro"]
+        known = {key: row for key, row in self.settlements.items() if key.startswith(f"{pair}/")}
+        settled = sum(sum(row.values()) for row in known.values())
+        key = f"{pair}/{body['month']}"
+        most = owed + 1_000_000 * len({*known, key}) if owed else 0
+        refuse_if(settled + body["amount_micro"] > most, "payment_too_large")
+        before = self.settlements.get(key, {"paid_micro": 0, "credited_micro": 0})
+        name = "paid_micro" if body["type"] == "payment" else "credited_micro"
+        self.settlements[key] = before | {name: before[name] + body["amount_micro"]}
+
+    credit_note = payment
 
     def bid(self, tx_id: str, body: Row, _: int) -> None:
         terms = {"smallest_wh": 1, "buyer": "", "lots": [], "side": "bid", "energy_wh": body["energy_wh"]}

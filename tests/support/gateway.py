@@ -17,6 +17,7 @@ from minervas_core.identifiers import Principal
 from minervas_core.keys import SigningKey, verify
 from minervas_core.market.records import Channel, Meter, Register
 from minervas_core.messages import Presence
+from minervas_core.meter_maps.modbus_frames import crc16, read_request, registers_of
 from minervas_core.metering import (
     MAX_BATCH_BYTES,
     Generation,
@@ -39,7 +40,6 @@ from minervas_meter_gateway.block_read import BlockRead
 from minervas_meter_gateway.bus_plan import MeterPlan, PortPlan, plan_ports
 from minervas_meter_gateway.gateway_keys import GatewayKeys
 from minervas_meter_gateway.map_files import load_maps
-from minervas_meter_gateway.modbus_frames import crc16, read_request, registers_of
 from minervas_meter_gateway.port_worker import MeterSample
 from minervas_meter_gateway.settings import GatewaySettings, load_gateway_settings
 from minervas_runtime.bus import Bus, Message

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -33,7 +34,7 @@ from tests.support.builders import (
     statement,
 )
 from tests.support.ledger import MEMBER, NODE_KEY, Answer, StoredChain, audit
-from tests.support.lot_builders import merge, retire
+from tests.support.lot_builders import credit, merge, pay, retire
 
 MEMBERS = ("m0", "m1", "m2")
 SPOOL = "ab" * 16
@@ -48,13 +49,23 @@ class TradingChain:
         self.block(*(admit(member) for member in MEMBERS))
         self.block(*(register_meter(member) for member in MEMBERS))
 
-    def block(self, *transactions: Transaction) -> Block:
+    def block(self, *transactions: Transaction, time_ms: int = 0) -> Block:
         """Extend the chain; every transaction must apply."""
-        block = self.local.extend(MEMBERS[0], transactions)
+        block = self.local.mine(MEMBERS[0], transactions, time_ms=time_ms)
+        self.local.receive(block)
         assert self.local.tip.hash == block.hash
         if self.stored is not None:
             assert self.stored.take(block) == ["connected"]
         return block
+
+    def pay_a_month_later(self) -> None:
+        """`m2` buys of `m0`, a month goes by, and `m0` confirms a payment and credits a part."""
+        lot = self.mint("m0", 40)
+        until_ms = self.local.tip.time_ms + 10**9
+        self.block(offer("m0", [lot], 50_000, until_ms=until_ms), bid("m2", 40, 50_000, until_ms=until_ms))
+        month = datetime.fromtimestamp(self.local.tip.time_ms / 1_000, UTC).strftime("%Y-%m")
+        self.block(time_ms=self.local.tip.time_ms + 40 * 86_400_000)
+        self.block(pay("m0", "m2", 1_000_000, month=month), credit("m0", "m2", 500_000, month=month))
 
     def statement(self, member: str, amount_wh: int, *, salt: str = "") -> Transaction:
         """The statement that goes on where the member's last one ended, over a second."""

@@ -191,9 +191,15 @@ def trades_of(node: Node, bid: str) -> list[Trade]:
 
 
 def wait_trades(nodes: Sequence[Node], bid: str, energy_wh: int) -> None:
-    """Wait until a bid got so much on all nodes: at once, or when the slot's auction is held."""
+    """Wait until a bid got so much on all nodes, two blocks deep: another branch may hold the auction a block later."""
+
+    def settled(node: Node) -> bool:
+        tip, trades = node.tip(), trades_of(node, bid)
+        deep = [trade for trade in trades if tip is not None and trade.height + 2 <= tip.height]
+        return deep == trades and sum(trade.energy_wh for trade in deep) == energy_wh
+
     wait_until(
-        lambda: all(sum(trade.energy_wh for trade in trades_of(node, bid)) == energy_wh for node in nodes),
+        lambda: all(settled(node) for node in nodes),
         SYNC_TIMEOUT_S,
         lambda: str([trades_of(node, bid) for node in nodes]),
     )

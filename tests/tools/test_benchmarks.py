@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks import admission, codec, connecting, dashboards, readings, sync, validation
+from benchmarks import admission, codec, connecting, dashboards, matching, readings, sync, validation
 from benchmarks.databases import Databases
+from benchmarks.naive import auction as naive_auction
 from benchmarks.naive import plain_json
 from benchmarks.naive.market import Refused
 from benchmarks.naive.node import NaiveNode
@@ -72,6 +73,7 @@ def test_plain_json_agrees_on_ids_and_refuses_what_we_refuse(world: World) -> No
 def test_every_area_measures_both_sides_and_their_ratio(postgres_server: PostgresServer) -> None:
     results = [
         *codec.measure(transactions=20, rounds=1),
+        *matching.measure(resting=200, incoming=5, rounds=1),
         *validation.measure(transactions=60, rounds=1),
     ]
     made = Databases(postgres_server)
@@ -82,6 +84,7 @@ def test_every_area_measures_both_sides_and_their_ratio(postgres_server: Postgre
     goals = {result.name: result.goal for result in results if result.goal is not None}
     assert goals == {
         "codec.transaction.ratio": 5,
+        "match.continuous.ratio": 5,
         "validate.cold.ratio": 4,
         "validate.seen.ratio": 50,
         "connect.ratio": 15,
@@ -95,6 +98,15 @@ def test_every_area_measures_both_sides_and_their_ratio(postgres_server: Postgre
     assert all(result.value > 0 for result in results)
     assert {row["name"] for row in json.loads(as_json(results))["results"]} == {result.name for result in results}
     assert len(as_table(results).splitlines()) == len(results)
+
+
+def test_both_sides_of_the_auctions_bench_sell_the_same() -> None:
+    book = matching.make_book(400, crossed=True)
+    market, naive = matching.our_market(book), matching.naive_market(book)
+    sold_wh = matching.hold_auction(market)
+    assert sold_wh == sum(trade.energy_wh for trade in naive_auction.clear(naive).trades) > 0
+    owed = {tuple(key.split("/")): (each.amount_micro, each.energy_wh) for key, each in market.obligations.items()}
+    assert owed == naive.debts
 
 
 def test_admission_is_measured_alone_and_beside_a_crowd() -> None:

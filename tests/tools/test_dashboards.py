@@ -25,8 +25,8 @@ PLACES = sorted(BOARDS)
 MEMBER_UIDS = {"solar-rt", "solar-today", "solar-history", "trade", "chain"}
 OPERATOR_UIDS = {"fleet", "alerts"}
 UNITS = {
-    "amp", "d", "time:HH:mm", "time:YYYY-MM-DD HH:mm:ss",
-    "decbytes", "dtdurations", "kwatth", "none", "percent", "percentunit", "s", "short",
+    "amp", "d", "time:HH:mm", "time:YYYY-MM-DD HH:mm", "time:YYYY-MM-DD HH:mm:ss",
+    "decbytes", "dthms", "kwatth", "none", "percent", "percentunit", "s", "short",
     "volt", "watt", "watth", "currency:financial:₩", "suffix: kWh/kWp", "suffix: ₩/kWh",
 }  # fmt: skip
 """Ids in @grafana/data, and units with a text of their own."""

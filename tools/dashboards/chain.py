@@ -209,7 +209,7 @@ def _miners(board: Board) -> None:
         (16, 9),
         table(
             [
-                override("time", displayName=say("시각", "Time"), unit="time:YYYY-MM-DD HH:mm:ss"),
+                override("time", displayName=say("시각", "Time"), unit="time:YYYY-MM-DD HH:mm:ss", custom__width=170),
                 override("height", displayName=say("높이", "Height")),
                 override("difficulty", displayName=say("난이도", "Difficulty")),
                 override("tries", displayName=say("시도", "Tries"), unit="short"),
@@ -245,7 +245,9 @@ def _votes(board: Board) -> None:
                 override("voted", displayName=say("투표한 높이", "Voted for")),
                 override("behind", displayName=say("뒤처진 블록", "Blocks behind")),
                 override("state", displayName=say("상태", "State"), mappings=states),
-                override("seen", displayName=say("받은 시각", "Seen")),
+                override(
+                    "seen", displayName=say("받은 시각", "Seen"), unit="time:YYYY-MM-DD HH:mm:ss", custom__width=170
+                ),
                 override("contradictions", displayName=say("모순된 투표", "Contradictions")),
             ]
         ),
@@ -264,7 +266,7 @@ def _side_blocks(board: Board) -> None:
         (12, 9),
         table(
             [
-                override("time", displayName=say("시각", "Time"), unit="time:YYYY-MM-DD HH:mm:ss"),
+                override("time", displayName=say("시각", "Time"), unit="time:YYYY-MM-DD HH:mm:ss", custom__width=170),
                 override("height", displayName=say("높이", "Height")),
                 override("miner", displayName=say("채굴자", "Miner")),
                 override("invalid", displayName=say("종류", "Kind"), mappings=invalid),

@@ -93,10 +93,10 @@ def add_gaps(board: Board, *, hours: bool = False, condition: str = "") -> None:
         (10, 8),
         table(
             [
-                override("from", displayName=say("부터", "From")),
-                override("until", displayName=say("까지", "Until"), noValue=still),
+                override("from", displayName=say("부터", "From"), unit="time:YYYY-MM-DD HH:mm:ss", custom__width=170),
+                override("until", displayName=say("까지", "Until"), noValue=still, unit="time:YYYY-MM-DD HH:mm:ss"),
                 override("channel", displayName=say("채널", "Channel")),
-                override("seconds", displayName=say("길이", "Length"), unit="dtdurations"),
+                override("seconds", displayName=say("길이", "Length"), unit="dthms"),
             ]
         ),
         Query(gap_list(condition)),

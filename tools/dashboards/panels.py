@@ -170,12 +170,12 @@ def barchart(defaults: Json, *, overrides: Sequence[Json] = (), stacked: bool = 
 def table(overrides: Sequence[Json], *, rows: int = 0) -> Look:
     """A table; its columns are shown by `overrides`."""
     options: Json = {"frameIndex": 0, "showHeader": True, "cellHeight": "sm", "enablePagination": rows > 0}
-    defaults: Json = {"custom": {"align": "auto", "filterable": False, "inspect": False, "minWidth": 80}}
+    defaults: Json = {"custom": {"align": "auto", "filterable": False, "inspect": False, "minWidth": 110}}
     return Look("table", options, defaults, overrides)
 
 
-def heatmap(unit: str, row_unit: str) -> Look:
-    """A cell for each day and row; rows are the fields, in their order."""
+def heatmap(unit: str, row_unit: str, row_name: str) -> Look:
+    """A cell for each day and row; rows are the fields, in their order, named by a label."""
     options: Json = {
         "calculate": False,
         "color": {
@@ -198,7 +198,12 @@ def heatmap(unit: str, row_unit: str) -> Look:
         "tooltip": {"mode": "single", "yHistogram": False, "showColorScale": True},
         "yAxis": {"axisPlacement": "left", "reverse": True, "unit": row_unit},
     }
-    return Look("heatmap", options, {"unit": unit, "custom": {"scaleDistribution": {"type": "linear"}}})
+    defaults: Json = {
+        "unit": unit,
+        "displayName": f"${{__field.labels.{row_name}}}",
+        "custom": {"scaleDistribution": {"type": "linear"}},
+    }
+    return Look("heatmap", options, defaults)
 
 
 def states(mappings: Sequence[Json]) -> Look:

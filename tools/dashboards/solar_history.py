@@ -140,7 +140,7 @@ def _energy(board: Board) -> None:
             "no data.",
         ),
         (24, 9),
-        heatmap("watth", "short"),
+        heatmap("watth", "short", "hour"),
         Query(hours_by_day(zone), "time_series"),
     )
 
@@ -190,7 +190,7 @@ def _samples(board: Board) -> None:
         (24, 10),
         table(
             [
-                override("time", displayName=say("시각", "Time"), unit="time:YYYY-MM-DD HH:mm:ss"),
+                override("time", displayName=say("시각", "Time"), unit="time:YYYY-MM-DD HH:mm:ss", custom__width=170),
                 override("channel", displayName=say("채널", "Channel")),
                 override("watt", displayName=say("전력", "Power"), unit="watt", decimals=3),
                 override("volt", displayName=say("전압", "Voltage"), unit="volt", decimals=3),

@@ -165,7 +165,7 @@ def _curve(board: Board) -> None:
             "What the registers counted in each quarter; without what fell into gaps.",
         ),
         (24, 7),
-        timeseries({"unit": "kwatth", "decimals": 3, "displayName": CHANNEL_NAME}, custom=stacked),
+        timeseries({"unit": "kwatth", "decimals": 1, "displayName": CHANNEL_NAME}, custom=stacked),
         Query(QUARTERS, "time_series"),
     )
 
@@ -181,7 +181,7 @@ def _channels(board: Board) -> None:
                 override("channel", displayName=say("채널", "Channel")),
                 override("energy", displayName=say("발전량", "Energy"), unit="kwatth", decimals=3),
                 override("peak", displayName=say("최대 순시", "Highest sample"), unit="watt", decimals=1),
-                override("peak_at", displayName=say("그 시각", "At")),
+                override("peak_at", displayName=say("그 시각", "At"), unit="time:HH:mm"),
                 override("completeness", displayName=say("측정률", "Completeness"), unit="percentunit", decimals=1),
                 override("without", displayName=say("값 없는 측정", "Samples without a value"), unit="short"),
                 override(

@@ -259,7 +259,12 @@ def _book(board: Board) -> None:
                 override("energy", displayName=say("남은 양", "Open"), unit="kwatth", decimals=3),
                 override("smallest", displayName=say("최소 양", "Smallest"), unit="kwatth", decimals=3),
                 override("each_slot", displayName=say("슬롯마다", "Each slot"), unit="kwatth", decimals=3),
-                override("until", displayName=say("유효 기간", "Valid until")),
+                override(
+                    "until",
+                    displayName=say("유효 기간", "Valid until"),
+                    unit="time:YYYY-MM-DD HH:mm",
+                    custom__width=150,
+                ),
                 override("only_for", displayName=say("상대 지정", "Only for")),
                 override("height", displayName=say("블록", "Block")),
                 override("own_order", displayName=say("주문", "Order")),
@@ -281,7 +286,9 @@ def _auctions(board: Board) -> None:
         (24, 8),
         table(
             [
-                override("slot", displayName=say("마감", "Slot ended"), unit="time:YYYY-MM-DD HH:mm:ss"),
+                override(
+                    "slot", displayName=say("마감", "Slot ended"), unit="time:YYYY-MM-DD HH:mm:ss", custom__width=170
+                ),
                 override("price", displayName=say("가격", "Price"), unit=price, decimals=2),
                 override("lowest", displayName=say("가능한 최저가", "Lowest possible"), unit=price, decimals=2),
                 override("highest", displayName=say("가능한 최고가", "Highest possible"), unit=price, decimals=2),
@@ -310,7 +317,7 @@ def _own(board: Board) -> None:
         (16, 10),
         table(
             [
-                override("time", displayName=say("시각", "Time"), unit="time:YYYY-MM-DD HH:mm:ss"),
+                override("time", displayName=say("시각", "Time"), unit="time:YYYY-MM-DD HH:mm:ss", custom__width=170),
                 override("side", displayName=say("구분", "Side"), mappings=sides),
                 override("partner", displayName=say("상대", "With")),
                 override("energy", displayName=say("전력량", "Energy"), unit="kwatth", decimals=3),

@@ -96,6 +96,15 @@ CONVERSATIONS = [
         "get_headers", "peer", "peer", "GetHeaders", "gossip", "Ask for headers of its best chain.", "Headers"
     ),
     Conversation("get_bodies", "peer", "peer", "GetBodies", "gossip", "Ask for blocks by hash.", "Bodies"),
+    Conversation(
+        "sold_readings",
+        "peer",
+        "peer",
+        "GetSoldReadings",
+        "gossip",
+        "Ask the seller for the readings behind energy that was bought.",
+        "SoldReadings",
+    ),
     Conversation("get_votes", "peer", "peer", "GetVotes", "gossip", "Ask for votes that its ledger has seen.", "Votes"),
     Conversation(
         "get_membership",
@@ -164,6 +173,14 @@ CONVERSATIONS = [
             "get_votes": ("GetVotes", "Votes", "Votes for another member."),
             "finality": ("GetFinality", "FinalityReport", "How far finality has come, and who is missing."),
             "readings": ("GetReadings", "Readings", "The newest stored readings."),
+            "bills": ("GetBills", "Bills", "A month's bills."),
+            "bill_lines": ("GetBillLines", "BillLines", "One bill with some of its lines."),
+            "member_statement": ("GetMemberStatement", "MemberStatement", "A member's month at a glance."),
+            "settlements": ("GetSettlements", "Settlements", "The newest payments and credit notes."),
+            "trade_at": ("GetTradeAt", "TradeAt", "One trade by its place in the chain."),
+            "finality_proof": ("GetFinalityProof", "FinalityProof", "What shows that a block is final."),
+            "member_history": ("GetMemberHistory", "MemberHistory", "Transactions that changed who the members are."),
+            "sold_readings": ("GetSoldReadings", "SoldReadings", "Readings under a statement, for who has its energy."),
         },
     ),
     *_node(

@@ -50,7 +50,19 @@ from tools.vectors.fixtures import (
 )
 from tools.vectors.format import Case, refused
 from tools.vectors.governance_samples import AUTHORITY_CHANGE, AUTHORITY_RECOVERY, GOVERNANCE, PARAMETERS_CHANGE
-from tools.vectors.market_fixtures import BALCONY_OF_MOKPO, BID, CANCEL, FIRST_STATEMENT, MERGE, OFFER, RETIRE, offer
+from tools.vectors.market_fixtures import (
+    BALCONY_OF_MOKPO,
+    BID,
+    CANCEL,
+    CLAIM,
+    CREDIT_NOTE,
+    FIRST_STATEMENT,
+    MERGE,
+    OFFER,
+    PAYMENT,
+    RETIRE,
+    offer,
+)
 from tools.vectors.membership_fixtures import (
     KEY_ROTATION,
     LEAVING,
@@ -171,6 +183,9 @@ def transaction_cases() -> list[Case]:
         _transaction("cancel", CANCEL),
         _transaction("merge", MERGE),
         _transaction("retire", RETIRE),
+        _transaction("retire with a claim", CLAIM),
+        _transaction("payment", PAYMENT),
+        _transaction("credit note", CREDIT_NOTE),
         *(_transaction(name, each) for name, each in GOVERNANCE.items()),
     ]
 
@@ -197,7 +212,7 @@ def refused_transaction_cases() -> list[Case]:
         "body changed after signing": changed(raw, put("body", "change", "member", value="haenam-farm")),
         "signature by another key": changed(raw, put("signature", value=_foreign_signature())),
         "made for another network": changed(raw, put("body", "network", value=OTHER_NETWORK)),
-        "unknown type": changed(raw, put("body", "type", value="payment")),
+        "unknown type": changed(raw, put("body", "type", value="loan")),
         "type missing": changed(raw, drop("body", "type")),
         "type is no string": changed(raw, put("body", "type", value=1)),
         "unknown action": changed(raw, put("body", "change", "action", value="forgive")),
@@ -302,6 +317,13 @@ def _market_faults() -> dict[str, bytes]:
         "retirement of no lots": changed(RETIRE.raw, put("body", "lots", value=[])),
         "retirement of 101 lots": changed(RETIRE.raw, put("body", "lots", value=["00" * 32] * 101)),
         "retirement of a name that is no id": changed(RETIRE.raw, put("body", "lots", value=["00" * 31])),
+        "retirement with a claim that is no hash": changed(CLAIM.raw, put("body", "origins_root", value="00" * 31)),
+        "payment of nothing": changed(PAYMENT.raw, put("body", "amount_micro", value=0)),
+        "payment of 2^53": changed(PAYMENT.raw, put("body", "amount_micro", value=2**53)),
+        "payment for a month that cannot be": changed(PAYMENT.raw, put("body", "month", value="2026-13")),
+        "payment without a buyer": changed(PAYMENT.raw, drop("body", "buyer")),
+        "credit note without a reason": changed(CREDIT_NOTE.raw, drop("body", "reason")),
+        "credit note for an unknown reason": changed(CREDIT_NOTE.raw, put("body", "reason", value="mercy")),
         "bid with a seller": changed(wanted, put("body", "member", value="haenam-farm")),
     }
 

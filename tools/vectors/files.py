@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from tools.vectors import (
     addition_cases,
+    bill_cases,
     bus_cases,
     ca_bundle_cases,
     catalogue,
@@ -87,6 +88,11 @@ def _contents() -> dict[str, Mapping[str, Plain]]:
             "refused": proof_cases.refused_proof_cases(),
         },
         "membership": _membership(),
+        "bills": {
+            "about": "Months in time zones; bills with their lines, tax and rounding (spec/bills.md).",
+            "months": bill_cases.month_cases(),
+            "bills": bill_cases.bill_cases(),
+        },
     }
 
 

@@ -12,17 +12,28 @@ from tools.vectors.market_fixtures import (
     MERGE,
     OFFER,
     PANELS,
+    PAYMENT,
     RETIRE,
     bid,
     cancel,
     gateway_key,
     merge,
     offer,
+    pay,
     register_meter,
     retire,
     statement,
 )
-from tools.vectors.market_histories import BOUGHT, FIRST_LOT, LOTS, METERS, SECOND_LOT, grown
+from tools.vectors.market_histories import (
+    BOUGHT,
+    FIRST_LOT,
+    LOTS,
+    METERS,
+    SECOND_LOT,
+    a_month_later,
+    grown,
+    in_october,
+)
 
 Contents = dict[str, tuple[list[tuple[Transaction, ...]], str]]
 """Transactions of each block, of which the last is refused, and its code."""
@@ -39,7 +50,32 @@ def market_faults() -> dict[str, list[Step]]:
         *good, bad = grown(*contents)
         steps = [Step(block, "connected") for block in (BLOCK_1, METERS, LOTS, *good)]
         found[f"refused: {name}"] = [*steps, Step(bad, "refused", code)]
+    for name, (contents, code) in _payments().items():
+        *before, last = in_october(a_month_later(*contents))
+        found[f"refused: {name}"] = [*before, Step(last.block, "refused", code, last.now_ms)]
     return found
+
+
+def _payments() -> Contents:
+    return {
+        "a payment of more than is owed": ([(pay(HAENAM, KIM, 43_780_001),)], "payment_too_large"),
+        "a second payment of the whole bill": (
+            [(PAYMENT,), (pay(HAENAM, KIM, 42_000_000, name="again"),)],
+            "payment_too_large",
+        ),
+        "the same payment again": ([(PAYMENT,), (PAYMENT,)], "tx_duplicate"),
+        "a payment where nothing is owed": ([(pay(HAENAM, MOKPO, 1),)], "payment_too_large"),
+        "a payment the other way round": ([(pay(KIM, HAENAM, 1),)], "payment_too_large"),
+        "a payment for a month that is not over": ([(pay(HAENAM, KIM, 1, month="2026-10"),)], "bill_not_final"),
+        "a payment for a month before the consortium": ([(pay(HAENAM, KIM, 1, month="2026-08"),)], "bill_not_final"),
+        "a payment that the buyer signs": ([(pay(HAENAM, KIM, 1, key=KIM.wallet),)], "tx_wrong_sender"),
+        "a payment that the authority signs for an active member": (
+            [(pay(HAENAM, KIM, 1, key=AUTHORITY),)],
+            "tx_wrong_sender",
+        ),
+        "a payment that a revoked member signs": ([(revoke(HAENAM, "p"),), (PAYMENT,)], "tx_wrong_sender"),
+        "a payment of a stranger": ([(pay(OUTSIDER, KIM, 1),)], "member_unknown"),
+    }
 
 
 def _meters() -> Contents:
@@ -174,6 +210,14 @@ def _uses() -> Contents:
         "an offer of a retired lot": ([(RETIRE,), (OFFER,)], "lot_unknown"),
         "a lot merged and retired in one block": ([(MERGE, RETIRE)], "lot_unknown"),
         "a lot offered and retired in one block": ([(OFFER, RETIRE)], "lot_offered"),
+        "a retirement that claims too much": (
+            [(retire(HAENAM, [FIRST_LOT], claim=[(FIRST_LOT, 901)]),)],
+            "retire_claim",
+        ),
+        "a retirement that claims another origin": (
+            [(retire(HAENAM, [FIRST_LOT], claim=[(SECOND_LOT, 900)]),)],
+            "retire_claim",
+        ),
     }
     for what, use in (("merge", merge), ("retirement", retire)):
         found |= {

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from minervas_core.keys import SigningKey
-from minervas_core.market.records import Bid, Cancel, Channel, Merge, MeterDeclaration, Offer, Retire
+from minervas_core.market.lots import origins_root
+from minervas_core.market.records import Bid, Cancel, Channel, Merge, MeterDeclaration, Offer, Origin, Retire
+from minervas_core.market.settlement_records import CreditNote, Payment
 from minervas_core.metering import (
     Generation,
     Reading,
@@ -167,16 +171,62 @@ def merge(who: MemberKeys, lots: list[str], name: str = "") -> Transaction:
     return sign_transaction(body, who.wallet)
 
 
-def retire(who: MemberKeys, lots: list[str], name: str = "") -> Transaction:
-    """A retirement of lots."""
+def retire(
+    who: MemberKeys, lots: list[str], name: str = "", *, claim: list[tuple[str, int]] | None = None
+) -> Transaction:
+    """A retirement of lots; `claim` names the origins and energies that it says to be in them."""
+    origins = None if claim is None else [Origin(statement=each, energy_wh=wh) for each, wh in claim]
     body = Retire(
         network=NETWORK,
         sender=who.wallet.public,
         salt=seed(f"retire {who.member} {lots} {name}", 16).hex(),
         expires_height=EXPIRES_HEIGHT,
         lots=lots,
+        origins_root=msgspec.UNSET if origins is None else origins_root(origins),
     )
     return sign_transaction(body, who.wallet)
+
+
+def pay(
+    seller: MemberKeys,
+    buyer: MemberKeys,
+    amount_micro: int,
+    *,
+    month: str = "2026-09",
+    name: str = "",
+    key: SigningKey | None = None,
+) -> Transaction:
+    """The seller's word that the buyer paid; `key` if another key than the seller's wallet signs."""
+    signer = key or seller.wallet
+    body = Payment(
+        network=NETWORK,
+        sender=signer.public,
+        salt=seed(f"payment {seller.member} {buyer.member} {month} {amount_micro} {name}", 16).hex(),
+        expires_height=EXPIRES_HEIGHT,
+        seller=seller.member,
+        buyer=buyer.member,
+        month=month,
+        amount_micro=amount_micro,
+    )
+    return sign_transaction(body, signer)
+
+
+def credit(
+    seller: MemberKeys, buyer: MemberKeys, amount_micro: int, *, month: str = "2026-09", name: str = ""
+) -> Transaction:
+    """A credit note of the seller."""
+    body = CreditNote(
+        network=NETWORK,
+        sender=seller.wallet.public,
+        salt=seed(f"credit {seller.member} {buyer.member} {month} {amount_micro} {name}", 16).hex(),
+        expires_height=EXPIRES_HEIGHT,
+        seller=seller.member,
+        buyer=buyer.member,
+        month=month,
+        amount_micro=amount_micro,
+        reason="meter_error",
+    )
+    return sign_transaction(body, seller.wallet)
 
 
 READINGS = (
@@ -237,3 +287,7 @@ BID = bid(KIM, 300, 150_000)
 CANCEL = cancel(HAENAM, OFFER.id)
 MERGE = merge(HAENAM, [SECOND_STATEMENT.id, FIRST_STATEMENT.id])
 RETIRE = retire(HAENAM, [FIRST_STATEMENT.id])
+CLAIM = retire(HAENAM, [FIRST_STATEMENT.id], claim=[(FIRST_STATEMENT.id, 900)])
+PAYMENT = pay(HAENAM, KIM, 42_000_000)
+CREDIT_NOTE = credit(HAENAM, KIM, 780_000)
+"""Together just what 300 Wh at 142.6 per kWh come to."""

@@ -9,14 +9,17 @@ from minervas_core.market.fills import derived_lot_id
 from minervas_core.transactions import Membership, Revoke, Transaction
 from tools.vectors.chain_blocks import revoke, upon
 from tools.vectors.chain_cases import Step
-from tools.vectors.fixtures import BLOCK_1, HAENAM, KIM, MEMBERS, MOKPO, MemberKeys
+from tools.vectors.fixtures import AUTHORITY, BLOCK_1, HAENAM, INTERVAL_MS, KIM, MEMBERS, MOKPO, MemberKeys
 from tools.vectors.market_fixtures import (
     BALCONY_OF_MOKPO,
     BID,
     CANCEL,
+    CLAIM,
+    CREDIT_NOTE,
     FIRST_STATEMENT,
     MERGE,
     OFFER,
+    PAYMENT,
     RETIRE,
     ROOF_OF_HAENAM,
     SECOND_STATEMENT,
@@ -24,6 +27,7 @@ from tools.vectors.market_fixtures import (
     cancel,
     merge,
     offer,
+    pay,
     retire,
     statement,
 )
@@ -36,6 +40,8 @@ LOTS = upon(METERS, MOKPO, FIRST_STATEMENT, SECOND_STATEMENT)
 
 FIRST_LOT, SECOND_LOT = FIRST_STATEMENT.id, SECOND_STATEMENT.id
 BOUGHT = derived_lot_id(OFFER.id, BID.id, 0)
+OCTOBER_MS = 1_790_864_000_000
+"""2026-10-01, 14:13:20 UTC: September is over everywhere."""
 
 
 def grown(*contents: tuple[Transaction, ...], on: Block = LOTS) -> list[Block]:
@@ -69,6 +75,7 @@ def trading_histories() -> dict[str, list[Step]]:
         **_terms(),
         **_ends(),
         **_uses(),
+        **_payments(),
         **_meters(),
         **_branches(),
     }
@@ -146,10 +153,44 @@ def _uses() -> dict[str, list[Step]]:
         ),
         "two parts of one origin are merged": line((OFFER,), (BID,), (rest,), (merge(KIM, of_one_origin),)),
         "a lot is retired": line((RETIRE,)),
+        "a lot is retired with a claim of what is in it": line((CLAIM,)),
+        "two lots are retired with a claim of both": line(
+            (retire(HAENAM, [SECOND_LOT, FIRST_LOT], claim=sorted([(FIRST_LOT, 900), (SECOND_LOT, 500)])),)
+        ),
         "a merged lot is retired": line((MERGE,), (retire(HAENAM, [MERGE.id]),)),
         "two lots are retired at once": line((retire(HAENAM, [SECOND_LOT, FIRST_LOT]),)),
         "a lot of a cancelled offer is retired in its block": line((OFFER,), (CANCEL, RETIRE)),
         "a bought lot is retired in the block that sells it": line((OFFER,), (BID, retire(KIM, [BOUGHT]))),
+    }
+
+
+def a_month_later(*contents: tuple[Transaction, ...], traded: tuple[Transaction, ...] = (OFFER, BID)) -> list[Block]:
+    """Blocks with a trade in September and, from an empty block in October on, others."""
+    sold = upon(LOTS, HAENAM, *traded)
+    blocks = [sold, upon(sold, KIM, time_ms=OCTOBER_MS)]
+    return [*blocks, *grown(*contents, on=blocks[-1])]
+
+
+def in_october(blocks: list[Block]) -> list[Step]:
+    """Blocks that connect, after those with the meters and the lots."""
+    return [
+        Step(block, "connected", now_ms=OCTOBER_MS + 20 * INTERVAL_MS) for block in (BLOCK_1, METERS, LOTS, *blocks)
+    ]
+
+
+def _payments() -> dict[str, list[Step]]:
+    half = pay(HAENAM, KIM, 21_000_000, name="half")
+    return {
+        "a bill is paid": in_october(a_month_later((PAYMENT,))),
+        "a bill is paid in two parts of one block": in_october(
+            a_month_later((half, pay(HAENAM, KIM, 21_000_000, name="the other half")))
+        ),
+        "a bill is corrected and the rest paid": in_october(a_month_later((CREDIT_NOTE,), (PAYMENT,))),
+        "a bill is paid with what rounding can add": in_october(a_month_later((pay(HAENAM, KIM, 43_780_000),))),
+        "the authority confirms what a revoked member was paid": in_october(
+            a_month_later((revoke(HAENAM, "paid"),), (pay(HAENAM, KIM, 42_000_000, key=AUTHORITY),))
+        ),
+        "a revoked member pays": in_october(a_month_later((revoke(KIM, "pays"),), (PAYMENT,))),
     }
 
 

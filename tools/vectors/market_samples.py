@@ -29,9 +29,12 @@ from tools.vectors.market_fixtures import (
     BATCH,
     BID,
     CANCEL,
+    CLAIM,
+    CREDIT_NOTE,
     FIRST_STATEMENT,
     MERGE,
     OFFER,
+    PAYMENT,
     READINGS,
     REGISTERED_MS,
     RETIRE,
@@ -112,6 +115,9 @@ def metering_samples() -> dict[str, Record]:
         "TransactionForm, cancel": _form(CANCEL),
         "TransactionForm, merge": _form(MERGE),
         "TransactionForm, retire": _form(RETIRE),
+        "TransactionForm, retire with a claim": _form(CLAIM),
+        "TransactionForm, payment": _form(PAYMENT),
+        "TransactionForm, credit_note": _form(CREDIT_NOTE),
     }
 
 

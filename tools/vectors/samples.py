@@ -11,6 +11,7 @@ from minervas_core import frames, genesis, messages, node_messages
 from minervas_core.blocks import BlockForm
 from minervas_core.encoding import Record, encode, sha256_hex
 from minervas_core.transactions import TransactionForm
+from tools.vectors.bill_cases import bill_samples, evidence_samples
 from tools.vectors.enrolment_samples import enrolment_samples, renewal_samples
 from tools.vectors.fixtures import (
     ADMISSIONS,
@@ -324,7 +325,7 @@ def document_samples() -> dict[str, Record]:
 
 def all_node_samples() -> dict[str, Record]:
     """Every message between the services of one node."""
-    return node_samples() | node_market_samples() | node_vote_samples()
+    return node_samples() | node_market_samples() | node_vote_samples() | bill_samples()
 
 
 def all_samples() -> dict[str, Record]:
@@ -336,6 +337,7 @@ def all_samples() -> dict[str, Record]:
         renewal_samples,
         document_samples,
         metering_samples,
+        evidence_samples,
         ledger_samples,
         membership_samples,
         governance_samples,

@@ -30,6 +30,16 @@ EMBEDDED = {
     ("Grant", "membership"): "TransactionForm",
     ("RenewalAnswer", "membership"): "TransactionForm",
     ("SignedCaBundle", "changes"): "TransactionForm",
+    ("CarriedTransaction", "transaction"): "TransactionForm",
+    ("MemberHistory", "transactions"): "TransactionForm",
+    ("ShownFinality", "members"): "TransactionForm",
+    ("ShownFinality", "votes"): "VoteForm",
+    ("FinalityProof", "votes"): "VoteForm",
+    ("ShownTrade", "block"): "BlockForm",
+    ("ShownTrade", "offer"): "TransactionForm",
+    ("ShownTrade", "bid"): "TransactionForm",
+    ("ShownStatement", "statement"): "TransactionForm",
+    ("Certificate", "statements"): "TransactionForm",
 }
 """What the embedded documents (`msgspec.Raw`) are: they are judged by decoders of their own, so the types say nothing.
 A reply's body is whatever the request's kind implies (spec/asyncapi.yaml)."""

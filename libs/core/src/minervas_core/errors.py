@@ -100,6 +100,9 @@ class Code(StrEnum):
     ORDER_TOO_SMALL = "order_too_small"
     ORDER_TOO_LARGE = "order_too_large"
     ORDER_LIMIT = "order_limit"
+    RETIRE_CLAIM = "retire_claim"
+    BILL_NOT_FINAL = "bill_not_final"
+    PAYMENT_TOO_LARGE = "payment_too_large"
     ORDER_CLEARED = "order_cleared"
     CREDIT_LIMIT = "credit_limit"
     # mempool
@@ -134,6 +137,13 @@ class Code(StrEnum):
     PROOF_INCOMPLETE = "proof_incomplete"
     PROOF_PATH = "proof_path"
     PROOF_NOT_FINAL = "proof_not_final"
+    BILL_WRONG = "bill_wrong"
+    TRADE_WRONG = "trade_wrong"
+    LOT_WRONG = "lot_wrong"
+    STATEMENT_WRONG = "statement_wrong"
+    READINGS_WRONG = "readings_wrong"
+    FRAME_WRONG = "frame_wrong"
+    MAP_UNKNOWN = "map_unknown"
     # work in progress
     TEMPLATE_STALE = "template_stale"
     ABANDONED_CLAIM = "abandoned_claim"

@@ -87,6 +87,13 @@ class Parameters(Record, frozen=True, kw_only=True):
     credit_limit_micro: Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)] = 0
     """What a member may owe with all its open bids; 0 for no limit."""
 
+    tax_per_mille: PerMille = 0
+    """Tax on what a bill's trades come to."""
+    fee_micro_per_wh: Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)] = 0
+    """What a buyer owes the consortium for each Wh bought, in millionths of the currency."""
+    reward_micro: Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000_000)] = 0
+    """What the consortium owes the miner of each final block; the members share it."""
+
     @property
     def give_up_ms(self) -> int:
         """Milliseconds after which a search is abandoned."""

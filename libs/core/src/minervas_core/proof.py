@@ -10,6 +10,7 @@ What it cannot show is that this is the only history: see spec/proofs.md.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -94,7 +95,7 @@ def block_part(block: Block) -> ProofBlock:
         header=block.header,
         signature=block.signature,
         votes=[msgspec.Raw(vote.raw) for vote in block.votes],
-        members=[_carried(raws, index) for index, each in enumerate(block.transactions) if is_about_members(each)],
+        members=[carried_at(raws, index) for index, each in enumerate(block.transactions) if is_about_members(each)],
     )
 
 
@@ -107,7 +108,7 @@ def subject_part(block: Block, tx_id: str) -> ProofSubject:
     for index, transaction in enumerate(block.transactions):
         if transaction.id == tx_id:
             raws = [each.raw for each in block.transactions]
-            return ProofSubject(height=block.header.height, carried=_carried(raws, index))
+            return ProofSubject(height=block.header.height, carried=carried_at(raws, index))
     raise KeyError(tx_id)
 
 
@@ -144,7 +145,7 @@ class ProofCheck:
         votes = tuple(decode_vote(bytes(raw)) for raw in part.votes)
         if votes_root(votes) != header.votes_root:
             raise InvalidBlock(Code.BLOCK_VOTES_ROOT, "Not the votes that the header names", hash=block_hash)
-        shown = tuple(_checked(each, header) for each in part.members)
+        shown = tuple(shown_transaction(each, header) for each in part.members)
         for transaction in shown:
             self._signatures.check(transaction)
         connect_block(self._state, Block(block_hash, header, part.signature, shown, votes, b""), parent, self._genesis)
@@ -168,7 +169,7 @@ class ProofCheck:
         node = self._tree.main_at(subject.height)
         if node is None:
             raise InvalidProof(Code.PROOF_INCOMPLETE, "The transaction's block is not shown", height=subject.height)
-        transaction = _checked(subject.carried, node.header)
+        transaction = shown_transaction(subject.carried, node.header)
         final = self._state.finality.head(self._genesis.hash).final
         if subject.height > final.height:
             raise InvalidProof(
@@ -188,13 +189,14 @@ class ProofCheck:
         )
 
 
-def _carried(raws: list[bytes], index: int) -> CarriedTransaction:
+def carried_at(raws: Sequence[bytes], index: int) -> CarriedTransaction:
+    """Transaction number `index` of a block with its audit path."""
     return CarriedTransaction(
         index=index, count=len(raws), path=merkle_path(raws, index), transaction=msgspec.Raw(raws[index])
     )
 
 
-def _checked(carried: CarriedTransaction, header: Header) -> Transaction:
+def shown_transaction(carried: CarriedTransaction, header: Header) -> Transaction:
     """A shown transaction, if it is under its block's root.
 
     Raises:

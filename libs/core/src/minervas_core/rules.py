@@ -17,8 +17,9 @@ from minervas_core.governance import recovery
 from minervas_core.governance import rules as governance
 from minervas_core.governance.parameters import active_parameters
 from minervas_core.governance.records import ChangeAuthority, ChangeParameters
-from minervas_core.market import generation, lots, orders, slots
+from minervas_core.market import generation, lots, orders, settling, slots
 from minervas_core.market.records import Bid, Cancel, MarketBody, Merge, Offer, Retire
+from minervas_core.market.settlement_records import CreditNote, Payment
 from minervas_core.market.state import BlockContext
 from minervas_core.metering import Generation
 from minervas_core.transactions import Membership, Transaction, Veto
@@ -85,6 +86,8 @@ def apply_in_state(state: ChainState, transaction: Transaction, context: BlockCo
             minted = generation.apply_statement(market, transaction.id, body)
             if minted is not None:
                 context.lots[transaction.id] = minted
+        case Payment() | CreditNote():
+            settling.apply_settling(market, body)
         case _:
             _apply_of_wallet(state, transaction.id, body, context)
 
@@ -101,6 +104,8 @@ def claims_of(transaction: Transaction) -> tuple[str, ...]:
             return (f"statement {generation.channel_key(body)} {body.start.time_ms}",)
         case Offer() | Cancel() | Bid() | Merge() | Retire():
             return orders.claims_of(body)
+        case Payment() | CreditNote():
+            return ()
         case Veto():
             return (f"veto {body.recovery}",)
 
@@ -150,6 +155,9 @@ def _check(state: ChainState, transaction: Transaction, latest_ms: int, genesis:
                 raise InvalidTransaction(Code.MEMBER_UNKNOWN, "Not an active member", member=body.member)
             generation.check_statement_alone(transaction.id, body)
             generation.check_statement(market, body, latest_ms)
+        case Payment() | CreditNote():
+            _check_sent_for_seller(state, body, genesis)
+            settling.check_settling(market, body, state.time_ms, genesis)
         case _:
             _check_of_wallet(state, body, genesis)
 
@@ -176,4 +184,17 @@ def _check_sent_by_authority(state: ChainState, sender: str, genesis: Genesis) -
     if sender != current:
         raise InvalidTransaction(
             Code.TX_WRONG_SENDER, "Not signed by the authority's key of today", sender=sender, current=current
+        )
+
+
+def _check_sent_for_seller(state: ChainState, body: Payment | CreditNote, genesis: Genesis) -> None:
+    """An active seller's wallet signs; for one that was revoked or left, the authority does."""
+    record = state.roster.get(body.seller)
+    if record is None:
+        raise InvalidTransaction(Code.MEMBER_UNKNOWN, "No such member", member=body.seller)
+    if record.status != "active":
+        _check_sent_by_authority(state, body.sender, genesis)
+    elif body.sender != record.keys.wallet:
+        raise InvalidTransaction(
+            Code.TX_WRONG_SENDER, "Not the seller's wallet", sender=body.sender, seller=body.seller
         )

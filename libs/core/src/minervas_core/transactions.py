@@ -31,6 +31,7 @@ from minervas_core.governance.records import ChangeAuthority, ChangeParameters
 from minervas_core.identifiers import MemberId, is_member_id
 from minervas_core.keys import SigningKey, signing_bytes, verify
 from minervas_core.market.records import Bid, Cancel, MarketBody, Merge, MeterDeclaration, Offer, Retire
+from minervas_core.market.settlement_records import CreditNote, Payment
 from minervas_core.merkle import leaf_hash
 from minervas_core.metering import Generation, Name
 
@@ -188,7 +189,18 @@ class Veto(MarketBody, frozen=True, kw_only=True, tag_field="type", tag="veto"):
 
 
 TransactionBody = (
-    Membership | ChangeAuthority | Veto | Generation | Offer | Bid | Cancel | Merge | Retire | ChangeParameters
+    Membership
+    | ChangeAuthority
+    | Veto
+    | Generation
+    | Offer
+    | Bid
+    | Cancel
+    | Merge
+    | Retire
+    | Payment
+    | CreditNote
+    | ChangeParameters
 )
 """Every kind of body, told apart by ``type``."""
 
@@ -204,6 +216,8 @@ KNOWN_TYPES = frozenset(
         "cancel",
         "merge",
         "retire",
+        "payment",
+        "credit_note",
         "parameters",
     }
 )

@@ -21,6 +21,7 @@ from minervas_ledger.store.market_rows import (
 )
 from minervas_ledger.store.market_state import read_table
 from minervas_ledger.store.market_writes import joined_lots, statement_rows
+from minervas_ledger.store.settlement_rows import PAYMENTS, payment_rows
 from minervas_ledger.store.table_forms import Row, StateForm, TableForm
 
 
@@ -38,6 +39,7 @@ class MarketAudit:
         self._trades = HistoryRows(connection, TRADES, height_column="height", order="position")
         self._retirements = HistoryRows(connection, RETIREMENTS, height_column="height", order="position")
         self._clearings = HistoryRows(connection, CLEARINGS, height_column="height", order="height")
+        self._payments = HistoryRows(connection, PAYMENTS, height_column="height", order="position")
         self._open_lots: dict[str, Row] = {}
         """Rows of the lots that no block has spent so far."""
         self._market = Market()
@@ -60,6 +62,7 @@ class MarketAudit:
         retired = [retirement_row(each) for each in replayed.retirements]
         _compare_rows(RETIREMENTS, self._retirements.of(height), retired)
         _compare_rows(CLEARINGS, self._clearings.of(height), [clearing_row(each) for each in replayed.clearings])
+        _compare_rows(PAYMENTS, self._payments.of(height), payment_rows(block))
         self._check_made(replayed)
         self._check_spent(replayed)
         self._market = replayed.state.market
@@ -79,6 +82,7 @@ class MarketAudit:
             (TRADES, self._trades),
             (RETIREMENTS, self._retirements),
             (CLEARINGS, self._clearings),
+            (PAYMENTS, self._payments),
         ):
             if rows.left is not None:
                 raise mismatch(form.name, _name(form, rows.left), "the best chain has no such row")

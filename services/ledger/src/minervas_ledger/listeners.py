@@ -9,6 +9,16 @@ from minervas_core.encoding import Record
 from minervas_core.errors import Code, InvalidFrame
 from minervas_core.identifiers import Principal
 from minervas_core.messages import GetBodies, GetHeaders, GetTransactionStatus, GetVotes
+from minervas_core.node_bill_messages import (
+    GetBillLines,
+    GetBills,
+    GetFinalityProof,
+    GetMemberHistory,
+    GetMemberStatement,
+    GetSettlements,
+    GetSoldReadings,
+    GetTradeAt,
+)
 from minervas_core.node_market_messages import (
     GetChannelRegisters,
     GetClearings,
@@ -42,6 +52,7 @@ from minervas_core.node_messages import (
     Submit,
 )
 from minervas_core.node_vote_messages import GetFinality, SubmitVotes
+from minervas_ledger.bill_questions import BillQuestions
 from minervas_ledger.finds import Finds
 from minervas_ledger.intake import Intake
 from minervas_ledger.market_questions import MarketQuestions
@@ -123,6 +134,18 @@ def answer_about_market(
     link.on("obligations", GetObligations, only_from(questions.obligations, PEER))
     link.on("meters", GetMeters, only_from(questions.meters, PEER))
     link.on("readings", GetReadings, only_from(readings.newest, PEER))
+
+
+def answer_about_bills(link: NodeLink, questions: BillQuestions) -> None:
+    """Questions about bills, and what stands behind them."""
+    link.on("bills", GetBills, only_from(questions.bills, PEER))
+    link.on("bill_lines", GetBillLines, only_from(questions.lines, PEER))
+    link.on("member_statement", GetMemberStatement, only_from(questions.statement, PEER))
+    link.on("settlements", GetSettlements, only_from(questions.settlements, PEER))
+    link.on("trade_at", GetTradeAt, only_from(questions.trade, PEER))
+    link.on("finality_proof", GetFinalityProof, only_from(questions.finality, PEER))
+    link.on("member_history", GetMemberHistory, only_from(questions.member_history, PEER))
+    link.on("sold_readings", GetSoldReadings, only_from(questions.sold_readings, PEER))
 
 
 def only_from(handle: Handle[Body], *roles: str) -> Callable[[Body, str], Awaitable[Record | None]]:

@@ -11,12 +11,19 @@ from minervas_core.errors import MinervasError
 from minervas_core.identifiers import Principal
 from minervas_core.keys import SigningKey
 from minervas_ledger import __version__
+from minervas_ledger.bill_questions import BillQuestions
 from minervas_ledger.chain_open import ChainOpener
 from minervas_ledger.chain_worker import ChainWorker
 from minervas_ledger.disk import DiskWatch, watched_disk
 from minervas_ledger.finds import Finds
 from minervas_ledger.intake import Intake
-from minervas_ledger.listeners import answer_about_chain, answer_about_market, listen_to_miner, listen_to_peer
+from minervas_ledger.listeners import (
+    answer_about_bills,
+    answer_about_chain,
+    answer_about_market,
+    listen_to_miner,
+    listen_to_peer,
+)
 from minervas_ledger.market_questions import MarketQuestions
 from minervas_ledger.node_status import NodeStatus
 from minervas_ledger.peer_fetcher import PeerFetcher
@@ -249,6 +256,7 @@ def assemble(
     listen_to_miner(link, finds, templates, status)
     answer_about_chain(link, Questions(worker, reader), voting)
     answer_about_market(link, market, ReadingsQuestions(member, reader), statements)
+    answer_about_bills(link, BillQuestions(member, genesis, reader))
     wishes = _watch_wishes(context, worker, keys)
     return Node(context, bus, link, worker, sync, templates, teller, voting, readings, disk, status, presence, wishes)
 

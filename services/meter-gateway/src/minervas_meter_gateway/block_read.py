@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import minimalmodbus  # type: ignore[import-untyped]  # ships no types
 
+from minervas_core.meter_maps.meter_map import Block
+from minervas_core.meter_maps.modbus_frames import REQUEST_BYTES, judge_reply, read_request, registers_of
 from minervas_core.metering import Fault
 from minervas_meter_gateway.bus_plan import SerialPlan
-from minervas_meter_gateway.meter_map import Block
-from minervas_meter_gateway.modbus_frames import REQUEST_BYTES, judge_reply, read_request, registers_of
 from minervas_meter_gateway.serial_port import RecordingPort
 
 EXCEPTION_CODE_AT = 2

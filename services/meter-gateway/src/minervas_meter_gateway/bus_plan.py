@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from minervas_meter_gateway.meter_map import Block, Input, MeterMap, Parity
-from minervas_meter_gateway.modbus_frames import REQUEST_BYTES, reply_bytes
+from minervas_core.meter_maps.meter_map import Block, Input, MeterMap, Parity
+from minervas_core.meter_maps.modbus_frames import REQUEST_BYTES, reply_bytes
 from minervas_meter_gateway.settings import ChannelSettings, GatewaySettings, MeterSettings, PortSettings
 from minervas_runtime.settings import SettingsError
 

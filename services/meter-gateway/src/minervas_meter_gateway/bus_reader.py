@@ -10,9 +10,9 @@ from dataclasses import replace
 
 import minimalmodbus  # type: ignore[import-untyped]  # ships no types
 
+from minervas_core.meter_maps.meter_map import Block
 from minervas_meter_gateway.block_read import BlockRead, instrument_on, read_block
 from minervas_meter_gateway.bus_plan import SerialPlan
-from minervas_meter_gateway.meter_map import Block
 from minervas_meter_gateway.serial_port import RecordingPort
 from minervas_meter_gateway.sunspec import find_model
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import msgspec
 
+from minervas_core.meter_maps.decoding import NoValue, Values, decode_input
 from minervas_core.metering import Fault, Reading
 from minervas_meter_gateway.block_read import BlockRead
 from minervas_meter_gateway.bus_plan import ChannelPlan
-from minervas_meter_gateway.decoding import NoValue, Values, decode_input
 from minervas_meter_gateway.port_worker import MeterSample
 from minervas_meter_gateway.register_watch import RegisterWatch
 

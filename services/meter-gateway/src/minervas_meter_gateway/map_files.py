@@ -1,4 +1,4 @@
-"""Reading map files: the shipped ones in ``maps/``, and those of a directory that the settings name.
+"""Reading map files: the shipped ones of ``minervas_runtime``, and those of a directory that the settings name.
 
 A user adds a map by dropping a file into that directory, or replaces a shipped one by a file of the same name. The name
 of the file is the name of the map.
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from minervas_meter_gateway.meter_map import Block, Field, MapFile, MeterMap
+from minervas_core.meter_maps.meter_map import Block, Field, MapFile, MeterMap
 from minervas_meter_gateway.settings_problems import ManyProblems, load_or_explain
 from minervas_runtime.settings import SettingsError
 
@@ -51,7 +51,7 @@ def find_maps(directory: Path | None = None) -> tuple[dict[str, MeterMap], list[
     """All usable maps by id, and everything that is wrong with the others."""
     maps: dict[str, MeterMap] = {}
     problems: list[SettingsError] = []
-    with as_file(files(__package__) / "maps") as shipped:
+    with as_file(files("minervas_runtime") / "meter_maps") as shipped:
         _add_all(shipped, maps, problems, shipped=True)
     if directory is not None and not directory.is_dir():
         problems.append(SettingsError("no such directory", file=directory, key="maps.directory", advice="make it"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minervas_meter_gateway.decoding import Values
+from minervas_core.meter_maps.decoding import Values
 
 MAX_POWER_MW = 10_000_000_000
 """10 MW, the most that settings may rate a channel with."""

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from minervas_core.meter_maps.decoding import NoValue, Values, decode_input
+from minervas_core.meter_maps.meter_map import Block, MeterMap
 from minervas_meter_gateway.block_read import BlockRead
 from minervas_meter_gateway.bus_plan import SerialPlan
 from minervas_meter_gateway.bus_reader import BusReader
-from minervas_meter_gateway.decoding import NoValue, Values, decode_input
-from minervas_meter_gateway.meter_map import Block, MeterMap
 from minervas_meter_gateway.plausible import why_unlikely
 from minervas_meter_gateway.tables import as_table, milli
 

@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from minervas_core.meter_maps.meter_map import MeterMap, Parity
 from minervas_meter_gateway.bus_plan import SerialPlan
 from minervas_meter_gateway.bus_reader import BusReader
 from minervas_meter_gateway.map_files import load_maps
-from minervas_meter_gateway.meter_map import MeterMap, Parity
 from minervas_meter_gateway.scan import (
     PROBE_TIMEOUT_MS,
     AdapterEchoes,

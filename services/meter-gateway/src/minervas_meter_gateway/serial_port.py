@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 
 import serial  # type: ignore[import-untyped]  # pyserial ships no types; everything we use of it is typed in here
 
+from minervas_core.meter_maps.modbus_frames import ERROR_REPLY_BYTES, is_error_reply
 from minervas_meter_gateway.bus_plan import SerialPlan
-from minervas_meter_gateway.modbus_frames import ERROR_REPLY_BYTES, is_error_reply
 from minervas_meter_gateway.usb_adapters import NoAdapter, device_path
 
 PARITIES = {"none": serial.PARITY_NONE, "even": serial.PARITY_EVEN, "odd": serial.PARITY_ODD}

@@ -11,8 +11,8 @@ import msgspec
 
 from minervas_core.errors import MinervasError
 from minervas_core.identifiers import check_member_id
+from minervas_core.meter_maps.meter_map import Parity
 from minervas_core.metering import Name
-from minervas_meter_gateway.meter_map import Parity
 from minervas_meter_gateway.usb_adapters import PREFIX, is_usb_ids
 from minervas_runtime.settings import NodeSettings, SettingsError, load_settings
 

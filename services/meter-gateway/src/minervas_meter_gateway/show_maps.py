@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from minervas_core.meter_maps.meter_map import MeterMap
 from minervas_meter_gateway.bus_plan import line_text
-from minervas_meter_gateway.meter_map import MeterMap
 from minervas_meter_gateway.tables import as_table
 
 MAP_HEADS = ("map", "model", "line", "energy step", "pause", "from")

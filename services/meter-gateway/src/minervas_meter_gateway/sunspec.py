@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import replace
 
+from minervas_core.meter_maps.meter_map import Block
 from minervas_meter_gateway.block_read import BlockRead
-from minervas_meter_gateway.meter_map import Block
 
 BASES = (40_000, 0, 50_000)
 """Where the signature can be, in the order in which it is looked for."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from minervas_peer import __version__, arguments
 from minervas_peer.api_client import ApiClient
+from minervas_peer.bill_cli import add_bill_commands, bill_actions
 from minervas_peer.commands.abandoned import show_abandoned
 from minervas_peer.commands.blocks import show_block, show_blocks
 from minervas_peer.commands.branches import show_branches
@@ -87,6 +88,7 @@ def _show(given: argparse.Namespace, client: ApiClient, output: Output) -> None:
     }
     actions["renew"] = lambda: run_renew(client, output, force=given.force, timeout_s=given.timeout)
     actions.update(market_actions(given, client, output))
+    actions.update(bill_actions(given, client, output))
     actions["support-bundle"] = lambda: run_support_bundle(given, client, output)
     actions["keys"] = lambda: run_keys(given, client, output)
     actions[given.command]()
@@ -122,6 +124,7 @@ def _parser() -> argparse.ArgumentParser:
         return command
 
     add_market_commands(add)
+    add_bill_commands(add)
     add_keys_command(add)
     add_doctor_commands(add)
     _add_renew(add("renew", "renew the certificates of the node's services now"))

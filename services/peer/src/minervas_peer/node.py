@@ -162,7 +162,9 @@ class PeerNode:
             clock=self._clock,
         )
         SyncServer(self._requester, channel, self.ledger, self.refusals)
-        RemoteSync(self._link, self._requester, channel, me=me.member, is_offline=self.presence.is_offline)
+        self.remote = RemoteSync(
+            self._link, self._requester, channel, me=me.member, is_offline=self.presence.is_offline
+        )
         self.status = PeerStatus(
             directory=self.directory,
             exchange=self.exchange,

@@ -11,6 +11,7 @@ import msgspec
 from minervas_core.encoding import Record, decode
 from minervas_core.errors import Code, InvalidFrame, TransientFault
 from minervas_core.messages import MAX_CONTENT_BYTES, Bodies, Failure, GetBodies, GetHeaders, Headers, Reply, Votes
+from minervas_core.node_bill_messages import GetSoldReadings, SoldReadings
 from minervas_core.node_messages import FetchBodies, FetchHeaders
 from minervas_core.node_vote_messages import FetchVotes
 from minervas_peer.key_courier import PEER
@@ -78,9 +79,21 @@ class RemoteSync:
         self._check(service, body.member)
         return await self._ask(body.member, "get_votes", body.question, Votes, HEADERS_TIMEOUT_S)
 
+    async def sold_readings(self, member: str, question: GetSoldReadings) -> SoldReadings:
+        """Readings behind energy that a member metered and we have or had.
+
+        Raises:
+            TransientFault, PeerFault: as `fetch_headers`.
+        """
+        self._check_there(member)
+        return await self._ask(member, "sold_readings", question, SoldReadings, BODIES_TIMEOUT_S)
+
     def _check(self, service: str, member: str) -> None:
         if service != LEDGER:
             raise InvalidFrame(Code.FRAME_FOREIGN_SENDER, "Only the ledger syncs", service=service)
+        self._check_there(member)
+
+    def _check_there(self, member: str) -> None:
         if member == self._me or self._is_offline(member):
             raise TransientFault(Code.PEER_UNREACHABLE, "This member's peer is not there", member=member)
 

@@ -16,6 +16,7 @@ from minervas_peer import __version__
 from minervas_peer.api.access_token import load_or_create_token
 from minervas_peer.api.addition_paths import Notary
 from minervas_peer.api.app import build_app
+from minervas_peer.api.bill_view import BillView
 from minervas_peer.api.request_limits import allowed_names
 from minervas_peer.api.rotation_paths import add_rotation_path
 from minervas_peer.api.server import ApiServer
@@ -155,7 +156,8 @@ async def serve(
     names = allowed_names(settings.api.host, settings.api.names)
     notary = Notary(own.identity.member, lambda: own.identity.wallet, issued.network)
     token = load_or_create_token(settings.paths.data)
-    app = build_app(view, names, trade=trade, notary=notary, renewals=collector, token=token)
+    bills = BillView(issued.genesis, own.identity.member, ledger=node.ledger, trader=node.trader, remote=node.remote)
+    app = build_app(view, names, trade=trade, bills=bills, notary=notary, renewals=collector, token=token)
     add_rotation_path(app, RotationSigner(issued.genesis, own, node.directory, context.clock), token)
     _update_status(context, view)
     bus.on_connection_change(lambda _connected: _update_status(context, view))

@@ -22,6 +22,7 @@ from minervas_core.messages import (
     TransactionStatuses,
     Votes,
 )
+from minervas_core.node_bill_messages import GetSoldReadings, SoldReadings
 from minervas_core.rights import ADMISSION
 from minervas_peer.key_courier import PEER
 from minervas_peer.ledger_link import LedgerLink
@@ -50,7 +51,7 @@ Answer = TypeVar("Answer", bound=Record)
 
 
 class SyncServer:
-    """Serves the kinds ``get_headers``, ``get_bodies``, ``get_votes`` and ``tx_status``."""
+    """Serves the kinds ``get_headers``, ``get_bodies``, ``get_votes``, ``sold_readings`` and ``tx_status``."""
 
     def __init__(self, requester: Requester, channel: SealedChannel, ledger: LedgerLink, refusals: Refusals) -> None:
         self._channel = channel
@@ -62,6 +63,7 @@ class SyncServer:
         requester.serve("get_bodies", self._serve_bodies)
         requester.serve("get_votes", self._serve_votes)
         requester.serve("tx_status", self._serve_status)
+        requester.serve("sold_readings", self._serve_readings)
 
     async def _serve_headers(self, request: Request) -> bytes | None:
         return await self._serve(request, GetHeaders, Headers)
@@ -71,6 +73,9 @@ class SyncServer:
 
     async def _serve_votes(self, request: Request) -> bytes | None:
         return await self._serve(request, GetVotes, Votes)
+
+    async def _serve_readings(self, request: Request) -> bytes | None:
+        return await self._serve(request, GetSoldReadings, SoldReadings)
 
     async def _serve(self, request: Request, ask_type: type[Record], answer_type: type[Answer]) -> bytes | None:
         """Answer a sealed request. Who can not prove to be a member gets no answer at all."""
@@ -93,6 +98,8 @@ class SyncServer:
 
     async def _reply(self, request: Request, body: Record, answer_type: type[Answer]) -> Reply:
         try:
+            if isinstance(body, GetSoldReadings):  # who asks, the frame says, not the question
+                body = msgspec.structs.replace(body, asker=request.sender.member)
             answer = encode(await self._ledger.ask(request.kind, body, answer_type))
             units = -(-len(answer) // VOLUME_UNIT_BYTES)
             if not self._volume.allow(request.sender.member, monotonic_ms(), cost=units):

@@ -12,8 +12,11 @@ from minervas_core.errors import Code, InvalidTransaction, PeerFault, TransientF
 from minervas_core.genesis import Genesis
 from minervas_core.identifiers import check_member_id
 from minervas_core.keys import SigningKey
+from minervas_core.market.lots import joined_origins, origins_root
 from minervas_core.market.records import Bid, Cancel, Merge, Offer, Retire
-from minervas_core.node_market_messages import GetLots, Lots
+from minervas_core.market.settlement_records import CreditNote, CreditReason, Payment
+from minervas_core.node_bill_messages import BillLines, GetBillLines
+from minervas_core.node_market_messages import GetLot, GetLots, LotDetail, Lots
 from minervas_core.node_messages import GetStatus, LedgerStatus, Submit, SubmitResults
 from minervas_core.transactions import Transaction, TransactionBody, Veto, sign_transaction
 from minervas_peer.gossip import Gossip
@@ -161,8 +164,73 @@ class Trader:
             salt=new_salt(),
             expires_height=await self._expires_height(),
             lots=list(lots),
+            origins_root=await self._held_root(lots),
         )
         return await self._place(body)
+
+    async def pay(self, buyer: str, month: str, amount_micro: int) -> Transaction:
+        """Confirm that a buyer paid a final bill of ours, or a part of it.
+
+        Raises:
+            InvalidTransaction: ``bill_not_final``, ``payment_too_large``, or what the ledger refused with.
+            PeerFault: ``not_found`` if there is no such bill.
+            TransientFault: if the ledger is away.
+        """
+        await self._check_open(buyer, month, amount_micro)
+        body = Payment(
+            network=self._genesis.network,
+            sender=self._wallet.public,
+            salt=new_salt(),
+            expires_height=await self._expires_height(),
+            seller=self._member,
+            buyer=buyer,
+            month=month,
+            amount_micro=amount_micro,
+        )
+        return await self._place(body)
+
+    async def credit(self, buyer: str, month: str, amount_micro: int, reason: CreditReason) -> Transaction:
+        """Take an amount off a final bill of ours.
+
+        Raises:
+            InvalidTransaction, PeerFault, TransientFault: as `pay`.
+        """
+        await self._check_open(buyer, month, amount_micro)
+        body = CreditNote(
+            network=self._genesis.network,
+            sender=self._wallet.public,
+            salt=new_salt(),
+            expires_height=await self._expires_height(),
+            seller=self._member,
+            buyer=buyer,
+            month=month,
+            amount_micro=amount_micro,
+            reason=reason,
+        )
+        return await self._place(body)
+
+    async def _check_open(self, buyer: str, month: str, amount_micro: int) -> None:
+        """The chain bounds only what a pair settles in all; that it fits this bill, we see to."""
+        check_member_id(buyer)
+        question = GetBillLines(month=month, seller=self._member, buyer=buyer, limit=1)
+        entry = (await self._ledger.ask("bill_lines", question, BillLines)).entry
+        bill, settled = entry.bill, entry.settled
+        if not bill.period.is_final:
+            raise InvalidTransaction(Code.BILL_NOT_FINAL, "The bill of this month is not final yet", month=month)
+        open_micro = max(0, bill.total_micro - settled.paid_micro - settled.credited_micro)
+        if amount_micro > open_micro:
+            raise InvalidTransaction(
+                Code.PAYMENT_TOO_LARGE,
+                "More than is open of this bill",
+                bill=bill.number,
+                amount_micro=amount_micro,
+                open_micro=open_micro,
+            )
+
+    async def _held_root(self, lots: Sequence[str]) -> str:
+        """What our lots hold, as a retirement claims it: then the chain carries what its certificate says."""
+        held = [(await self._ledger.ask("lot_detail", GetLot(id=lot), LotDetail)).lot for lot in lots]
+        return origins_root(joined_origins(held))
 
     async def veto(self, recovery: str) -> Transaction:
         """Object to a recovery that would replace our wallet.

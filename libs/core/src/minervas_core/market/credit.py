@@ -7,13 +7,20 @@ part of a bid into a debt of at most the same amount, so only a new bid needs a 
 from __future__ import annotations
 
 from minervas_core.errors import Code, InvalidTransaction
+from minervas_core.market.settling import settled_micro
 from minervas_core.market.state import Market
 
 
 def owed_micro(market: Market, member: str) -> int:
     """What a member owes to all others and has not paid, in millionths of the currency."""
     pairs = [str(entry[-1]) for entry in market.obligations.listed_under("debtor", member)]
-    return sum(owed.amount_micro for pair in pairs if (owed := market.obligations.get(pair)) is not None)
+    return sum(_open_micro(market, pair) for pair in pairs)
+
+
+def _open_micro(market: Market, pair: str) -> int:
+    """What a pair's trades come to, less what was paid and credited: more than that may have been, with tax."""
+    owed = market.obligations.get(pair)
+    return max(0, owed.amount_micro - settled_micro(market, pair)) if owed is not None else 0
 
 
 def open_bids_micro(market: Market, member: str) -> int:

@@ -11,7 +11,7 @@ import msgspec
 
 from minervas_core.encoding import MAX_INTEGER, sha256_hex
 from minervas_core.market.lots import split_lot
-from minervas_core.market.records import Lot, Obligation, Trade
+from minervas_core.market.records import Lot, Obligation, Order, Trade
 from minervas_core.market.state import BlockContext, Market
 
 
@@ -41,8 +41,8 @@ def execute_fill(market: Market, fill: Fill, context: BlockContext) -> None:
     amount_micro = energy_wh * price_micro
     if owed.amount_micro + amount_micro > MAX_INTEGER or owed.energy_wh + energy_wh > MAX_INTEGER:
         return
-    delivered = _deliver(market, offer_id, bid_id, energy_wh, context)
-    _reduce(market, bid_id, energy_wh)
+    delivered = _deliver(market, fill, context)
+    _put_rest(market, bid_id, msgspec.structs.replace(bid, energy_wh=bid.energy_wh - energy_wh))
     debt = Obligation(amount_micro=owed.amount_micro + amount_micro, energy_wh=owed.energy_wh + energy_wh)
     market.obligations.put(f"{bid.member}/{offer.member}", debt)
     context.fills_left -= 1
@@ -62,18 +62,17 @@ def execute_fill(market: Market, fill: Fill, context: BlockContext) -> None:
     )
 
 
-def _reduce(market: Market, order_id: str, energy_wh: int) -> None:
-    """Take filled energy off an order; a filled order leaves the book, unless it comes again with the next slot."""
-    order = market.order(order_id)
-    if order.energy_wh == energy_wh and not order.repeat_wh:
-        market.orders.drop(order_id)
+def _put_rest(market: Market, order_id: str, rest: Order) -> None:
+    """What a fill left of an order; a filled order leaves the book, unless it comes again with the next slot."""
+    if rest.energy_wh or rest.repeat_wh:
+        market.orders.put(order_id, rest)
     else:
-        left = msgspec.structs.replace(order, energy_wh=order.energy_wh - energy_wh)
-        market.orders.put(order_id, left)
+        market.orders.drop(order_id)
 
 
-def _deliver(market: Market, offer_id: str, bid_id: str, energy_wh: int, context: BlockContext) -> list[str]:
+def _deliver(market: Market, fill: Fill, context: BlockContext) -> list[str]:
     """Move energy from an offer's lots, in order, to the bidder; return the ids of the lots delivered."""
+    offer_id, bid_id, energy_wh, _ = fill
     offer, buyer = market.order(offer_id), market.order(bid_id).member
     lots, events, missing_wh = list(offer.lots), offer.events, energy_wh
     delivered: list[str] = []
@@ -93,8 +92,8 @@ def _deliver(market: Market, offer_id: str, bid_id: str, energy_wh: int, context
             events += 1
         market.lots.drop(source_id)
         missing_wh -= piece_wh
-    market.orders.put(offer_id, msgspec.structs.replace(offer, lots=lots, events=events))
-    _reduce(market, offer_id, energy_wh)
+    rest = msgspec.structs.replace(offer, energy_wh=offer.energy_wh - energy_wh, lots=lots, events=events)
+    _put_rest(market, offer_id, rest)
     return delivered
 
 

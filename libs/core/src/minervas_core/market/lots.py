@@ -11,10 +11,11 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from minervas_core.encoding import MAX_INTEGER
+from minervas_core.encoding import MAX_INTEGER, encode
 from minervas_core.errors import Code, InvalidTransaction
 from minervas_core.market.records import MAX_ORIGINS, Lot, Merge, Origin, Retire, Retirement
 from minervas_core.market.state import BlockContext, Market
+from minervas_core.merkle import merkle_root
 
 
 def free_lots(market: Market, lot_ids: Sequence[str], member: str) -> list[Lot]:
@@ -56,7 +57,7 @@ def check_merge(market: Market, merge: Merge, member: str) -> None:
         InvalidTransaction: a code of `free_lots`; ``lot_too_large`` if the lot would have too many origins, or its
             energy reach 2^53.
     """
-    origins = _joined(free_lots(market, merge.lots, member))
+    origins = joined_origins(free_lots(market, merge.lots, member))
     energy_wh = sum(origin.energy_wh for origin in origins)
     if len(origins) > MAX_ORIGINS:
         raise InvalidTransaction(
@@ -80,7 +81,7 @@ def merge_lots(market: Market, merge_id: str, merge: Merge, context: BlockContex
         owner=lots[0].owner,
         energy_wh=sum(lot.energy_wh for lot in lots),
         parent=merge_id,
-        origins=_joined(lots),
+        origins=joined_origins(lots),
     )
     market.lots.put(merge_id, made)
     context.lots[merge_id] = made
@@ -90,9 +91,19 @@ def check_retire(market: Market, retire: Retire, member: str) -> None:
     """Check a retirement of `member`'s lots.
 
     Raises:
-        InvalidTransaction: a code of `free_lots`.
+        InvalidTransaction: a code of `free_lots`; ``retire_claim`` if the lots hold something else than it says.
     """
-    free_lots(market, retire.lots, member)
+    held = free_lots(market, retire.lots, member)
+    if isinstance(retire.origins_root, msgspec.UnsetType):
+        return
+    root = origins_root(joined_origins(held))
+    if root != retire.origins_root:
+        raise InvalidTransaction(Code.RETIRE_CLAIM, "The lots hold something else", claimed=retire.origins_root)
+
+
+def origins_root(origins: Sequence[Origin]) -> str:
+    """Merkle root over the canonical bytes of origins: what a retirement claims of all its lots together."""
+    return merkle_root([encode(origin) for origin in origins])
 
 
 def retire_lots(market: Market, retire_id: str, retire: Retire, context: BlockContext) -> None:
@@ -113,7 +124,7 @@ def retire_lots(market: Market, retire_id: str, retire: Retire, context: BlockCo
         )
 
 
-def _joined(lots: Iterable[Lot]) -> list[Origin]:
+def joined_origins(lots: Iterable[Lot]) -> list[Origin]:
     """The origins of several lots: each statement once, by id."""
     energy_wh: Counter[str] = Counter()
     for lot in lots:

@@ -132,15 +132,6 @@ class Slot(Record, frozen=True, kw_only=True):
     """Its auction is decided, but not all of its fills are carried out."""
 
 
-class PendingFill(Record, frozen=True, kw_only=True):
-    """A fill that an auction decided and that waits for the next block, for a block has only so many."""
-
-    offer: Hash
-    bid: Hash
-    energy_wh: EnergyWh
-    price_micro: PriceMicro
-
-
 class Clearing(Record, frozen=True, kw_only=True):
     """What the auction of a slot decided."""
 
@@ -257,3 +248,6 @@ class Retire(MarketBody, frozen=True, kw_only=True, tag_field="type", tag="retir
     """Claims own free lots as used: nobody can trade them any more."""
 
     lots: Annotated[list[LeanHash], msgspec.Meta(min_length=1, max_length=MAX_LOTS_PER_MERGE)]
+    origins_root: Hash | msgspec.UnsetType = msgspec.UNSET
+    """What is in the lots, as their owner understands it (`lots.origins_root`): a block in which it is otherwise is
+    invalid. So the chain itself carries what a certificate of origin says; without it there is no certificate."""

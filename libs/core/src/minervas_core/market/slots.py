@@ -16,8 +16,8 @@ from minervas_core.market.auction import Auction, Book, hold_auction, make_deals
 from minervas_core.market.continuous import resume_matching
 from minervas_core.market.fills import Fill, execute_fill
 from minervas_core.market.orders import expire_orders, renew_bids
-from minervas_core.market.records import Clearing, PendingFill, Slot
-from minervas_core.market.state import BlockContext, Market, fill_key
+from minervas_core.market.records import Clearing, Slot
+from minervas_core.market.state import BlockContext, Market, PendingFill, fill_key
 
 
 def current_slot(market: Market, genesis: Genesis) -> Slot:

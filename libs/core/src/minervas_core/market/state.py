@@ -6,25 +6,36 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from minervas_core.encoding import Record
+from minervas_core.encoding import Hash, Record
 from minervas_core.errors import Code, LocalFault
 from minervas_core.genesis import MarketMode
 from minervas_core.market.records import (
     Clearing,
+    EnergyWh,
     Lot,
     Meter,
     Obligation,
     Order,
-    PendingFill,
+    PriceMicro,
     Register,
     Retirement,
     Slot,
     Trade,
 )
+from minervas_core.market.settlement_records import Settlement
 from minervas_core.record_tables import RecordTables
 from minervas_core.tables import Entry, SortedTable, Table
 
 T = TypeVar("T")
+
+
+class PendingFill(Record, frozen=True, kw_only=True):
+    """A fill that an auction decided and that waits for the next block, for a block has only so many."""
+
+    offer: Hash
+    bid: Hash
+    energy_wh: EnergyWh
+    price_micro: PriceMicro
 
 
 ROW_TYPES: Mapping[str, type[Record]] = {
@@ -34,6 +45,7 @@ ROW_TYPES: Mapping[str, type[Record]] = {
     "orders": Order,
     "pending_fills": PendingFill,
     "registers": Register,
+    "settlements": Settlement,
     "slots": Slot,
 }
 """Type of each table's records."""
@@ -94,6 +106,11 @@ class Market(RecordTables):
     def registers(self) -> Table[str, Register]:
         """Where each channel's last statement ended, by ``member/meter/channel``."""
         return self._tables["registers"]  # type: ignore[return-value]  # as above
+
+    @property
+    def settlements(self) -> SortedTable[str, Settlement]:
+        """What was paid and credited, by ``debtor/creditor/month``."""
+        return self._tables["settlements"]  # type: ignore[return-value]  # as above
 
     def lot(self, lot_id: str) -> Lot:
         """A lot that the rules know to exist."""
@@ -185,6 +202,10 @@ def _meter_entries(key: str, meter: Meter) -> dict[str, Entry]:
     return {"gateway": (meter.gateway, key)}
 
 
+def _settlement_entries(key: str, _settlement: Settlement) -> dict[str, Entry]:
+    return {"pair": (key.rpartition("/")[0], key)}
+
+
 def _obligation_entries(pair: str, _: Obligation) -> dict[str, Entry]:
     return {"debtor": (pair.partition("/")[0], pair)}
 
@@ -199,6 +220,7 @@ _ENTRIES_OF: Mapping[str, Callable[[str, Any], dict[str, Entry]]] = {
     "obligations": _obligation_entries,
     "orders": _order_entries,
     "pending_fills": _fill_entries,
+    "settlements": _settlement_entries,
 }
 """What makes the sorted lists of a table that has some."""
 

@@ -7,7 +7,8 @@ from typing import cast
 import msgspec
 
 from minervas_core.encoding import Record
-from minervas_core.market.records import Clearing, PendingFill, Slot
+from minervas_core.market.records import Clearing, Slot
+from minervas_core.market.state import PendingFill
 from minervas_ledger.store.columns import as_bytes, as_int
 from minervas_ledger.store.table_forms import Row, StateForm, TableForm
 

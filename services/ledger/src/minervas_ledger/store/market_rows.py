@@ -9,6 +9,7 @@ from minervas_core.market.records import Channel, Meter, Obligation, Order, Regi
 from minervas_core.metering import Generation
 from minervas_ledger.store.auction_rows import PENDING_FILLS, SLOTS
 from minervas_ledger.store.columns import as_bytes, as_int, binary
+from minervas_ledger.store.settlement_rows import SETTLEMENTS
 from minervas_ledger.store.table_forms import Row, StateForm, TableForm
 
 # the state
@@ -193,7 +194,7 @@ OBLIGATIONS = StateForm(
     _obligation_of,
 )
 
-STATE_FORMS = (METERS, REGISTERS, ORDERS, OBLIGATIONS, SLOTS, PENDING_FILLS)
+STATE_FORMS = (METERS, REGISTERS, ORDERS, OBLIGATIONS, SLOTS, PENDING_FILLS, SETTLEMENTS)
 """All tables that mirror one of the state's; lots are kept with their history instead."""
 
 

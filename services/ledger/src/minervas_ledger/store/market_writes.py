@@ -2,8 +2,8 @@
 
 A block's undo data name every row of the state that the block changed. So do those of a block that is taken back.
 All rows that were named are written as they are in the state at the end, which is exact whatever happened in between.
-The history (statements, lots, trades, retirements, clearings) above the fork goes, and that of the blocks that stay is
-added.
+The history (statements, lots, trades, retirements, clearings, payments) above the fork goes, and that of the blocks
+that stay is added.
 """
 
 from __future__ import annotations
@@ -28,10 +28,12 @@ from minervas_ledger.store.market_rows import (
     statement_row,
     trade_row,
 )
+from minervas_ledger.store.settlement_rows import PAYMENTS, payment_rows
 from minervas_ledger.store.table_forms import Row, StateForm, TableForm
 
 LEAVE_HISTORY = (
     "DELETE FROM retirements WHERE height > %s",
+    "DELETE FROM payments WHERE height > %s",
     "DELETE FROM trades WHERE height > %s",
     "DELETE FROM clearings WHERE height > %s",
     "DELETE FROM lots WHERE created_height > %s",
@@ -88,6 +90,7 @@ class MarketBatch:
         copy_rows(connection, TRADES, self._trade_rows())
         copy_rows(connection, RETIREMENTS, self._retirement_rows())
         copy_rows(connection, CLEARINGS, self._clearing_rows())
+        copy_rows(connection, PAYMENTS, self._payment_rows())
         self._update_lots(connection, market, spent)
 
     def _blocks(self) -> list[ConnectedBlock]:
@@ -132,6 +135,10 @@ class MarketBatch:
     def _clearing_rows(self) -> Iterable[Row]:
         for connected in self._blocks():
             yield from map(clearing_row, connected.clearings)
+
+    def _payment_rows(self) -> Iterable[Row]:
+        for connected in self._blocks():
+            yield from payment_rows(connected.block)
 
     def _update_lots(self, connection: Connection, market: Market, spent: dict[str, int]) -> None:
         """Lots that were there before. One that is neither in the state nor spent now left with its block."""

@@ -53,6 +53,8 @@ WRITER_RIGHTS = {
     "trades": "SELECT, INSERT, DELETE",
     "obligations": "SELECT, INSERT, DELETE",
     "retirements": "SELECT, INSERT, DELETE",
+    "settlements": "SELECT, INSERT, DELETE",
+    "payments": "SELECT, INSERT, DELETE",
     "readings": "SELECT, INSERT",
     "reading_conflicts": "SELECT, INSERT",
     "readings_minute": "SELECT, INSERT, UPDATE",

@@ -46,12 +46,12 @@ class StatedSpan:
 def unchecked_statements(connection: Connection, member: str, final_height: int, limit: int) -> list[StatedSpan]:
     """Final statements of a member that were not compared yet, oldest first."""
     rows = connection.execute(UNCHECKED, (member, final_height, limit), binary=True).fetchall()
-    return [_span(row) for row in rows]
+    return [span_of(row) for row in rows]
 
 
 def statements_of(connection: Connection, member: str, from_ms: int) -> list[StatedSpan]:
     """All statements of a member on the best chain that start at a time or later."""
-    return [_span(row) for row in connection.execute(OF_MEMBER, (member, from_ms), binary=True).fetchall()]
+    return [span_of(row) for row in connection.execute(OF_MEMBER, (member, from_ms), binary=True).fetchall()]
 
 
 def stated_readings(connection: Connection, span: StatedSpan) -> list[tuple[str, Reading]]:
@@ -65,7 +65,8 @@ def store_check(connection: Connection, span: StatedSpan, result: str, readings:
     connection.execute(INSERT, (bytes.fromhex(span.id), result, readings, now_ms))
 
 
-def _span(row: tuple[object, ...]) -> StatedSpan:
+def span_of(row: tuple[object, ...]) -> StatedSpan:
+    """`COLUMNS` as what a statement says."""
     statement, member, meter, channel, start_ms, end_ms, *counts, root = row
     return StatedSpan(
         id=as_bytes(statement).hex(),

@@ -11,6 +11,8 @@ from minervas_core.encoding import MAX_INTEGER
 from minervas_peer import __version__
 from minervas_peer.api import models
 from minervas_peer.api.addition_paths import Notary, add_addition_path
+from minervas_peer.api.bill_paths import add_bill_paths
+from minervas_peer.api.bill_view import BillView
 from minervas_peer.api.errors import READ_ERRORS, add_error_handlers
 from minervas_peer.api.renewal_paths import add_renewal_paths
 from minervas_peer.api.request_limits import RequestLimits
@@ -38,6 +40,7 @@ def build_app(
     names: frozenset[str] | None,
     *,
     trade: TradeView | None = None,
+    bills: BillView | None = None,
     notary: Notary | None = None,
     renewals: RenewalCollector | None = None,
     token: str = "",
@@ -48,6 +51,7 @@ def build_app(
         view: where the answers come from.
         names: host names to answer under, or None for any.
         trade: metering and trading, if they are served.
+        bills: bills and evidence, if they are served.
         notary: signs additions, if they are signed here.
         renewals: renewing certificates, if it is served.
         token: what requests must carry that change something.
@@ -60,6 +64,8 @@ def build_app(
     _add_service_paths(app, view)
     if trade is not None:
         add_trade_paths(app, trade, token)
+    if bills is not None:
+        add_bill_paths(app, bills, token)
     if notary is not None:
         add_addition_path(app, notary, token)
     if renewals is not None:

@@ -14,13 +14,13 @@ from minervas_peer.api.access_token import TokenCheck
 from minervas_peer.api.errors import READ_ERRORS
 from minervas_peer.api.trade_view import TradeView
 
-_WRITE: dict[int | str, dict[str, Any]] = {
+WRITES: dict[int | str, dict[str, Any]] = {
     **READ_ERRORS,
     401: {"model": models.Error, "description": "The token of the peer's data directory is missing or wrong."},
     409: {"model": models.Error, "description": "The chain's rules refuse it; the code says which."},
 }
 
-_LOOKUP_ERRORS = {**READ_ERRORS, 404: {"model": models.Error, "description": "The best chain has no such lot."}}
+LOOKUP_ERRORS = {**READ_ERRORS, 404: {"model": models.Error, "description": "The best chain has no such lot."}}
 
 Member = Annotated[
     str, Query(pattern=r"^([a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?)?$", description="Only this member's; empty: all.")
@@ -58,7 +58,7 @@ def _add_readable(app: FastAPI, view: TradeView) -> None:
     async def lots(*, owner: Member = "", free: bool = False, after: After = "", limit: LongLimit = 200) -> trade.Lots:
         return await view.lots(GetLots(owner=owner, free=free, after=after, limit=limit))
 
-    @app.get("/v1/lots/{lot}", responses=_LOOKUP_ERRORS, summary="One lot, traced to its meters")
+    @app.get("/v1/lots/{lot}", responses=LOOKUP_ERRORS, summary="One lot, traced to its meters")
     async def lot(lot: Annotated[str, Path(pattern=trade.HASH_PATTERN)]) -> trade.LotDetail:
         return await view.lot(lot)
 
@@ -94,26 +94,26 @@ def _add_readable(app: FastAPI, view: TradeView) -> None:
 def _add_writable(app: FastAPI, view: TradeView, check: TokenCheck) -> None:
     guard = [Depends(check)]
 
-    @app.post("/v1/offers", responses=_WRITE, dependencies=guard, status_code=202, summary="Put energy on sale")
+    @app.post("/v1/offers", responses=WRITES, dependencies=guard, status_code=202, summary="Put energy on sale")
     async def offer(order: trade.NewOffer) -> trade.Placed:
         return await view.offer(order)
 
-    @app.post("/v1/bids", responses=_WRITE, dependencies=guard, status_code=202, summary="Ask for energy")
+    @app.post("/v1/bids", responses=WRITES, dependencies=guard, status_code=202, summary="Ask for energy")
     async def bid(order: trade.NewBid) -> trade.Placed:
         return await view.bid(order)
 
-    @app.post("/v1/cancellations", responses=_WRITE, dependencies=guard, status_code=202, summary="Take an order back")
+    @app.post("/v1/cancellations", responses=WRITES, dependencies=guard, status_code=202, summary="Take an order back")
     async def cancel(order: trade.Cancellation) -> trade.Placed:
         return await view.cancel(order.order)
 
-    @app.post("/v1/merges", responses=_WRITE, dependencies=guard, status_code=202, summary="Join own lots into one")
+    @app.post("/v1/merges", responses=WRITES, dependencies=guard, status_code=202, summary="Join own lots into one")
     async def merge(merge: trade.NewMerge) -> trade.Placed:
         return await view.merge(merge.lots)
 
-    @app.post("/v1/retirements", responses=_WRITE, dependencies=guard, status_code=202, summary="Claim lots as used")
+    @app.post("/v1/retirements", responses=WRITES, dependencies=guard, status_code=202, summary="Claim lots as used")
     async def retire(retirement: trade.NewRetirement) -> trade.Placed:
         return await view.retire(retirement.lots)
 
-    @app.post("/v1/vetoes", responses=_WRITE, dependencies=guard, status_code=202, summary="Keep our wallet")
+    @app.post("/v1/vetoes", responses=WRITES, dependencies=guard, status_code=202, summary="Keep our wallet")
     async def veto(veto: trade.NewVeto) -> trade.Placed:
         return await view.veto(veto.recovery)

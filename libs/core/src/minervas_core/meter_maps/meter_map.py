@@ -1,9 +1,9 @@
 """Meter maps: data files that say where a model keeps its values (format: services/meter-gateway/README.md).
 
-What a map must hold beyond the shape of its file is checked in ``map_files.py``.
+What a map must hold beyond the shape of its file is checked in the gateway's ``map_files.py``.
 
-Shipped maps are in ``maps/``; a user adds one by putting a file into the directory that the settings name, or replaces
-a shipped one by a file of the same name. The name of the file is the name of the map.
+Shipped maps are in ``minervas_runtime/meter_maps/``; a user adds one by putting a file into the directory that the
+settings name, or replaces a shipped one by a file of the same name. The name of the file is the name of the map.
 """
 
 from __future__ import annotations

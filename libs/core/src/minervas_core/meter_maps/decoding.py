@@ -8,15 +8,13 @@ the meter counted, and a register that never falls never falls after rounding ei
 from __future__ import annotations
 
 import dataclasses
-import math
-import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
 from minervas_core.encoding import MAX_INTEGER
-from minervas_meter_gateway.meter_map import Field, Input
+from minervas_core.meter_maps.meter_map import Field, Input
 
 MAX_EXPONENT = 10
 """SunSpec's powers of ten are from -10 to 10; -32768 (0x8000) says that there is none."""
@@ -80,16 +78,27 @@ def field_value(field: Field, registers: Sequence[int]) -> Fraction | None:
     if int.from_bytes(raw, "big") in field.sentinels:
         return None
     if field.type == "f32":
-        number: float = struct.unpack(">f", raw)[0]
-        if not math.isfinite(number):
+        exact = exact_float32(int.from_bytes(raw, "big"))
+        if exact is None:
             return None
-        value = Fraction(number)
+        value = exact
     else:
         value = Fraction(int.from_bytes(raw, "big", signed=field.type.startswith("i")))
-    return value * field.scale[0] / field.scale[1]
+    return value * Fraction(field.scale[0], field.scale[1])
 
 
-def _value(field: Field, registers: Mapping[int, int]) -> Fraction | None:
+def exact_float32(bits: int) -> Fraction | None:
+    """The number that the 32 bits of IEEE 754 stand for, exactly; None for an infinity and for what is no number."""
+    exponent, fraction = bits >> 23 & 0xFF, bits & 0x7F_FFFF
+    if exponent == 0xFF:
+        return None
+    significand = fraction | 0x80_0000 if exponent else fraction
+    shift = max(exponent, 1) - 150
+    number = Fraction(significand << shift) if shift >= 0 else Fraction(significand, 1 << -shift)
+    return -number if bits >> 31 else number
+
+
+def value_in(field: Field, registers: Mapping[int, int]) -> Fraction | None:
     """Value of a field, with the power of ten that the meter keeps beside it; None if either says "no value"."""
     value = field_value(field, tuple(registers[field.register + offset] for offset in range(field.width)))
     if value is None or field.scale_register is None:
@@ -100,14 +109,14 @@ def _value(field: Field, registers: Mapping[int, int]) -> Fraction | None:
 
 
 def _required(field: Field, registers: Mapping[int, int], quantity: str) -> Fraction:
-    value = _value(field, registers)
+    value = value_in(field, registers)
     if value is None:
         raise NoValue("sentinel", quantity)
     return value
 
 
 def _optional(field: Field | None, registers: Mapping[int, int], quantity: str) -> int | None:
-    value = None if field is None else _value(field, registers)
+    value = None if field is None else value_in(field, registers)
     return None if value is None else _rounded(value, quantity)
 
 
@@ -119,7 +128,7 @@ def _rounded(value: Fraction, quantity: str) -> int:
 
 
 def _energy(value: Fraction, register_end_wh: int | None) -> int:
-    number = math.floor(value)
+    number = value.numerator // value.denominator
     end_mwh = MAX_INTEGER if register_end_wh is None else register_end_wh * 1_000
     if not 0 <= number <= end_mwh:
         raise NoValue("implausible", "energy")

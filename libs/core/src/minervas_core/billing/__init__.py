@@ -1,0 +1,1 @@
+"""Bills and statements: functions of final blocks (spec/bills.md)."""
