@@ -103,7 +103,6 @@ class Generation(Body):
     measured: Count
     substituted: Count
     missing: Count
-    substituted: Count
     reset: Annotated[bool, Field(strict=True)]
     readings_root: Hash
 
