@@ -20,6 +20,7 @@ FORMS: dict[str, dict[str, Any]] = {
         "start": POINT,
         "end": POINT,
         "measured": 0,
+        "substituted": 0,
         "missing": 0,
         "reset": bool,
         "readings_root": 64,

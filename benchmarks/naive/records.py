@@ -101,8 +101,8 @@ class Generation(Body):
     start: Point
     end: Point
     measured: Count
-    missing: Count
     substituted: Count
+    missing: Count
     reset: Annotated[bool, Field(strict=True)]
     readings_root: Hash
 

@@ -27,7 +27,7 @@ CREATE TABLE naive.registers (
 );
 CREATE TABLE naive.statements (
     id text PRIMARY KEY, height bigint, member text, meter text, channel text, start_ms bigint, start_wh bigint,
-    end_ms bigint, end_wh bigint, measured bigint, missing bigint, reset boolean, readings_root text
+    end_ms bigint, end_wh bigint, measured bigint, substituted bigint, missing bigint, reset boolean, readings_root text
 );
 CREATE INDEX ON naive.statements (member, meter, channel, end_ms);
 CREATE TABLE naive.lots (
@@ -116,10 +116,10 @@ class NaiveStore:
             )
             if isinstance(body, Generation):
                 self._run(
-                    "INSERT INTO naive.statements VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+                    "INSERT INTO naive.statements VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
                     *(tx_id, header.height, body.member, body.meter, body.channel, body.start.time_ms),
-                    *(body.start.register_wh, body.end.time_ms, body.end.register_wh, body.measured, body.missing),
-                    *(body.reset, body.readings_root),
+                    *(body.start.register_wh, body.end.time_ms, body.end.register_wh, body.measured),
+                    *(body.substituted, body.missing, body.reset, body.readings_root),
                 )
             elif isinstance(body, Membership) and isinstance(body.change, Admit):
                 keys = body.change.keys

@@ -21,7 +21,9 @@ from minervas_admission.web.site import SESSION_COOKIE
 from tests.support.admission import AdmissionHome
 from tests.support.admission_web import LOGIN, Browser, unconnected_site, words_of
 
-PUBLIC = {"/", LOGIN, "/apply", "/language/{language}", "/static/site.css", "/static/icon.svg"}
+PUBLIC = {
+    "/", LOGIN, "/apply", "/language/{language}", "/static/site.css", "/static/icon.svg", "/grafana/password/{token}",
+}  # fmt: skip
 """Pages that need no login: whoever adds one decides that it shows nothing of members."""
 
 

@@ -14,22 +14,28 @@ from minervas_core.errors import Code
 from minervas_core.messages import GetTransactionStatus, TransactionStatuses
 from minervas_core.node_market_messages import (
     ChannelRegisters,
+    Clearings,
     GetChannelRegisters,
+    GetClearings,
     GetLot,
     GetLots,
+    GetMarket,
     GetMeters,
     GetObligations,
     GetOrders,
     GetRetirements,
     GetTrades,
+    GetVolumes,
     LotDetail,
     Lots,
+    MarketView,
     Meters,
     Obligations,
     Orders,
     Retirements,
     Statement,
     Trades,
+    Volumes,
 )
 from minervas_core.node_messages import BlockDetail, GetBlock, GetTransaction, SubmitResult, TransactionDetail
 from minervas_core.transactions import Transaction
@@ -256,6 +262,15 @@ async def test_questions_about_the_market_are_answered_from_committed_blocks(
     assert (trade.trade.bid, trade.trade.amount_micro, trade.meters) == (taken.id, 20_000, [f"{MEMBER}/roof/dc"])
     [owed] = (await node.peer.ask_market("obligations", GetObligations(), Obligations)).obligations
     assert (owed.debtor, owed.creditor, owed.owed.amount_micro, owed.owed.energy_wh) == ("m1", MEMBER, 20_000, 200)
+    view = await node.peer.ask_market("market", GetMarket(), MarketView)
+    assert (view.slot.mode, [(each.price_micro, each.energy_wh) for each in view.offers]) == (
+        "continuous",
+        [(100, 300)],
+    )
+    assert (view.bids, view.last, view.spread_micro) == ([], trade.trade, msgspec.UNSET)
+    [volume] = (await node.peer.ask_market("volumes", GetVolumes(), Volumes)).volumes
+    assert (volume.trades, volume.energy_wh, volume.amount_micro) == (1, 200, 20_000)
+    assert (await node.peer.ask_market("clearings", GetClearings(), Clearings)).clearings == []
     [other] = (await node.peer.ask_market("lots", GetLots(free=True), Lots)).lots
     used = retire("m1", [other.id])
     await deliver(node, trading, used)

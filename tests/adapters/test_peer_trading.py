@@ -15,17 +15,25 @@ import pytest_asyncio
 
 from minervas_core.errors import Code, InvalidTransaction, PeerFault
 from minervas_core.market.lots import origins_root
-from minervas_core.market.records import Lot, Merge, Offer, Origin, Retire, Retirement
+from minervas_core.market.records import Bid, Clearing, Lot, Merge, Offer, Origin, Retire, Retirement, Slot
 from minervas_core.node_market_messages import (
+    Clearings,
+    GetClearings,
     GetLot,
     GetLots,
+    GetMarket,
     GetRetirements,
+    GetVolumes,
     LotDetail,
     LotEntry,
     Lots,
+    MarketView,
+    PriceLevel,
     RetirementEntry,
     Retirements,
+    SlotVolume,
     TracedOrigin,
+    Volumes,
 )
 from minervas_core.node_messages import SubmitResult, WaitingRecovery
 from minervas_core.transactions import TransactionBody, Veto, check_signature, decode_transaction
@@ -327,6 +335,35 @@ async def test_bad_bodies_are_refused_with_the_place_of_the_fault(
 
 
 # looking
+
+
+async def test_commands_show_the_book_by_price_auctions_and_volumes(market: Market, command: Command) -> None:
+    slot, level = Slot(mode="auction", ends_ms=NOW_MS), PriceLevel(price_micro=142_600, energy_wh=777, orders=2)
+    clearing = Clearing(
+        height=4, slot_ends_ms=NOW_MS, energy_wh=0, offers=0, bids=0, offered_wh=777, wanted_wh=0, deals=0, deals_wh=0
+    )
+    volume = SlotVolume(
+        start_ms=NOW_MS, trades=3, energy_wh=333, amount_micro=5, lowest_micro=1, highest_micro=2_000, last_micro=1_500
+    )
+    market.node.ledger.on("market", GetMarket, lambda _: MarketView(slot=slot, offers=[level], bids=[]))
+    market.node.ledger.on("clearings", GetClearings, lambda _: Clearings(clearings=[clearing]))
+    market.node.ledger.on("volumes", GetVolumes, lambda _: Volumes(slot_ms=900_000, volumes=[volume]))
+    for name, shown in (
+        ("market", ("auction", "142.6", "777")),
+        ("clearings", ("777", "-")),
+        ("volumes", ("333", "1.5")),
+    ):
+        status, out, _ = await command(name)
+        assert status == 0
+        assert all(each in out for each in shown), out
+    status, out, _ = await command("market", "--json")
+    assert (status, json.loads(out)["spread_micro"]) == (0, None)
+
+
+async def test_a_bid_can_repeat_in_every_slot(market: Market, command: Command) -> None:
+    status, _, _ = await command("bid", "--energy-wh", "10", "--price", "1", "--repeats")
+    [body] = market.placed
+    assert (status, isinstance(body, Bid) and body.repeats) == (0, True)
 
 
 async def test_commands_show_lots_and_retirements(market: Market, command: Command) -> None:

@@ -17,11 +17,14 @@ from minervas_core.errors import Code, LocalFault, TransientFault
 from minervas_devnet.postgres import PostgresServer
 from minervas_devnet.postgres_roles import NodeDatabase
 from minervas_runtime.backup import sealed_file
+from minervas_runtime.backup.files import entry_of
 from minervas_runtime.backup.making import make_backup
 from minervas_runtime.backup.passphrase import read_passphrase
 from minervas_runtime.backup.restoring import check_backup, restore_backup
 from minervas_runtime.backup.sealed_file import CHUNK_BYTES, SealedReader, SealedWriter
 from tests.support.backups import CHEAP, PASSPHRASE, NodeHost, drop_database, kept_database
+from tests.support.builders import LocalChain, admit
+from tests.support.ledger import StoredChain, audit, migrated
 
 NOW_MS = 1_800_000_000_000
 
@@ -145,6 +148,20 @@ def test_a_sqlite_database_is_copied_whole_while_somebody_writes(tmp_path: Path)
     copy.close()
 
 
+def test_a_file_that_grows_while_it_is_read_is_kept_as_long_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(b"x" * 10)
+    found = entry_of("log", path)
+    assert found is not None
+    path.write_bytes(b"x" * 20)
+    assert b"".join(found[1]) == b"x" * 10
+    shrunk = entry_of("log", path)
+    assert shrunk is not None
+    path.write_bytes(b"")
+    with pytest.raises(LocalFault, match="shorter"):
+        list(shrunk[1])
+
+
 def test_another_passphrase_is_told_from_a_damaged_file(tmp_path: Path) -> None:
     host = NodeHost(tmp_path / "host", {})
     host.fill()
@@ -245,6 +262,26 @@ def test_a_database_comes_back_with_roles_rights_and_row_level_security(
     drop_database(postgres_server, database)
     with psycopg.connect(postgres_server.superuser_conninfo(), autocommit=True) as connection:
         connection.execute("DROP ROLE backup_gm_1, backup_readers")
+
+
+def test_a_ledgers_chain_comes_back_audits_clean_and_goes_on(
+    postgres_server: PostgresServer, node_database: NodeDatabase, tmp_path: Path
+) -> None:
+    local = LocalChain()
+    stored = StoredChain(migrated(node_database), local.genesis)
+    stored.take(local.found("m0", "m1"), local.extend("m1"), local.extend("m0", [admit("m2", expires=6)]))
+    stored.now.close()
+    host = NodeHost(tmp_path / "host", {"ledger": kept_database(postgres_server, node_database)})
+    host.fill()
+    path = made(host, tmp_path / "backup")
+    drop_database(postgres_server, node_database)
+    restored(host.elsewhere(tmp_path / "target"), path)
+    report = audit(stored.settings, local.genesis)
+    assert (report.tip_hash, report.height, report.members) == (local.tip.hash, 3, 3)
+    again = StoredChain(stored.settings, local.genesis)
+    assert again.take(local.extend("m2")) == ["connected"]
+    again.now.close()
+    drop_database(postgres_server, node_database)
 
 
 def test_a_server_that_does_not_answer_leaves_no_half_backup(

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -112,15 +113,17 @@ class Project:
         """Services that go on running."""
         return sorted(service for service, state in self.states().items() if state == "healthy")
 
-    def crash(self, service: str) -> None:
-        """Kill a container's processes as the kernel would, and wait until its restart policy has brought it back."""
-        before = self.containers()[service]["State"]
-        os.kill(int(before["Pid"]), signal.SIGKILL)
-        wait_until(
-            lambda: self._came_back(service, before["StartedAt"]),
-            timeout=GREEN_S,
-            describe=lambda: f"{self.name}: {service} to come back: {self.states()}",
-        )
+    def crash(self, *services: str) -> None:
+        """Kill containers' processes as the kernel would, and wait until restart policies have brought them back."""
+        before = {service: each["State"] for service, each in self.containers().items() if service in services}
+        for state in before.values():
+            os.kill(int(state["Pid"]), signal.SIGKILL)
+        for service, state in before.items():
+            wait_until(
+                partial(self._came_back, service, state["StartedAt"]),
+                timeout=GREEN_S,
+                describe=lambda: f"{self.name}: {services} to come back: {self.states()}",
+            )
 
     def _came_back(self, service: str, started_before: str) -> bool:
         container = self.containers()[service]

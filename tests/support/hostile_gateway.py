@@ -79,6 +79,7 @@ class HostileGateway:
             "start": start,
             "end": end,
             "measured": 1,
+            "substituted": 0,
             "missing": 0,
             "reset": False,
             "readings_root": "00" * 32,

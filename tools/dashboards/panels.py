@@ -170,7 +170,7 @@ def barchart(defaults: Json, *, overrides: Sequence[Json] = (), stacked: bool = 
 def table(overrides: Sequence[Json], *, rows: int = 0) -> Look:
     """A table; its columns are shown by `overrides`."""
     options: Json = {"frameIndex": 0, "showHeader": True, "cellHeight": "sm", "enablePagination": rows > 0}
-    defaults: Json = {"custom": {"align": "auto", "filterable": False, "inspect": False, "minWidth": 80}}
+    defaults: Json = {"custom": {"align": "auto", "filterable": False, "inspect": False, "minWidth": 110}}
     return Look("table", options, defaults, overrides)
 
 

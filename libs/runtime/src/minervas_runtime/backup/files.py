@@ -19,7 +19,9 @@ NEVER = ("spool.db*", "lost+found", "*.sqlite3-wal", "*.sqlite3-shm", "*.db-wal"
 and the chain says where statements go on. The logs of SQLite are part of the copy of their database."""
 
 SQLITE_MAGIC = b"SQLite format 3\0"
-MAX_SQLITE_BYTES = 1 << 30
+MAX_SQLITE_BYTES = 128 << 20
+"""It is copied in memory."""
+PIECE_BYTES = 1 << 20
 PRIVATE_DIRECTORY = 0o700
 
 
@@ -47,12 +49,13 @@ def walk(directory: KeptDirectory) -> Iterator[tuple[str, Path]]:
     yield from inside(directory.path)
 
 
-def entry_of(name: str, path: Path) -> tuple[tarfile.TarInfo, bytes | None] | None:
-    """The entry of a file or directory in the archive, with the content of a file; None for anything else.
+def entry_of(name: str, path: Path) -> tuple[tarfile.TarInfo, Iterator[bytes]] | None:
+    """The entry of a file or directory in the archive, and its content in pieces; None for anything else.
 
     Raises:
-        OSError: if it cannot be read.
-        LocalFault: ``bad_backup`` for a SQLite database that cannot be copied.
+        OSError: if it cannot be read; also from the content.
+        LocalFault: ``bad_backup`` for a SQLite database that cannot be copied; from the content of a file that has
+            become shorter meanwhile.
     """
     found = path.lstat()
     entry = tarfile.TarInfo(name)
@@ -60,21 +63,38 @@ def entry_of(name: str, path: Path) -> tuple[tarfile.TarInfo, bytes | None] | No
     entry.mtime = int(found.st_mtime)
     if stat.S_ISDIR(found.st_mode):
         entry.type = tarfile.DIRTYPE
-        return entry, None
+        return entry, iter(())
     if not stat.S_ISREG(found.st_mode):
         return None
-    content = _content(path)
-    entry.size = len(content)
-    return entry, content
+    if _is_sqlite(path):
+        copy = _copied(path, found.st_size)
+        entry.size = len(copy)
+        return entry, iter((copy,))
+    entry.size = found.st_size
+    return entry, _pieces(path, found.st_size)
 
 
-def _content(path: Path) -> bytes:
-    """The content of a file; of a SQLite database a consistent copy, also while it is in use."""
+def _pieces(path: Path, size: int) -> Iterator[bytes]:
+    """So many bytes of a file, whatever is written behind them meanwhile."""
     with path.open("rb") as file:
-        start = file.read(len(SQLITE_MAGIC))
-        if start != SQLITE_MAGIC:
-            return start + file.read()
-    if path.stat().st_size > MAX_SQLITE_BYTES:
+        while size:
+            data = file.read(min(size, PIECE_BYTES))
+            if not data:
+                raise LocalFault(
+                    Code.BAD_BACKUP, "A file became shorter while it was read; make the backup again", file=str(path)
+                )
+            size -= len(data)
+            yield data
+
+
+def _is_sqlite(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(SQLITE_MAGIC)) == SQLITE_MAGIC
+
+
+def _copied(path: Path, size: int) -> bytes:
+    """A consistent copy of a SQLite database, also while it is in use."""
+    if size > MAX_SQLITE_BYTES:
         raise LocalFault(Code.BAD_BACKUP, "A SQLite database is too large to be copied", file=str(path))
     source = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)
     copy = sqlite3.connect(":memory:")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -90,10 +90,10 @@ class _Writer:
                 self._left_out.append(f"{name}/{relative}")
                 continue
             entry, content = found
-            self._put(entry, content or b"")
-            if content is not None:
+            self._put(entry, content)
+            if entry.isfile():
                 self._files += 1
-                self._file_bytes += len(content)
+                self._file_bytes += entry.size
         self._say(f"{name}: {self._files - before} files")
 
     def database(self, name: str, programs: PostgresPrograms) -> None:
@@ -117,8 +117,11 @@ class _Writer:
     def _text(self, name: str, content: bytes) -> None:
         entry = tarfile.TarInfo(name)
         entry.mode, entry.size = 0o600, len(content)
-        self._put(entry, content)
+        self._put(entry, iter((content,)))
 
-    def _put(self, entry: tarfile.TarInfo, content: bytes) -> None:
+    def _put(self, entry: tarfile.TarInfo, content: Iterator[bytes]) -> None:
         """Write an entry as tar has it: a head, the content, and zeros up to a whole block."""
-        self._sealed.write(entry.tobuf(tarfile.PAX_FORMAT) + content + bytes(-len(content) % tarfile.BLOCKSIZE))
+        self._sealed.write(entry.tobuf(tarfile.PAX_FORMAT))
+        for data in content:
+            self._sealed.write(data)
+        self._sealed.write(bytes(-entry.size % tarfile.BLOCKSIZE))

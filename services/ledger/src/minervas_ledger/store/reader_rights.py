@@ -40,6 +40,8 @@ TABLES: Final[dict[str, Sight]] = {
     "slots": "everyone",
     "pending_fills": "everyone",
     "clearings": "everyone",
+    "settlements": "everyone",
+    "payments": "everyone",
     # what is told to every member's peer, or is about the chain and of the operator's node
     "mempool": "everyone",
     "votes": "everyone",
