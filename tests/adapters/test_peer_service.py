@@ -23,6 +23,7 @@ from minervas_peer.api.server import ApiServer
 from minervas_peer.rekey.own_keys import OwnKeys
 from minervas_peer.service import granted_identity, load_keys, run_peer, serve
 from minervas_peer.settings import ApiSettings, PeerSettings, load_peer_settings
+from minervas_peer.standing_rules.store import RULES_FILE
 from minervas_runtime.clock import SystemClock
 from minervas_runtime.enrolment import Issued
 from minervas_runtime.key_ring import KeyRing
@@ -93,6 +94,35 @@ async def running(tmp_path: Path) -> AsyncIterator[Running]:
     yield Running(broker, given, f"http://127.0.0.1:{api.port}", task)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+# standing rules
+
+
+async def test_standing_rules_are_served_worked_on_and_kept_in_the_data_directory(running: Running) -> None:
+    data = running.context.settings.paths.data
+    async with httpx.AsyncClient(base_url=running.url) as client:
+        await wait_until_async((data / "api.token").exists)
+        headers = {"authorization": f"Bearer {(data / 'api.token').read_text('ascii').strip()}"}
+        answer = await client.put("/v1/rules/buy", json={"price_micro": 1, "energy_wh": 10}, headers=headers)
+        assert answer.status_code == 200
+        assert [each["rule"] for each in (await client.get("/v1/rules")).json()["rules"]] == ["buy"]
+    assert (data / RULES_FILE).stat().st_mode & 0o777 == 0o600
+    assert any(task.get_name() == "standing rules" and not task.done() for task in asyncio.all_tasks())
+
+
+async def test_a_peer_does_not_start_with_rules_that_it_cannot_read(tmp_path: Path) -> None:
+    given = context(tmp_path)
+    own = own_keys(tmp_path)
+    given.settings.paths.data.mkdir(mode=0o700, exist_ok=True)
+    (given.settings.paths.data / RULES_FILE).write_text("{")
+    principal = Principal("anna", "peer")
+    bus = MemoryBroker().connect(principal, rights_for(principal, operator_member="nobody"))
+    api = ApiServer(ApiSettings(port=0))
+    with pytest.raises(LocalFault) as refusal:
+        await serve(given, bus, own, issued(), api)
+    api.close()
+    assert refusal.value.values["file"] == str(given.settings.paths.data / RULES_FILE)
 
 
 # keys and enrolment

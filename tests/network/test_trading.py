@@ -76,6 +76,30 @@ def test_a_bid_that_repeats_buys_in_every_slot_until_it_is_cancelled(network: Ne
     assert_one_market(network)
 
 
+def test_standing_rules_trade_by_themselves_until_they_are_removed(network: Network) -> None:
+    seller, buyer = network.alpha, network.gamma
+    wait_lots(seller, energy_wh=40)
+    before = network.height(buyer)
+    sell = {"price_micro": PRICE, "keep_wh": 5}
+    assert seller.market.change_rule("PUT", "sell", sell).status == 200
+    assert buyer.market.change_rule("PUT", "buy", {"price_micro": PRICE + 10_000, "energy_wh": 12}).status == 200
+    assert seller.market.change_rule("PUT", "sell", sell, token="00" * 32).code == "not_authorised"
+
+    def slots_bought() -> list[int]:
+        trades = [each for each in buyer.market.trades() if each.height > before]
+        sold = [each for each in trades if (each.seller, each.buyer) == (seller.member, buyer.member)]
+        bids = {each.bid for each in sold}
+        return [sum(each.energy_wh for each in sold if each.bid == bid) for bid in bids]
+
+    wait_until(lambda: len(slots_bought()) > 1, SYNC_TIMEOUT_S)
+    assert max(slots_bought()) <= 12
+    for node, rule in ((seller, "sell"), (buyer, "buy")):
+        assert node.market.change_rule("DELETE", f"{rule}?cancel_open=true").status == 200
+        assert node.market.change_rule("DELETE", rule).code == "not_found"
+    wait_until(lambda: not any(node.market.orders() for node in network.nodes), SYNC_TIMEOUT_S)
+    assert_one_market(network)
+
+
 def test_cancelled_offer_gives_its_lots_back(network: Network) -> None:
     seller = network.alpha
     [(lot, energy_wh)] = wait_lots(seller)

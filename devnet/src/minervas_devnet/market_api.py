@@ -252,13 +252,23 @@ class MarketApi:
         Raises:
             TransientFault: ``peer_unreachable`` if nobody answers.
         """
+        return self._send("POST", path, order, token)
+
+    def change_rule(
+        self, method: str, rule: str, terms: dict[str, Any] | None = None, *, token: str | None = None
+    ) -> Answer:
+        """Set (``PUT``) or remove (``DELETE``) a standing rule; arguments and errors as `place`."""
+        return self._send(method, f"/v1/rules/{rule}", terms, token)
+
+    def _send(self, method: str, path: str, body: dict[str, Any] | None, token: str | None) -> Answer:
         shown = self.token_file.read_text("ascii").strip() if token is None else token
         headers = {"authorization": f"Bearer {shown}"}
+        url = self._api.url + path
         try:
-            answer = httpx.post(self._api.url + path, json=order, headers=headers, timeout=TIMEOUT_S, trust_env=False)
+            answer = httpx.request(method, url, json=body, headers=headers, timeout=TIMEOUT_S, trust_env=False)
             said = answer.json()
         except httpx.HTTPError as error:
-            raise TransientFault(Code.PEER_UNREACHABLE, f"{self._api.url}{path}: {error}") from error
+            raise TransientFault(Code.PEER_UNREACHABLE, f"{url}: {error}") from error
         return Answer(answer.status_code, said.get("code", ""), said.get("id", ""))
 
     def bid(self, energy_wh: int, price_micro: int) -> Answer:

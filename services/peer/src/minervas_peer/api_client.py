@@ -56,8 +56,18 @@ class ApiClient:
             TransientFault: ``peer_unreachable`` if nothing answers there.
             MinervasError: what the peer refused, with its code.
         """
-        headers = {"Authorization": f"Bearer {read_token(self._token_file)}"}
-        return self._exchange(self._client.build_request("POST", path, json=body, headers=headers))
+        return self._exchange(self._client.build_request("POST", path, json=body, headers=self._headers()))
+
+    def put(self, path: str, body: Json) -> Json:
+        """Set what the peer keeps; raises as `post`."""
+        return self._exchange(self._client.build_request("PUT", path, json=body, headers=self._headers()))
+
+    def delete(self, path: str, **query: str) -> Json:
+        """Remove what the peer keeps; raises as `post`."""
+        return self._exchange(self._client.build_request("DELETE", path, params=query, headers=self._headers()))
+
+    def _headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {read_token(self._token_file)}"}
 
     def _exchange(self, request: httpx.Request) -> Json:
         try:

@@ -25,6 +25,7 @@ from minervas_peer.commands.transaction import show_transaction
 from minervas_peer.join_cli import add_join_arguments, carry_out_join
 from minervas_peer.keys_cli import add_keys_command, run_keys
 from minervas_peer.market_cli import add_market_commands, market_actions
+from minervas_peer.rules_cli import add_rules_command, run_rules
 from minervas_peer.settings import ApiSettings
 from minervas_runtime.backup.command import COMMANDS as BACKUP_COMMANDS
 from minervas_runtime.backup.command import add_backup_commands, run_backup_command
@@ -91,6 +92,7 @@ def _show(given: argparse.Namespace, client: ApiClient, output: Output) -> None:
     actions.update(bill_actions(given, client, output))
     actions["support-bundle"] = lambda: run_support_bundle(given, client, output)
     actions["keys"] = lambda: run_keys(given, client, output)
+    actions["rules"] = lambda: run_rules(given, client, output)
     actions[given.command]()
 
 
@@ -124,6 +126,7 @@ def _parser() -> argparse.ArgumentParser:
         return command
 
     add_market_commands(add)
+    add_rules_command(add, _add_shared)
     add_bill_commands(add)
     add_keys_command(add)
     add_doctor_commands(add)

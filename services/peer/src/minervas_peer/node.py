@@ -74,6 +74,7 @@ class PeerNode:
         identity, genesis = config.identity, config.genesis
         me = Principal(identity.member, PEER)
         self.bus = bus
+        self.network = genesis.network
         self.refusals = Refusals()
         self.directory = MemberDirectory(identity.member)
         self.exchange = KeyExchange(
@@ -177,11 +178,16 @@ class PeerNode:
     def _connect(self) -> None:
         """Let the parts wake each other."""
         self._compare_tips = asyncio.Event()
+        self._tip_callbacks: list[Callable[[], None]] = []
         self.courier.on_key(lambda _member: self._compare_tips.set())
         self.bus.on_connection_change(lambda connected: self.ledger_watch.look_soon() if connected else None)
         self._link.on("announce", Announce, self._on_announce)
         self._link.on("relay", Relay, self._on_relay)
         self._link.on("announce_votes", AnnounceVotes, self._on_announce_votes)
+
+    def on_tip(self, call: Callable[[], None]) -> None:
+        """Have something called when our tip moved, unless by one of the many steps of a sync."""
+        self._tip_callbacks.append(call)
 
     async def run(self) -> None:
         """Work until cancelled.
@@ -228,6 +234,8 @@ class PeerNode:
         if not self.ledger_watch.syncing:
             self._own_presence.changed()
         self._compare_tips.set()
+        for call in () if self.ledger_watch.syncing else self._tip_callbacks:
+            call()
 
     async def _keep_comparing_tips(self) -> None:
         while True:

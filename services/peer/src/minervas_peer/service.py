@@ -35,6 +35,9 @@ from minervas_peer.renewal.collector import RenewalCollector
 from minervas_peer.renewal.exchange import RenewalExchange
 from minervas_peer.renewal.node_files import find_address
 from minervas_peer.settings import PeerSettings
+from minervas_peer.standing_rules.keeper import RulesKeeper
+from minervas_peer.standing_rules.store import RULES_FILE, RulesStore
+from minervas_peer.standing_rules.worker import RulesWorker
 from minervas_runtime.bus import Bus
 from minervas_runtime.certificate_keeper import CertificateKeeper
 from minervas_runtime.enrolment import Issued, read_membership, wait_for_issue, write_enrolment
@@ -157,7 +160,8 @@ async def serve(
     notary = Notary(own.identity.member, lambda: own.identity.wallet, issued.network)
     token = load_or_create_token(settings.paths.data)
     bills = BillView(issued.genesis, own.identity.member, ledger=node.ledger, trader=node.trader, remote=node.remote)
-    app = build_app(view, names, trade=trade, bills=bills, notary=notary, renewals=collector, token=token)
+    rules, worker = _make_rules(context, node, own.identity.member)
+    app = build_app(view, names, trade=trade, bills=bills, notary=notary, renewals=collector, rules=rules, token=token)
     add_rotation_path(app, RotationSigner(issued.genesis, own, node.directory, context.clock), token)
     _update_status(context, view)
     bus.on_connection_change(lambda _connected: _update_status(context, view))
@@ -165,8 +169,23 @@ async def serve(
         group.create_task(node.run(), name="node")
         group.create_task(api.run(app), name="api")
         group.create_task(collector.run(), name="renewal")
+        group.create_task(worker.run(), name="standing rules")
         if keeper is not None:
             group.create_task(keeper.run(lambda: node.exchange.authorities.trusted), name="ca bundle")
+
+
+def _make_rules(context: ServiceContext[PeerSettings], node: PeerNode, member: str) -> tuple[RulesKeeper, RulesWorker]:
+    """The standing rules and who carries them out at each new tip.
+
+    Raises:
+        LocalFault: ``bad_key_file`` or ``schema_version`` for their file.
+    """
+    rules = RulesKeeper(RulesStore(context.settings.paths.data / RULES_FILE))
+    worker = RulesWorker(
+        rules, ledger=node.ledger, trader=node.trader, network=node.network, member=member, clock=context.clock
+    )
+    node.on_tip(worker.wake)
+    return rules, worker
 
 
 async def _start_ca_keeper(settings: PeerSettings, issued: Issued) -> CaBundleKeeper | None:

@@ -16,20 +16,19 @@ from minervas_core.market.lots import joined_origins, origins_root
 from minervas_core.market.records import Bid, Cancel, Merge, Offer, Retire
 from minervas_core.market.settlement_records import CreditNote, CreditReason, Payment
 from minervas_core.node_bill_messages import BillLines, GetBillLines
-from minervas_core.node_market_messages import GetLot, GetLots, LotDetail, Lots
+from minervas_core.node_market_messages import GetLot, LotDetail
 from minervas_core.node_messages import GetStatus, LedgerStatus, Submit, SubmitResults
 from minervas_core.transactions import Transaction, TransactionBody, Veto, sign_transaction
 from minervas_peer.gossip import Gossip
 from minervas_peer.key_exchange import Identity
 from minervas_peer.ledger_link import LedgerLink
 from minervas_peer.member_directory import MemberDirectory
+from minervas_peer.standing_rules.situation import free_lots
 from minervas_runtime.clock import Clock
 from minervas_runtime.randomness import new_salt
 
 EXPIRY_BLOCKS = 240
 """An order that no block took in this many is dropped: an hour of 15 s blocks."""
-
-LOTS_PER_PAGE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +73,7 @@ class Trader:
             TransientFault: if the ledger is away.
         """
         status = await self._ledger.ask("status", GetStatus(), LedgerStatus)
-        lots = choose_lots(await self._free_lots(), energy_wh, status.parameters.max_lots_per_offer)
+        lots = choose_lots(await free_lots(self._ledger, self._member), energy_wh, status.parameters.max_lots_per_offer)
         return await self.offer_lots(lots, terms, smallest_wh=smallest_wh, buyer=buyer)
 
     async def offer_lots(self, lots: Sequence[str], terms: Terms, *, smallest_wh: int, buyer: str) -> Transaction:
@@ -253,18 +252,6 @@ class Trader:
         )
         return await self._place(body)
 
-    async def _free_lots(self) -> dict[str, int]:
-        """Energy of all own lots that no offer holds, by id."""
-        free: dict[str, int] = {}
-        after, more = "", True
-        while more:
-            question = GetLots(owner=self._member, free=True, after=after, limit=LOTS_PER_PAGE)
-            page = await self._ledger.ask("lots", question, Lots)
-            free.update((entry.id, entry.lot.energy_wh) for entry in page.lots)
-            more = page.more and bool(page.lots)
-            after = page.lots[-1].id if page.lots else after
-        return free
-
     async def _expires_height(self) -> int:
         status = await self._ledger.ask("status", GetStatus(), LedgerStatus)
         return status.tip.height + min(EXPIRY_BLOCKS, self._genesis.parameters.max_expiry_blocks)
@@ -294,14 +281,36 @@ class Trader:
             effective_ms=waiting.effective_ms,
         )
 
-    async def _place(self, body: TransactionBody) -> Transaction:
+    @property
+    def sender(self) -> str:
+        """Our wallet's public key: what a transaction that `sign` takes has to name."""
+        return self._wallet.public
+
+    def sign(self, body: TransactionBody) -> Transaction:
+        """Sign without sending, for who has to store it first.
+
+        Raises:
+            TransientFault: ``wallet_waits``.
+        """
         self.check_wallet()
-        transaction = sign_transaction(body, self._wallet)
+        return sign_transaction(body, self._wallet)
+
+    async def submit(self, transaction: Transaction) -> None:
+        """Have our ledger queue a signed transaction, and spread it. It may be sent again: it counts once.
+
+        Raises:
+            InvalidTransaction: what the ledger refused with.
+            TransientFault: if the ledger did not answer; it may have it all the same.
+        """
         submit = Submit(transactions=[msgspec.Raw(transaction.raw)], origin="local")
         result = (await self._ledger.ask("submit", submit, SubmitResults)).results[0]
         if result.status == "refused":
             raise InvalidTransaction(_code(result.code), result.message, **{"tx": transaction.id, **result.values})
         self._gossip.offer(transaction.raw)
+
+    async def _place(self, body: TransactionBody) -> Transaction:
+        transaction = self.sign(body)
+        await self.submit(transaction)
         return transaction
 
 

@@ -16,10 +16,12 @@ from minervas_peer.api.bill_view import BillView
 from minervas_peer.api.errors import READ_ERRORS, add_error_handlers
 from minervas_peer.api.renewal_paths import add_renewal_paths
 from minervas_peer.api.request_limits import RequestLimits
+from minervas_peer.api.rule_paths import add_rule_paths
 from minervas_peer.api.trade_paths import add_trade_paths
 from minervas_peer.api.trade_view import TradeView
 from minervas_peer.api.view import NodeView
 from minervas_peer.renewal.collector import RenewalCollector
+from minervas_peer.standing_rules.keeper import RulesKeeper
 
 DESCRIPTION = (
     "What one member's node knows: its state, the other members, the chain, the market; and the member's orders. "
@@ -43,6 +45,7 @@ def build_app(
     bills: BillView | None = None,
     notary: Notary | None = None,
     renewals: RenewalCollector | None = None,
+    rules: RulesKeeper | None = None,
     token: str = "",
 ) -> FastAPI:
     """Make the application.
@@ -54,6 +57,7 @@ def build_app(
         bills: bills and evidence, if they are served.
         notary: signs additions, if they are signed here.
         renewals: renewing certificates, if it is served.
+        rules: standing rules, if they are served.
         token: what requests must carry that change something.
     """
     # The interactive pages of FastAPI load their scripts from elsewhere: only the description itself is served.
@@ -70,6 +74,8 @@ def build_app(
         add_addition_path(app, notary, token)
     if renewals is not None:
         add_renewal_paths(app, renewals, token)
+    if rules is not None:
+        add_rule_paths(app, rules, token)
     return app
 
 
