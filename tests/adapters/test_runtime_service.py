@@ -63,6 +63,19 @@ def test_a_signal_stops_the_service_cleanly_within_two_seconds(
     assert [json.loads(line)["event"] for line in err.splitlines()] == ["stopping", "stopped"]
 
 
+@pytest.mark.parametrize("behaviour", sample_service.LEFT_BEHIND)
+def test_the_process_ends_with_stopped_whatever_the_service_left_behind(
+    started: list[subprocess.Popen[str]], tmp_path: Path, behaviour: str
+) -> None:
+    process = start(started, tmp_path, behaviour)
+    ready(process)
+    process.terminate()
+    out, err = process.communicate(timeout=HANG_S)
+    assert process.returncode == 0
+    assert out == "cleaned up\n"
+    assert json.loads(err.splitlines()[-1])["event"] == "stopped"
+
+
 def test_a_service_that_does_not_stop_is_ended_after_two_seconds(
     started: list[subprocess.Popen[str]], tmp_path: Path
 ) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import sys
+import threading
 from pathlib import Path
 
 import msgspec
@@ -19,8 +21,51 @@ class SampleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     log: LogSettings = LogSettings()
 
 
+async def leave_thread() -> None:
+    """A thread of the event loop's executor, which Python's end joins."""
+    began = threading.Event()
+
+    def hang() -> None:
+        began.set()
+        threading.Event().wait()
+
+    asyncio.get_running_loop().run_in_executor(None, hang)
+    await asyncio.to_thread(began.wait)
+
+
+async def leave_task() -> None:
+    """A task that takes no notice of being cancelled."""
+    began = asyncio.Event()
+
+    async def hang() -> None:
+        while True:
+            try:
+                began.set()
+                await asyncio.sleep(600)
+            except asyncio.CancelledError:
+                continue
+
+    left.append(asyncio.create_task(hang()))
+    await began.wait()
+
+
+async def leave_exit_handler() -> None:
+    """What Python's end would call."""
+    atexit.register(print, "too late")
+
+
+LEFT_BEHIND = {
+    "leaves a thread": leave_thread,
+    "leaves a task": leave_task,
+    "leaves an exit handler": leave_exit_handler,
+}
+left: list[asyncio.Task[None]] = []
+
+
 async def work(context: ServiceContext[SampleSettings], behaviour: str) -> None:
     context.status["status"] = "ok"
+    if behaviour in LEFT_BEHIND:
+        await LEFT_BEHIND[behaviour]()
     print("ready", flush=True)  # noqa: T201  # what the test waits for
     if behaviour == "fault":
         raise TransientFault(Code.DATABASE_AWAY, "No database at the address given", host="db", port=5432)

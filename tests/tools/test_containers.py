@@ -12,6 +12,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILES = sorted(file for folder in ("services", "infra", "devnet") for file in (ROOT / folder).rglob("Dockerfile"))
+WITH_PYTHON = [file for file in DOCKERFILES if "FROM ${PYTHON_IMAGE}" in file.read_text("utf-8")]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 EXAMPLES = (".env.example", ".env.member.example")
@@ -86,6 +87,13 @@ def test_packages_are_installed_by_hash_and_as_wheels(file: Path) -> None:
     if installs:
         assert "PIP_ONLY_BINARY=:all:" in last_env_of_build(file)
     assert ("postgresql-client-17" in text) if file == TOOLS else ("apt-get" not in text)
+
+
+@pytest.mark.parametrize("file", WITH_PYTHON, ids=lambda file: str(file.parent.relative_to(ROOT)))
+def test_what_an_image_runs_is_compiled_when_it_is_built(file: Path) -> None:
+    text = file.read_text("utf-8")
+    assert "RUN python -m compileall" in text.rpartition("\nFROM ")[2]  # the standard library
+    assert "--no-compile" not in text  # pip compiles what it installs
 
 
 def last_env_of_build(file: Path) -> str:

@@ -5,19 +5,10 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from minervas_ledger import __version__
-from minervas_ledger.archive_command import run_archive, run_readings
-from minervas_ledger.audit_command import run_audit
-from minervas_ledger.export_command import run_export
-from minervas_ledger.import_command import run_import
-from minervas_ledger.prove_command import run_prove
-from minervas_ledger.service import run_ledger
 from minervas_ledger.settings import DatabaseOwnerSettings, LedgerSettings, load_ledger_settings
-from minervas_ledger.store.schema import migrate
-from minervas_runtime.clock import SystemClock
 from minervas_runtime.database_logins import hand_in_logins
 from minervas_runtime.service import EXIT_FAILED, report_errors, run_service
 from minervas_runtime.settings import SettingsError
@@ -61,24 +52,30 @@ def main() -> int:
     if arguments.verb == "version":
         print(__version__)
         return 0
-    actions: dict[str, Callable[[LedgerSettings, Path], int]] = {
-        "run": lambda settings, _: run_service("ledger", settings, run_ledger),
-        "logins": lambda settings, config: _logins(settings, config, arguments.out),
-        "migrate": _migrate,
-        "audit": lambda settings, _: run_audit(settings, _say, _tell),
-        "export": lambda settings, _: run_export(settings, arguments.file, _say, _tell),
-        "import": lambda settings, _: run_import(settings, arguments.file, SystemClock(), _say, _tell),
-        "prove": lambda settings, _: run_prove(settings, arguments.id, arguments.file, _say, _tell),
-        "archive": lambda settings, _: run_archive(settings, SystemClock(), _say, _tell),
-        "readings": lambda settings, _: run_readings(settings, arguments.from_archive, _say),
-        "check-config": _check,
-    }
-    config: Path = arguments.config
     try:
-        return report_errors(PROGRAM, lambda: actions[arguments.verb](load_ledger_settings(config), config))
+        return report_errors(PROGRAM, lambda: _carry_out(arguments, load_ledger_settings(arguments.config)))
     except KeyboardInterrupt:
         _tell(f"{PROGRAM}: interrupted; run the same command again to go on")
         return EXIT_FAILED
+
+
+def _carry_out(arguments: argparse.Namespace, settings: LedgerSettings) -> int:
+    """Carry out a verb. Each imports what it needs: what runs once at every start need not wait for the whole node."""
+    match arguments.verb:
+        case "run":
+            from minervas_ledger.service import run_ledger  # noqa: PLC0415
+
+            return run_service("ledger", settings, run_ledger)
+        case "check-config":
+            return _check(settings, arguments.config)
+        case "logins":
+            return _logins(settings, arguments.config, arguments.out)
+        case "migrate":
+            return _migrate(settings, arguments.config)
+        case _:
+            from minervas_ledger.chain_commands import run_chain_command  # noqa: PLC0415
+
+            return run_chain_command(arguments, settings, _say, _tell)
 
 
 def _transaction_id(text: str) -> str:
@@ -114,6 +111,8 @@ def _owner(settings: LedgerSettings, config: Path) -> DatabaseOwnerSettings:
 
 
 def _migrate(settings: LedgerSettings, config: Path) -> int:
+    from minervas_ledger.store.schema import migrate  # noqa: PLC0415
+
     applied = migrate(settings.database, _owner(settings, config))
     print(f"{settings.database.name}: applied {', '.join(applied)}" if applied else "The schema is current")
     return 0

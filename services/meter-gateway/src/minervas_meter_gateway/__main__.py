@@ -15,7 +15,6 @@ from minervas_meter_gateway.check_config import check_config
 from minervas_meter_gateway.map_files import find_maps, load_maps
 from minervas_meter_gateway.read_once import read_ports
 from minervas_meter_gateway.scan_command import add_scan_arguments, scan
-from minervas_meter_gateway.service import run_gateway
 from minervas_meter_gateway.settings import GatewaySettings, load_gateway_settings
 from minervas_meter_gateway.show_maps import maps_json, maps_tables
 from minervas_meter_gateway.substitute import Substitution, add_substitute_arguments, substitute
@@ -72,6 +71,9 @@ def _load(config: Path) -> tuple[GatewaySettings, tuple[PortPlan, ...]]:
 
 def _run(arguments: argparse.Namespace) -> int:
     settings, ports = _load(arguments.config)
+    # Only here, because it brings MQTT, certificates and the database of the spool.
+    from minervas_meter_gateway.service import run_gateway  # noqa: PLC0415
+
     return run_service(settings.service, settings, lambda context: run_gateway(context, ports))
 
 

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 from minervas_peer import __version__
-from minervas_peer.service import run_peer
 from minervas_peer.settings import load_peer_settings
 from minervas_runtime.service import report_errors, run_service
 
@@ -29,7 +28,15 @@ def main() -> int:
         case "check-config":
             return report_errors(PROGRAM, lambda: _check(arguments.config))
         case _:
-            return report_errors(PROGRAM, lambda: run_service("peer", load_peer_settings(arguments.config), run_peer))
+            return report_errors(PROGRAM, lambda: _run(arguments.config))
+
+
+def _run(config: Path) -> int:
+    settings = load_peer_settings(config)
+    # Only here, because it brings the web framework: unusable settings are said at once.
+    from minervas_peer.service import run_peer  # noqa: PLC0415
+
+    return run_service("peer", settings, run_peer)
 
 
 def _check(config: Path) -> int:

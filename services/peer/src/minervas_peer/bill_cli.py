@@ -12,7 +12,7 @@ from minervas_core.market.settlement_records import CreditReason
 from minervas_core.money import MICRO
 from minervas_peer import arguments
 from minervas_peer.api_client import ApiClient
-from minervas_peer.commands import bills, export, verify
+from minervas_peer.commands import bills, verify
 from minervas_peer.commands.output import Output
 from minervas_peer.commands.trading import place_order
 from minervas_peer.documents.texts import LANGUAGES
@@ -49,7 +49,7 @@ def bill_actions(given: argparse.Namespace, client: ApiClient, output: Output) -
             client, output, "/v1/credit-notes", {**_settling(given), "reason": given.reason}
         ),
         "export": lambda: _export(given, client, output),
-        "certificate": lambda: export.export_certificate(client, output, given.retirement, _printing(given)),
+        "certificate": lambda: _export(given, client, output),
         "verify": lambda: verify.run_verify(_order(given), client, output),
     }
 
@@ -59,14 +59,16 @@ def _settling(given: argparse.Namespace) -> dict[str, object]:
 
 
 def _export(given: argparse.Namespace, client: ApiClient, output: Output) -> None:
-    if re.fullmatch(r"\d{4}-\d{2}", given.what):
-        export.export_statement(client, output, given.what, given.member, _printing(given))
+    # Only here, because it brings what makes PDFs: other commands need not wait half a second for it.
+    from minervas_peer.commands import export  # noqa: PLC0415
+
+    printing = export.Printing(given.output, given.language, given.parties, given.fonts)
+    if given.command == "certificate":
+        export.export_certificate(client, output, given.retirement, printing)
+    elif re.fullmatch(r"\d{4}-\d{2}", given.what):
+        export.export_statement(client, output, given.what, given.member, printing)
     else:
-        export.export_bill(client, output, given.what, _printing(given), frozenset(given.line))
-
-
-def _printing(given: argparse.Namespace) -> export.Printing:
-    return export.Printing(given.output, given.language, given.parties, given.fonts)
+        export.export_bill(client, output, given.what, printing, frozenset(given.line))
 
 
 def _order(given: argparse.Namespace) -> verify.Order:
