@@ -145,7 +145,7 @@ def plant_wide_rows(reader: Connection, lots: int) -> None:
     name = "m" * 32
     with reader.cursor() as cursor:
         cursor.executemany(
-            "INSERT INTO statements VALUES (%s, 1, %s, %s, %s, %s, 0, 0, 1, 0, 0, 0, false, sha256('x'))",
+            "INSERT INTO statements VALUES (%s, 1, %s, %s, %s, %s, 0, 0, 1, 0, 0, 0, false, sha256('x'), 0)",
             [(statement, place, name, name, name) for place, statement in enumerate(statements)],
         )
         rows = [(hashlib.sha256(f"lot {n}".encode()).digest(), sum(energy_wh), n) for n in range(lots)]
