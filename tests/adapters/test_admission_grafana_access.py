@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from tests.support.admission_grafana import (
 from tests.support.databases import copy_database
 from tests.support.fix_grafana import GrafanaServer
 from tests.support.readers import OPERATOR, Readers
+from tests.support.wait import HANG_S, wait_until_async
 
 
 @pytest.fixture(scope="module")
@@ -179,6 +181,52 @@ async def test_a_password_of_the_role_that_was_changed_is_replaced(
     assert bench.row(member)["problem"]
     await bench.access.give(member)
     assert bench.row(member)["problem"] == ""
+
+
+async def test_a_member_that_broke_its_own_data_source_holds_up_nobody(bench: GrafanaBench, member: str) -> None:
+    first, last = f"a-{member}", f"z-{member}"
+    for each in (first, last):
+        bench.enter(each)
+    await bench.access.give(first)
+    with bench.api(org=bench.row(first)["org_id"]) as admin:
+        for statement in (
+            "SET default_transaction_read_only = off",
+            "ALTER ROLE CURRENT_USER SET search_path = nowhere",
+            "SET search_path = nowhere",
+        ):
+            assert ask(admin, statement).status_code == 200
+    with pytest.raises(TransientFault):
+        await GrafanaSteps(bench.again()).repair()
+    assert bench.row(last)["state"] == "open"
+    await GrafanaSteps(bench.access).repair()
+    assert bench.row(first)["problem"] == ""
+
+
+async def test_the_role_is_closed_while_grafana_hangs_in_giving_access(
+    bench: GrafanaBench, member: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached, go_on = threading.Event(), threading.Event()
+
+    def hangs(self: Port, *_: object) -> list[list[str]]:
+        reached.set()
+        assert go_on.wait(HANG_S)
+        return [[member]]
+
+    async def closed() -> bool:
+        return member not in await bench.access.readers.open_members()
+
+    monkeypatch.setattr(Port, "query", hangs)
+    giving = asyncio.create_task(bench.access.give(member))
+    await asyncio.to_thread(reached.wait, HANG_S)
+    bench.end(member)
+    closing = asyncio.create_task(bench.access.close_reader(member))
+    try:
+        await wait_until_async(closed, describe="the role is closed")
+        assert not giving.done()
+    finally:
+        go_on.set()
+        await asyncio.gather(giving, closing)
+    assert bench.row(member)["state"] == "closing"
 
 
 async def test_access_of_a_data_source_that_shows_others_is_closed_at_once(

@@ -128,13 +128,15 @@ class GrafanaAccess:
         Raises:
             TransientFault: ``database_away``.
         """
-        async with self._turn(member):
-            return await self._close_reader(member)
-
-    async def _close_reader(self, member: str) -> str:
+        # Before its turn: a Grafana that hangs while it is given access must not keep the role open. Nothing opens it
+        # again, because the membership has ended.
         began = time.monotonic_ns()
         ended = await self.readers.close(member)
         took_ms = (time.monotonic_ns() - began) / 1_000_000
+        async with self._turn(member):
+            return await self._record_closed(member, ended, took_ms)
+
+    async def _record_closed(self, member: str, ended: int, took_ms: float) -> str:
         async with self.database.transaction() as connection:
             if await find_access(connection, member) is None:
                 return "had no access"
