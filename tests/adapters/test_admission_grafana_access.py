@@ -237,8 +237,27 @@ async def test_access_of_a_data_source_that_shows_others_is_closed_at_once(
         with pytest.raises(LocalFault) as caught:
             await bench.access.give(member)
     assert caught.value.code == Code.GRAFANA_NOT_ISOLATED
-    assert bench.row(member)["state"] == "opening"
+    row = bench.row(member)
+    assert row["state"] == "opening"
     assert member not in await bench.access.readers.open_members()
+    with bench.api(org=row["org_id"]) as admin:
+        assert admin.get("/datasources/uid/solar").status_code == 404
+    await bench.access.give(member)
+    assert bench.row(member)["state"] == "open"
+
+
+async def test_a_data_source_that_was_given_another_role_is_mended(
+    bench: GrafanaBench, member: str, readers: Readers
+) -> None:
+    await bench.access.give(member)
+    other = psycopg.conninfo.conninfo_to_dict(readers.conninfo(OPERATOR))
+    with bench.api(org=bench.row(member)["org_id"]) as admin:
+        source = admin.get("/datasources/uid/solar").json()
+        secret = {"secureJsonData": {"password": other["password"]}}
+        admin.put("/datasources/uid/solar", json={**source, "user": other["user"], **secret}).raise_for_status()
+        assert values(ask(admin, "SELECT current_member() AS m")) == [[None]]
+        await GrafanaSteps(bench.access).repair()
+        assert values(ask(admin, "SELECT current_member() AS m")) == [[member]]
 
 
 async def test_the_end_of_a_membership_ends_sessions_role_and_user(
