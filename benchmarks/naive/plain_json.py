@@ -26,7 +26,7 @@ FORMS: dict[str, dict[str, Any]] = {
         "readings_root": 64,
     },
     "offer": {**SHARED, "lots": [64], "price_micro": 0, "smallest_wh": 1, "valid_until_ms": 0, "buyer": ""},
-    "bid": {**SHARED, "energy_wh": 1, "price_micro": 0, "valid_until_ms": 0},
+    "bid": {**SHARED, "energy_wh": 1, "price_micro": 0, "valid_until_ms": 0, "repeats": bool},
 }
 """Fields by type: 0 or 1 is the least integer, a larger number counts hex digits."""
 

@@ -14,6 +14,7 @@ import pytest
 import pytest_asyncio
 
 from minervas_core.errors import Code, InvalidTransaction, PeerFault
+from minervas_core.market.lots import origins_root
 from minervas_core.market.records import Bid, Clearing, Lot, Merge, Offer, Origin, Retire, Retirement, Slot
 from minervas_core.node_market_messages import (
     Clearings,
@@ -90,12 +91,12 @@ class Market:
         return Lots(lots=entries, more=len(page) < len(ids))
 
     def _lot(self, question: GetLot) -> LotDetail:
-        if question.id != lot_id(1):
+        if question.id not in {lot_id(1), lot_id(3), *self.lots}:
             raise PeerFault(Code.NOT_FOUND, "No such lot on the best chain", id=question.id)
         origins = [Origin(statement=STATEMENT, energy_wh=900)]
         lot = Lot(owner="anna", energy_wh=900, parent=lot_id(1), origins=origins)
         return LotDetail(
-            id=lot_id(1),
+            id=question.id,
             lot=lot,
             joined=[lot_id(2), lot_id(3)],
             origins=[ORIGIN],
@@ -217,6 +218,8 @@ async def test_lots_are_merged_and_retired_with_the_wallet(
     [made] = market.placed
     assert isinstance(made, kind)
     assert made.lots == [lot_id(3), lot_id(1)]
+    if isinstance(made, Retire):
+        assert made.origins_root == origins_root([Origin(statement=STATEMENT, energy_wh=1_800)])
     assert name in out
     assert "minervas tx" in out
 
@@ -238,7 +241,14 @@ def test_what_is_no_lot_is_wrong_usage(arguments: list[str], capsys: pytest.Capt
     assert capsys.readouterr().err
 
 
+async def test_an_unknown_lot_is_not_retired(market: Market, command: Command) -> None:
+    status, out, err = await command("retire", lot_id(7))
+    assert (status, out, market.placed) == (1, "", [])
+    assert "lot_unknown" in err
+
+
 async def test_a_refusal_names_the_lot(market: Market, command: Command) -> None:
+    market.lots = {lot_id(2): 10}
     market.node.ledger.refusal = SubmitResult(
         status="refused", code="lot_offered", message="The lot is on sale already", values={"lot": lot_id(2)}
     )

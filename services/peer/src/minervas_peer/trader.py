@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from minervas_core.errors import Code, InvalidTransaction, PeerFault, TransientFault
+from minervas_core.errors import Code, InvalidTransaction, MinervasError, PeerFault, TransientFault
 from minervas_core.genesis import Genesis
 from minervas_core.identifiers import check_member_id
 from minervas_core.keys import SigningKey
@@ -229,7 +229,12 @@ class Trader:
 
     async def _held_root(self, lots: Sequence[str]) -> str:
         """What our lots hold, as a retirement claims it: then the chain carries what its certificate says."""
-        held = [(await self._ledger.ask("lot_detail", GetLot(id=lot), LotDetail)).lot for lot in lots]
+        try:
+            held = [(await self._ledger.ask("lot_detail", GetLot(id=lot), LotDetail)).lot for lot in lots]
+        except MinervasError as error:
+            if error.code != Code.NOT_FOUND:
+                raise
+            raise InvalidTransaction(Code.LOT_UNKNOWN, "No such lot on the best chain", **error.values) from error
         return origins_root(joined_origins(held))
 
     async def veto(self, recovery: str) -> Transaction:
