@@ -151,8 +151,18 @@ def test_a_gap_is_listed_once_and_shown_as_nothing_measured(member: Connection) 
 
 
 def test_a_channel_that_is_silent_since_yesterday_is_missing_today(world: DashboardWorld) -> None:
+    world.writer.execute(
+        "INSERT INTO meters SELECT 'm5', meter, model, gateway, channels, rated_w, register_step_wh,"
+        " registered_ms FROM meters WHERE member = 'm1'"
+    )
+    world.writer.execute(
+        "INSERT INTO expected_output SELECT 'm5', 'roof', unnest(%s::text[]), %s, 3600000, 500000, 120, 'clear', 1",
+        (list(CHANNELS), NOON_MS - 2 * HOUR_MS),
+    )
     with world.readers.connect("m5") as connection:
         [total] = answer(connection, of("solar-today", "performance"))
+        assert float(total["specific"]) == pytest.approx(float(total["energy"]) / 0.24), "of all rated power"
+        assert float(total["performance"]) == pytest.approx(float(total["energy"])), "against 0.5 kWh of each channel"
         assert float(total["completeness"]) == pytest.approx(0.5, abs=0.01)
         [gap] = answer(connection, of("solar-today", "until"))
     assert gap["channel"] == f"roof/{CHANNELS[0]}"

@@ -58,22 +58,23 @@ WITH {energy(over_gaps=True)}, site AS ({rolled_up('''m.minute_ms, sum(m.power_a
 }
     GROUP BY 1, 2, 3
 ), counted AS (
-    SELECT coalesce(there.measured, 0) AS measured, coalesce(there.usual, max(there.usual) OVER (), 60) AS usual
+    SELECT member, meter, channel, coalesce(there.measured, 0) AS measured,
+        coalesce(there.usual, max(there.usual) OVER (), 60) AS usual
     FROM reading_channels AS c LEFT JOIN there USING (member, meter, channel)
     WHERE there.member IS NOT NULL OR (c.newest_ms >= {FROM_MS} - {WEEK_MS} AND NOT EXISTS (
         SELECT FROM meters AS p WHERE p.member = c.member AND p.meter = c.meter AND p.registered_ms >= {TO_MS}))
 ), expected AS ({EXPECTED}
 ), metered AS (SELECT member, meter, channel, sum(mwh) AS mwh FROM energy GROUP BY 1, 2, 3
-), compared AS (SELECT sum(metered.mwh) / nullif(sum(expected.mwh), 0) AS ratio FROM metered
-    JOIN expected USING (member, meter, channel)
+), compared AS (SELECT sum(metered.mwh) / nullif(sum(expected.mwh), 0) AS ratio FROM expected
+    LEFT JOIN metered USING (member, meter, channel)
 ), peak AS (SELECT power_mw, minute_ms FROM site WHERE power_mw IS NOT NULL ORDER BY power_mw DESC, minute_ms LIMIT 1)
 SELECT (SELECT sum(mwh) FROM metered) / 1e6 AS energy,
     (SELECT power_mw FROM peak) / 1000.0 AS peak, (SELECT minute_ms FROM peak) AS peak_at,
     (SELECT sum(measured) / greatest(sum(measured), sum(usual) * greatest({UNTIL_MS} - ({FROM_MS}), 60000) / 60000.0)
         FROM counted)
         AS completeness,
-    (SELECT sum(metered.mwh) / 1e6 / (sum(rated_w) / 1000.0)
-        FROM metered JOIN ({RATED}) AS p USING (member, meter, channel)) AS specific,
+    (SELECT sum(mwh) FROM metered JOIN ({RATED}) AS p USING (member, meter, channel)) / 1e6
+        / (SELECT sum(rated_w) / 1000.0 FROM counted JOIN ({RATED}) AS p USING (member, meter, channel)) AS specific,
     (SELECT ratio FROM compared) AS performance
 LIMIT 1
 """
