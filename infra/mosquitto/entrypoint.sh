@@ -205,6 +205,14 @@ wait_for() {
     done
 }
 
+# Whether the broker waits for a HUP already. Before it does, a HUP ends it: it has just begun to start.
+takes_hup() {
+    while read -r field mask; do
+        case $field:$mask in SigCgt::*[13579bdf] | SigBlk::*[13579bdf]) return 0 ;; esac
+    done <"/proc/$child/status" 2>/dev/null
+    return 1
+}
+
 stop() {
     stopping=yes
     if [ -z "${!:-}" ]; then exit 0; fi
@@ -232,9 +240,12 @@ wait_for install_first_crl
 export OPENSSL_CONF="$here/openssl.cnf"
 "$mosquitto" -c "$live/mosquitto.conf" &
 child=$!
+to_reload=''
 while kill -0 "$child" 2>/dev/null; do
-    if install_changes; then
-        kill -HUP "$child" && say "$changed reloaded"
+    if install_changes; then to_reload="${to_reload:+$to_reload, }$changed"; fi
+    if [ -n "$to_reload" ] && takes_hup; then
+        kill -HUP "$child" && say "$to_reload reloaded"
+        to_reload=''
     fi
     sleep 0.2
 done

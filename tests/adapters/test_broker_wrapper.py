@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -32,6 +33,12 @@ def mosquitto_pid(broker: Broker) -> int:
         int(pid): Path(f"/proc/{pid}/comm").read_text().strip() for pid in children if Path(f"/proc/{pid}").exists()
     }
     return next(pid for pid, name in named.items() if name == "mosquitto")
+
+
+def running_as(broker: Broker, name: str) -> bool:
+    """Whether a child of the wrapper runs under this name."""
+    children = Path(f"/proc/{broker.server.pid}/task/{broker.server.pid}/children").read_text().split()
+    return any(Path(f"/proc/{pid}/comm").read_text().strip() == name for pid in children)
 
 
 def is_gone(pid: int) -> bool:
@@ -68,6 +75,36 @@ def test_sighup_to_the_script_changes_nothing(own_broker: Broker) -> None:
     own_broker.server.wait_for_log("revocation list reloaded")
     assert own_broker.server.pid == script
     assert mosquitto_pid(own_broker) == child
+
+
+SLOW = """\
+#!/bin/sh
+# Mosquitto on a busy machine: it takes a while from its first instruction to its signal handlers.
+if [ "$1" = -c ]; then until [ -e "{go}" ]; do sleep 0.05; done; fi
+exec {mosquitto} "$@"
+"""
+
+
+def test_a_list_published_while_mosquitto_starts_does_not_end_it_and_is_in_use(
+    own_broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = own_broker.server.directory
+    slow, go = directory / "slow-mosquitto", directory / "go"
+    mosquitto = shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
+    slow.write_text(SLOW.format(go=go, mosquitto=mosquitto))
+    slow.chmod(0o755)
+    own_broker.server.stop()
+    monkeypatch.setenv("MOSQUITTO_BIN", str(slow))
+    in_use = directory / "live" / "ca.crl"
+    own_broker.server.start(wait=False)
+    wait_until(lambda: running_as(own_broker, "slow-mosquitto"), describe="the start of Mosquitto")
+    before = in_use.read_bytes()
+    revoked = own_broker.issue("somebody.peer")
+    own_broker.revoke(revoked)
+    wait_until(lambda: in_use.read_bytes() != before, describe="the new list beside the broker")
+    go.touch()
+    own_broker.server.wait_for_log("revocation list reloaded")
+    own_broker.wait_until_refused(revoked)
 
 
 def test_rights_and_revocations_survive_a_restart_and_a_crash(own_broker: Broker) -> None:

@@ -159,7 +159,9 @@ def test_a_failing_disk_changes_nothing(spools: SpoolDir) -> None:
 def test_a_full_disk_changes_nothing_and_what_was_refused_is_taken_when_there_is_room(small_disk: SmallDisk) -> None:
     small_disk.leave(2)
     command = [*small_disk.inside, sys.executable, "-m", "tests.support.spool_on_full_disk", str(small_disk.point)]
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as filling:
+    # Who enters a namespace leaves the working directory behind.
+    importing = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    with subprocess.Popen(command, env=importing, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as filling:
         assert filling.stdin is not None
         assert filling.stdout is not None
         appended, waiting, following, *trouble = filling.stdout.readline().split()

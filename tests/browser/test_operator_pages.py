@@ -70,7 +70,7 @@ async def test_operator_logs_in_and_approves(
         state = page.locator("main .lead .state")
         await expect(state).to_have_text(words["carried_out"], timeout=TIMEOUT_MS)
         assert await problems_of(page) == []
-        await expect(page.locator(".steps .mark.good")).to_have_count(3)
+        await expect(page.locator(".steps .mark.good")).to_have_count(4)
 
 
 async def test_pages_work_without_any_script(admission_and_broker: AdmissionWithBroker) -> None:
