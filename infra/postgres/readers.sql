@@ -53,6 +53,8 @@ AS $$
 DECLARE
     is_fleet constant boolean := for_member = 'consortium';
     name text;
+    place name;
+    setting text;
 BEGIN
     IF for_member !~ '^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$' THEN
         RAISE EXCEPTION 'not a member id' USING ERRCODE = 'invalid_parameter_value';
@@ -74,13 +76,27 @@ BEGIN
             'CREATE ROLE %I NOLOGIN INHERIT CONNECTION LIMIT 6 IN ROLE %I ROLE reader_keeper',
             name, CASE WHEN is_fleet THEN 'fleet_readers' ELSE 'member_readers' END
         );
-        EXECUTE format('ALTER ROLE %I SET default_transaction_read_only = on', name);
-        EXECUTE format('ALTER ROLE %I SET statement_timeout = %L', name, '20s');
-        EXECUTE format('ALTER ROLE %I SET idle_in_transaction_session_timeout = %L', name, '10s');
-        EXECUTE format('ALTER ROLE %I SET timezone = %L', name, 'UTC');
-        -- Compiling a query over many days takes seconds, and running it milliseconds.
-        EXECUTE format('ALTER ROLE %I SET jit = off', name);
     END IF;
+    -- Each time: every role may change its own settings and password, and a member may send any SQL. One by one, because
+    -- some can not be reset here, such as `role`; they change nothing of what the session user sees.
+    FOR place, setting IN
+        SELECT datname, split_part(unnest(setconfig), '=', 1)
+            FROM pg_db_role_setting LEFT JOIN pg_database ON pg_database.oid = setdatabase
+            WHERE setrole = to_regrole(name) AND setrole <> 0
+    LOOP
+        BEGIN
+            EXECUTE format('ALTER ROLE %I ', name)
+                || CASE WHEN place IS NULL THEN '' ELSE format('IN DATABASE %I ', place) END || format('RESET %I', setting);
+        EXCEPTION WHEN insufficient_privilege THEN
+            NULL;
+        END;
+    END LOOP;
+    EXECUTE format('ALTER ROLE %I SET default_transaction_read_only = on', name);
+    EXECUTE format('ALTER ROLE %I SET statement_timeout = %L', name, '20s');
+    EXECUTE format('ALTER ROLE %I SET idle_in_transaction_session_timeout = %L', name, '10s');
+    EXECUTE format('ALTER ROLE %I SET timezone = %L', name, 'UTC');
+    -- Compiling a query over many days takes seconds, and running it milliseconds.
+    EXECUTE format('ALTER ROLE %I SET jit = off', name);
     EXECUTE format('ALTER ROLE %I LOGIN PASSWORD %L', name, verifier);
     RETURN name;
 END
@@ -145,6 +161,10 @@ BEGIN
         'GRANT CONNECT ON DATABASE %I TO member_readers, fleet_readers, %I', current_database(), admission
     );
     EXECUTE format('GRANT CONNECT, TEMPORARY ON DATABASE %I TO %I', current_database(), writer);
+    -- A reader's sort must not fill the ledger's disk. Readers can not change this one; the ledger's own roles are free.
+    EXECUTE format('ALTER DATABASE %I SET temp_file_limit = %L', current_database(), '512MB');
+    EXECUTE format('ALTER ROLE %I IN DATABASE %I SET temp_file_limit = -1', owner, current_database());
+    EXECUTE format('ALTER ROLE %I IN DATABASE %I SET temp_file_limit = -1', writer, current_database());
     REVOKE ALL ON SCHEMA public FROM PUBLIC;
     GRANT USAGE ON SCHEMA public TO member_readers, fleet_readers;
     EXECUTE format('GRANT USAGE ON SCHEMA access TO %I, %I', owner, admission);

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from tests.support.admission_grafana import (
 from tests.support.databases import copy_database
 from tests.support.fix_grafana import GrafanaServer
 from tests.support.readers import OPERATOR, Readers
+from tests.support.wait import HANG_S, wait_until_async
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +183,52 @@ async def test_a_password_of_the_role_that_was_changed_is_replaced(
     assert bench.row(member)["problem"] == ""
 
 
+async def test_a_member_that_broke_its_own_data_source_holds_up_nobody(bench: GrafanaBench, member: str) -> None:
+    first, last = f"a-{member}", f"z-{member}"
+    for each in (first, last):
+        bench.enter(each)
+    await bench.access.give(first)
+    with bench.api(org=bench.row(first)["org_id"]) as admin:
+        for statement in (
+            "SET default_transaction_read_only = off",
+            "ALTER ROLE CURRENT_USER SET search_path = nowhere",
+            "SET search_path = nowhere",
+        ):
+            assert ask(admin, statement).status_code == 200
+    with pytest.raises(TransientFault):
+        await GrafanaSteps(bench.again()).repair()
+    assert bench.row(last)["state"] == "open"
+    await GrafanaSteps(bench.access).repair()
+    assert bench.row(first)["problem"] == ""
+
+
+async def test_the_role_is_closed_while_grafana_hangs_in_giving_access(
+    bench: GrafanaBench, member: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached, go_on = threading.Event(), threading.Event()
+
+    def hangs(self: Port, *_: object) -> list[list[str]]:
+        reached.set()
+        assert go_on.wait(HANG_S)
+        return [[member]]
+
+    async def closed() -> bool:
+        return member not in await bench.access.readers.open_members()
+
+    monkeypatch.setattr(Port, "query", hangs)
+    giving = asyncio.create_task(bench.access.give(member))
+    await asyncio.to_thread(reached.wait, HANG_S)
+    bench.end(member)
+    closing = asyncio.create_task(bench.access.close_reader(member))
+    try:
+        await wait_until_async(closed, describe="the role is closed")
+        assert not giving.done()
+    finally:
+        go_on.set()
+        await asyncio.gather(giving, closing)
+    assert bench.row(member)["state"] == "closing"
+
+
 async def test_access_of_a_data_source_that_shows_others_is_closed_at_once(
     bench: GrafanaBench, member: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,8 +237,27 @@ async def test_access_of_a_data_source_that_shows_others_is_closed_at_once(
         with pytest.raises(LocalFault) as caught:
             await bench.access.give(member)
     assert caught.value.code == Code.GRAFANA_NOT_ISOLATED
-    assert bench.row(member)["state"] == "opening"
+    row = bench.row(member)
+    assert row["state"] == "opening"
     assert member not in await bench.access.readers.open_members()
+    with bench.api(org=row["org_id"]) as admin:
+        assert admin.get("/datasources/uid/solar").status_code == 404
+    await bench.access.give(member)
+    assert bench.row(member)["state"] == "open"
+
+
+async def test_a_data_source_that_was_given_another_role_is_mended(
+    bench: GrafanaBench, member: str, readers: Readers
+) -> None:
+    await bench.access.give(member)
+    other = psycopg.conninfo.conninfo_to_dict(readers.conninfo(OPERATOR))
+    with bench.api(org=bench.row(member)["org_id"]) as admin:
+        source = admin.get("/datasources/uid/solar").json()
+        secret = {"secureJsonData": {"password": other["password"]}}
+        admin.put("/datasources/uid/solar", json={**source, "user": other["user"], **secret}).raise_for_status()
+        assert values(ask(admin, "SELECT current_member() AS m")) == [[None]]
+        await GrafanaSteps(bench.access).repair()
+        assert values(ask(admin, "SELECT current_member() AS m")) == [[member]]
 
 
 async def test_the_end_of_a_membership_ends_sessions_role_and_user(

@@ -37,6 +37,8 @@ def world(postgres_server: PostgresServer) -> Iterator[DashboardWorld]:
         channels = CHANNELS[1:] if before == GAP.from_ms else CHANNELS
         made.meter(Span(before, after, 20_000), members=["m1"], channels=channels)
     made.meter(Span(NOON_MS - 40 * HOUR_MS, NOON_MS, 60_000), members=["m2"])
+    made.meter(Span(NOON_MS - 20 * HOUR_MS, NOON_MS - 15 * HOUR_MS, 20_000), members=["m5"], channels=CHANNELS[:1])
+    made.meter(Span(NOON_MS - 20 * HOUR_MS, NOON_MS, 20_000), members=["m5"], channels=CHANNELS[1:])
     made.chain(Span(NOON_MS - 3 * HOUR_MS, NOON_MS))
     with made.owner() as owner:
         owner.execute("ANALYZE")
@@ -146,6 +148,41 @@ def test_a_gap_is_listed_once_and_shown_as_nothing_measured(member: Connection) 
     nothing = {row["time"].timestamp() * 1000 for row in states if row["channel"] == "roof/ch2" and row["state"] == 0}
     assert nothing == set(range(GAP.from_ms, GAP.to_ms, 300_000))
     assert {row["state"] for row in states if row["channel"] == "roof/ch3"} <= {1, 2}
+
+
+def test_a_channel_that_is_silent_since_yesterday_is_missing_today(world: DashboardWorld) -> None:
+    world.writer.execute(
+        "INSERT INTO meters SELECT 'm5', meter, model, gateway, channels, rated_w, register_step_wh,"
+        " registered_ms FROM meters WHERE member = 'm1'"
+    )
+    world.writer.execute(
+        "INSERT INTO expected_output SELECT 'm5', 'roof', unnest(%s::text[]), %s, 3600000, 500000, 120, 'clear', 1",
+        (list(CHANNELS), NOON_MS - 2 * HOUR_MS),
+    )
+    with world.readers.connect("m5") as connection:
+        [total] = answer(connection, of("solar-today", "performance"))
+        assert float(total["specific"]) == pytest.approx(float(total["energy"]) / 0.24), "of all rated power"
+        assert float(total["performance"]) == pytest.approx(float(total["energy"])), "against 0.5 kWh of each channel"
+        assert float(total["completeness"]) == pytest.approx(0.5, abs=0.01)
+        [gap] = answer(connection, of("solar-today", "until"))
+    assert gap["channel"] == f"roof/{CHANNELS[0]}"
+    assert gap["from"].timestamp() * 1000 == NOON_MS - 15 * HOUR_MS - 20_000
+    assert gap["until"] is None
+
+
+def test_the_age_is_that_of_the_last_sample_with_a_value(world: DashboardWorld) -> None:
+    """A meter that does not answer is late, although its gateway goes on storing that there is no value."""
+    world.meter(Span(NOON_MS - 60_000, NOON_MS - 40_000, 20_000), members=["m6"], channels=CHANNELS[:1])
+    world.writer.execute(
+        "INSERT INTO readings SELECT member, meter, channel, %s, spool, sequence + 1000000, 'missing', NULL, NULL,"
+        " NULL, NULL, 'timeout', request, reply, stored_ms FROM readings WHERE member = 'm6'",
+        (NOON_MS - 1_000,),
+    )
+    with world.readers.connect("m6") as connection:
+        measured, missing = answer(connection, of("solar-rt", "age"))
+    assert measured["age"] is not None
+    assert missing["time"].timestamp() * 1000 == NOON_MS - 1_000
+    assert (missing["watt"], missing["age"]) == (None, None)
 
 
 def test_missing_values_stay_empty(member: Connection, world: DashboardWorld) -> None:

@@ -127,6 +127,33 @@ def test_reader_keeps_its_random_name_when_it_is_opened_again(readers: Readers) 
     assert readers.open("m8") != first
 
 
+def test_what_a_member_did_to_its_own_role_ends_when_it_is_opened_again(readers: Readers) -> None:
+    with readers.connect("m10") as grafana:
+        grafana.execute("SET default_transaction_read_only = off")
+        for change in ("SET search_path = nowhere", "SET statement_timeout = 0", "PASSWORD 'known'"):
+            grafana.execute(f"ALTER ROLE CURRENT_USER {change}".encode())
+        here = f'"{readers.database.name}"'
+        for change in ("role = member_readers", "row_security = off"):  # the first can not be reset, and does no harm
+            grafana.execute(f"ALTER ROLE CURRENT_USER IN DATABASE {here} SET {change}".encode())
+    readers.open("m10")
+    with readers.connect("m10") as grafana:
+        assert grafana.execute("SELECT current_member()").fetchone() == ("m10",)
+        assert grafana.execute("SHOW statement_timeout").fetchone() == ("20s",)
+        assert grafana.execute("SELECT count(*) FROM readings").fetchone() == (0,)
+
+
+def test_a_reader_does_not_fill_the_disk_with_temporary_files(readers: Readers) -> None:
+    with readers.connect("m11") as grafana:
+        assert grafana.execute("SHOW temp_file_limit").fetchone() == ("512MB",)
+        grafana.execute("SET default_transaction_read_only = off")
+        for attempt in ("SET temp_file_limit = -1", "ALTER ROLE CURRENT_USER SET temp_file_limit = -1"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                grafana.execute(attempt.encode())
+    for login in (readers.database.owner, readers.database.writer):
+        with psycopg.connect(readers.database.conninfo(login)) as ledger:
+            assert ledger.execute("SHOW temp_file_limit").fetchone() == ("-1",)
+
+
 def test_closed_reader_sees_nothing_is_cut_and_comes_back_only_when_opened(readers: Readers) -> None:
     with readers.connect("m9") as grafana, readers.connect_access() as access:
         assert grafana.execute("SELECT current_member()").fetchone() == ("m9",)

@@ -16,12 +16,14 @@ SLOT_MS = 300_000
 def gap_list(condition: str = "") -> str:
     """Gaps between the last sample of an hour and the next hour's first, and within hours that lack samples.
 
-    How often a gateway samples is seen in the channel's fullest hour. The last gap may still be open.
+    A gap that began before the time range is listed from its beginning. How often a gateway samples is seen in the
+    channel's fullest hour. The last gap may still be open.
     """
-    columns = f"""member, meter, channel, m.hour_ms, m.hour_ms + {HOUR_MS} AS end_ms, m.last_ms AS from_ms,
+    columns = f"""member, meter, channel, m.hour_ms, m.hour_ms + {HOUR_MS} AS end_ms, m.first_ms, m.last_ms AS from_ms,
         lead(m.first_ms) OVER same AS next_ms, m.measured + m.substituted AS had,
         min((m.last_ms - m.first_ms) / nullif(m.measured + m.substituted - 1, 0))
             OVER (PARTITION BY member, meter, channel) AS usual_ms"""
+    channels = f"WHERE {condition}" if condition else ""
     condition = "m.first_ms IS NOT NULL" + (f" AND {condition}" if condition else "")
     return f"""
 WITH hours AS ({rolled_up(columns, hours=True, condition=condition)}
@@ -33,9 +35,18 @@ WITH hours AS ({rolled_up(columns, hours=True, condition=condition)}
         AND m.minute_ms >= h.hour_ms AND m.minute_ms < h.end_ms
     WHERE (h.had + 1) * h.usual_ms < {HOUR_MS} AND m.first_ms IS NOT NULL
         AND m.minute_ms >= {FROM_MS} AND m.minute_ms < {TO_MS}
+), first AS (
+    SELECT meter, channel, l.from_ms, n.next_ms, n.usual_ms FROM reading_channels AS c CROSS JOIN LATERAL (
+        SELECT last_ms AS from_ms FROM readings_hour WHERE member = c.member AND meter = c.meter AND channel = c.channel
+            AND hour_ms < {FROM_MS} AND last_ms IS NOT NULL ORDER BY hour_ms DESC LIMIT 1
+    ) AS l CROSS JOIN LATERAL (
+        SELECT min(h.first_ms) AS next_ms, min(h.usual_ms) AS usual_ms FROM hours AS h
+        WHERE h.member = c.member AND h.meter = c.meter AND h.channel = c.channel
+    ) AS n {channels}
 ), gaps AS (
     SELECT meter, channel, usual_ms, from_ms, next_ms FROM within WHERE next_ms IS NOT NULL
     UNION ALL SELECT meter, channel, usual_ms, from_ms, next_ms FROM hours
+    UNION ALL SELECT meter, channel, usual_ms, from_ms, next_ms FROM first
 )
 SELECT {moment("from_ms")} AS "from", {moment("next_ms")} AS until, {CHANNEL} AS channel,
     (coalesce(next_ms, {UNTIL_MS}) - from_ms) / 1000.0 AS seconds

@@ -28,7 +28,7 @@ LIVE = f"""
 SELECT {moment("r.time_ms")} AS "time", {CHANNEL} AS channel,
     r.power_mw::float8 / 1000 AS watt, r.voltage_mv::float8 / 1000 AS volt, r.current_ma::float8 / 1000 AS amp,
     r.power_mw::float8 / 1000 / nullif(p.rated_w, 0) AS load,
-    (extract(epoch FROM now()) - r.time_ms / 1000.0)::float8 AS age
+    CASE WHEN r.power_mw IS NOT NULL THEN (extract(epoch FROM now()) - r.time_ms / 1000.0)::float8 END AS age
 FROM reading_channels AS c
 JOIN readings AS r USING (member, meter, channel)
 LEFT JOIN ({RATED}) AS p USING (member, meter, channel)
@@ -73,8 +73,8 @@ def _powers(board: Board, shared: Shared) -> None:
     board.add(
         say("현재 출력", "Power now"),
         say(
-            "마지막 측정값. 측정되지 않은 값은 0이 아니라 비어 있습니다.",
-            "The last sample. What was not measured is empty, not 0.",
+            "값이 있는 마지막 측정. 얼마나 지났는지는 옆에 있습니다. 측정되지 않은 값은 0이 아닙니다.",
+            "The last sample with a value; its age stands beside it. What was not measured is not 0.",
         ),
         (9, 6),
         stat(named | {"unit": "watt", "decimals": 1}, transformations=only("watt"), graphMode="area"),
@@ -99,7 +99,10 @@ def _ages(board: Board, shared: Shared) -> None:
     age = named | {"unit": "s", "decimals": 1, "thresholds": steps(BLUE, (LATE_S, ORANGE), (STOPPED_S, VERMILION))}
     board.add(
         say("마지막 측정 후", "Age of the last sample"),
-        say("마지막으로 저장된 측정값이 몇 초 전 것인지.", "How many seconds ago the last stored sample was taken."),
+        say(
+            "값이 있는 마지막 측정이 몇 초 전 것인지.",
+            "How many seconds ago the last sample with a value was taken.",
+        ),
         (4, 6),
         stat(age, transformations=only("age")),
         shared,

@@ -18,6 +18,8 @@ from tools.dashboards.spans import CHANNEL, FROM_MS, MINUTE_MS, RATED, TO_MS, UN
 from tools.dashboards.tiles import Tile, add_tiles
 
 QUARTER_MS = 900_000
+WEEK_MS = 604_800_000
+"""A channel that is silent for longer before the day is no longer expected in it."""
 
 EXPECTED = f"""
     SELECT member, meter, channel, sum(e.power_mw * least(e.step_ms, {UNTIL_MS} - e.time_ms)) / 3600000 AS mwh
@@ -50,23 +52,29 @@ ORDER BY 1 LIMIT 100
 TOTAL = f"""
 WITH {energy(over_gaps=True)}, site AS ({rolled_up('''m.minute_ms, sum(m.power_avg_mw) AS power_mw''')}
     GROUP BY 1
-), counted AS ({
+), there AS ({
     rolled_up('''member, meter, channel, sum(m.measured) AS measured,
         max(m.measured + m.substituted + m.missing) AS usual''')
 }
     GROUP BY 1, 2, 3
+), counted AS (
+    SELECT member, meter, channel, coalesce(there.measured, 0) AS measured,
+        coalesce(there.usual, max(there.usual) OVER (), 60) AS usual
+    FROM reading_channels AS c LEFT JOIN there USING (member, meter, channel)
+    WHERE there.member IS NOT NULL OR (c.newest_ms >= {FROM_MS} - {WEEK_MS} AND NOT EXISTS (
+        SELECT FROM meters AS p WHERE p.member = c.member AND p.meter = c.meter AND p.registered_ms >= {TO_MS}))
 ), expected AS ({EXPECTED}
 ), metered AS (SELECT member, meter, channel, sum(mwh) AS mwh FROM energy GROUP BY 1, 2, 3
-), compared AS (SELECT sum(metered.mwh) / nullif(sum(expected.mwh), 0) AS ratio FROM metered
-    JOIN expected USING (member, meter, channel)
+), compared AS (SELECT sum(metered.mwh) / nullif(sum(expected.mwh), 0) AS ratio FROM expected
+    LEFT JOIN metered USING (member, meter, channel)
 ), peak AS (SELECT power_mw, minute_ms FROM site WHERE power_mw IS NOT NULL ORDER BY power_mw DESC, minute_ms LIMIT 1)
 SELECT (SELECT sum(mwh) FROM metered) / 1e6 AS energy,
     (SELECT power_mw FROM peak) / 1000.0 AS peak, (SELECT minute_ms FROM peak) AS peak_at,
     (SELECT sum(measured) / greatest(sum(measured), sum(usual) * greatest({UNTIL_MS} - ({FROM_MS}), 60000) / 60000.0)
         FROM counted)
         AS completeness,
-    (SELECT sum(metered.mwh) / 1e6 / (sum(rated_w) / 1000.0)
-        FROM metered JOIN ({RATED}) AS p USING (member, meter, channel)) AS specific,
+    (SELECT sum(mwh) FROM metered JOIN ({RATED}) AS p USING (member, meter, channel)) / 1e6
+        / (SELECT sum(rated_w) / 1000.0 FROM counted JOIN ({RATED}) AS p USING (member, meter, channel)) AS specific,
     (SELECT ratio FROM compared) AS performance
 LIMIT 1
 """

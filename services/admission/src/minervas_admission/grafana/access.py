@@ -128,13 +128,15 @@ class GrafanaAccess:
         Raises:
             TransientFault: ``database_away``.
         """
-        async with self._turn(member):
-            return await self._close_reader(member)
-
-    async def _close_reader(self, member: str) -> str:
+        # Before its turn: a Grafana that hangs while it is given access must not keep the role open. Nothing opens it
+        # again, because the membership has ended.
         began = time.monotonic_ns()
         ended = await self.readers.close(member)
         took_ms = (time.monotonic_ns() - began) / 1_000_000
+        async with self._turn(member):
+            return await self._record_closed(member, ended, took_ms)
+
+    async def _record_closed(self, member: str, ended: int, took_ms: float) -> str:
         async with self.database.transaction() as connection:
             if await find_access(connection, member) is None:
                 return "had no access"
@@ -212,9 +214,10 @@ class GrafanaAccess:
         """The database role, and the data source that has its new password; nothing if both are as they should be."""
         open_members = await self.readers.open_members()
         role = open_members.get(row.member, "")
-        wanted = _hash(self._source_of(role))
+        wanted = self._source_of(role)
         org_id = _id(row)
-        if role and row.source_hash == wanted and await self._in_thread(lambda: self.server.has_source(org_id)):
+        given = role and row.source_hash == _hash(wanted)
+        if given and await self._in_thread(lambda: self.server.has_source(org_id, wanted)):
             return row
         await self._record(row.member, source_hash="")
         reader = await self.readers.open(row.member)
@@ -267,9 +270,10 @@ class GrafanaAccess:
         if seen != [row.member]:
             await self.readers.close(row.member)
             await self._record(row.member, source_hash="", state="opening")
+            await self._in_thread(lambda: self.server.remove_source(org_id))  # it may have another role's password
             raise LocalFault(
                 Code.GRAFANA_NOT_ISOLATED,
-                "The data source does not show exactly this member; its role was closed",
+                "The data source does not show exactly this member; it was removed, and the member's role closed",
                 member=row.member,
                 seen=", ".join(seen)[:200],
             )

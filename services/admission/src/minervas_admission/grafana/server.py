@@ -146,10 +146,21 @@ class GrafanaServer:
                 return
             api.datasource.update_datasource_by_uid(UID, body)
 
-    def has_source(self, org_id: int) -> bool:
-        """Whether the organisation has its data source."""
+    def has_source(self, org_id: int, source: Source) -> bool:
+        """Whether the organisation has its data source, and it reads what it should; its password is not shown."""
+        wanted = source.body("")
         with self.connected("looking at the data source", org_id=org_id) as api:
-            return _found(lambda: api.datasource.get_datasource_by_uid(UID)) is not None
+            found = _found(lambda: api.datasource.get_datasource_by_uid(UID))
+        return (
+            found is not None
+            and all(found.get(name) == wanted[name] for name in ("type", "url", "user"))
+            and (found.get("jsonData") or {}).items() >= wanted["jsonData"].items()
+        )
+
+    def remove_source(self, org_id: int) -> None:
+        """Take an organisation its data source, if it has one."""
+        with self.connected("removing the data source", org_id=org_id) as api:
+            _found(lambda: api.datasource.delete_datasource_by_uid(UID))
 
     def ensure_dashboards(self, org_id: int, dashboards: Dashboards, before: list[str]) -> None:
         """Save all dashboards in the folder, and delete those that were given before and are no more."""
