@@ -103,11 +103,16 @@ class ReadingsIntake:
         except MinervasError as error:
             refusals.record(KIND, error, origin=origin)
 
-    def take_in(self, member: str, raw: bytes) -> ReadingBatchBody:
+    def take_in(self, member: str, raw: bytes, check: Callable[[ReadingBatchBody], None]) -> ReadingBatchBody:
         """Take in a batch that another ledger showed; the same checks apply as if its gateway had sent it.
 
+        Args:
+            member: whose readings they are.
+            raw: the signed batch.
+            check: judges a good batch before anything of it is kept; raises `PeerFault` for one that is not wanted.
+
         Raises:
-            PeerFault: as for the batches of gateways.
+            PeerFault: as for the batches of gateways, or by `check`.
             TransientFault: ``not_ready``, ``rate_limited`` if the queue is half full, or ``disk_low``.
         """
         if self.refusal is not None:
@@ -115,6 +120,7 @@ class ReadingsIntake:
         if not self.has_room:
             raise TransientFault(Code.RATE_LIMITED, "The queue of readings is half full", queued=self.queued)
         batch = self._checked(Principal(member, "meter-gateway"), raw)
+        check(batch.body)
         self._queue(batch)
         return batch.body
 

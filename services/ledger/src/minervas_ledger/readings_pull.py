@@ -19,6 +19,7 @@ from typing import Protocol
 
 from minervas_core.errors import Code, InvalidFrame, MinervasError, PeerFault, TransientFault
 from minervas_core.ledger_messages import GetReadingBatches, GetReadingRuns, ReadingBatches, ReadingRuns
+from minervas_core.metering import ReadingBatchBody
 from minervas_ledger import metrics
 from minervas_ledger.gateways import Gateways
 from minervas_ledger.readings_intake import ReadingsIntake
@@ -228,13 +229,17 @@ class ReadingsPull:
         """Check and queue a batch; returns which of the missing numbers it brings."""
         while not self._intake.has_room:  # noqa: ASYNC110 - the queue empties by itself, within a second
             await asyncio.sleep(ROOM_S)
+
+        def numbers(body: ReadingBatchBody) -> set[int]:
+            return {reading.sequence for reading in body.readings if missing[0] <= reading.sequence <= missing[1]}
+
+        def check(body: ReadingBatchBody) -> None:
+            if body.spool != spool or not numbers(body):
+                raise InvalidFrame(Code.WRONG_SHAPE, "A batch that nobody asked for", member=member, spool=body.spool)
+
         try:
-            body = self._intake.take_in(member, raw)
+            return numbers(self._intake.take_in(member, raw, check))
         except PeerFault as error:
             if error.code not in NOT_NOW:
                 raise
             return set()
-        numbers = {reading.sequence for reading in body.readings if missing[0] <= reading.sequence <= missing[1]}
-        if body.spool != spool or not numbers:
-            raise InvalidFrame(Code.WRONG_SHAPE, "A batch that nobody asked for", member=member, spool=body.spool)
-        return numbers
