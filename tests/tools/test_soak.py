@@ -58,7 +58,8 @@ def test_a_part_failed_if_there_is_something_to_repeat(outcome: Outcome, failed:
 
 
 def test_a_soak_shares_its_time_and_ends_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(soak, "pytest_command", lambda _part, _seed: python("import time; time.sleep(600)"))
+    # Not Python, which can take longer to start than a part has time here, and can lose the signal meanwhile.
+    monkeypatch.setattr(soak, "pytest_command", lambda _part, _seed: ["sleep", "600"])
     outcomes: list[Outcome] = []
     began = time.monotonic()
     soak.soak(0.2, outcomes)
