@@ -206,8 +206,10 @@ async def test_failed_reads_are_shown_and_counted_by_meter_and_kind(site: Site, 
     bus_rack.bus("roof").faults.order("bad_crc", 2, address=1)
     await wait_until_async(lambda: site.health["ports"]["roof"]["faults"].get("pv1", {}).get("crc") == 2)
     await wait_until_async(lambda: counted() == before + 2)
-    # The other meter may see one itself: the rest of a reply that came too late.
-    assert site.health["ports"]["roof"]["faults"].get("array", {}).get("crc", 0) < 2
+    faults = site.health["ports"]["roof"]["faults"]
+    # On a starved machine the rest of a reply that came too late harms the next one, once for each timeout.
+    late = sum(kinds.get("timeout", 0) for kinds in faults.values())
+    assert sum(number for kind, number in faults.get("array", {}).items() if kind != "timeout") <= late
 
 
 async def test_whatever_goes_wrong_on_the_bus_each_sample_is_stored_once_with_its_kind(
